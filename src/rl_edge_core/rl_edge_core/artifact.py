@@ -1,0 +1,272 @@
+"""A policy artifact: a folder whose manifest says what its files are and what they must do."""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+from dataclasses import dataclass, field
+import io
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+import zipfile
+
+from rl_edge_core.configuration import from_mapping
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError, RlEdgeError
+from rl_edge_core.files import folder_written_atomically, sha256_of, write_atomically
+
+MANIFEST_NAME = 'manifest.json'
+FORMAT_VERSION = 1
+FULL_RECIPE = 'keras'
+"""The recipe of the uncompressed model: the Keras actor-critic."""
+LARGEST_ARCHIVE_BYTES = 256_000_000
+"""What `unpack_artifact` unpacks at most, so that a small archive can't fill the disk."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One model file of an artifact."""
+
+    file: str
+    """Name within the folder."""
+    recipe: str
+    """How it was made: ``keras`` for the full model, else a compression recipe, e.g. ``int8``."""
+    sha256: str
+    bytes: int
+    numeric_format: str
+    """What the weights are stored in, e.g. ``float32`` or ``int8``."""
+    runtimes: tuple[str, ...]
+    """Runtimes that load it, the preferred one first."""
+    golden_action: tuple[float, ...]
+    """What the file answers to the manifest's golden observation."""
+    golden_tolerance: Mapping[str, float]
+    """Largest absolute difference from ``golden_action``, per runtime."""
+    source_sha256: str = ''
+    """SHA-256 of the model it was made from; empty for an original."""
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    """Runtimes that can't load it, each with the reason."""
+    parameters: int = 0
+    """Weights and biases of the graph."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Describe a policy's network."""
+
+    hidden_sizes: tuple[int, ...] = ()
+    activation: str = 'relu'
+    layer_norm: bool = False
+    parameters: int = 0
+    """Of the actor."""
+    action_distribution: str = 'deterministic'
+    """``squashed_gaussian``, ``gaussian`` or ``deterministic``; what exploration samples from."""
+    exploration_std: float = 0.0
+    """Noise of a deterministic policy that explores, as a share of half the action range."""
+    selected_observations: int = 0
+    """How many of the observation values the network looks at; 0 for all."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a loader needs to know of an artifact before it runs it."""
+
+    name: str
+    environment: EnvironmentSpec
+    algorithm: str
+    """What trained it, e.g. ``sac``; ``untrained`` for random weights."""
+    network: Network
+    golden_observation: tuple[float, ...]
+    files: tuple[ModelFile, ...]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Steps, hours, seed, resolved configuration; free form."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the libraries that made the files."""
+    default_recipe: str = ''
+    """The recipe of the ``compressed`` configuration; empty for the first compressed file."""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Check what a hand-edited manifest could get wrong."""
+        if self.format_version != FORMAT_VERSION:
+            raise ArtifactError(
+                f'manifest of {self.name!r} has format_version {self.format_version}, this '
+                f'version reads {FORMAT_VERSION}: export the policy again'
+            )
+        for entry in self.files:
+            if PurePosixPath(entry.file).name != entry.file:
+                raise ArtifactError(f'manifest names {entry.file!r}: must lie in the folder itself')
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Return the recipes there are files for."""
+        return tuple(entry.recipe for entry in self.files)
+
+    def entry(self, recipe: str) -> ModelFile:
+        """Return the file of a recipe; raise ArtifactError that lists the recipes there are."""
+        for entry in self.files:
+            if entry.recipe == recipe:
+                return entry
+        raise ArtifactError(
+            f'{self.name} has no recipe {recipe!r}; it has {", ".join(self.recipes) or "none"}'
+        )
+
+    def entry_of_file(self, file: str) -> ModelFile:
+        """Return the entry of a file name; raise ArtifactError that lists the files there are."""
+        for entry in self.files:
+            if entry.file == file:
+                return entry
+        names = ', '.join(entry.file for entry in self.files)
+        raise ArtifactError(f'{self.name}: the manifest has no file {file!r}; it has {names}')
+
+    def compressed_recipe(self) -> str:
+        """Return the recipe that the ``compressed`` configuration uses."""
+        if self.default_recipe:
+            return self.entry(self.default_recipe).recipe
+        for entry in self.files:
+            if entry.recipe != FULL_RECIPE:
+                return entry.recipe
+        raise ArtifactError(f'{self.name} has no compressed file: compress it first')
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read ``folder/manifest.json``; raise ArtifactError when it is missing or not valid."""
+    path = folder / MANIFEST_NAME
+    try:
+        return manifest_from_mapping(json.loads(path.read_text()))
+    except FileNotFoundError:
+        what = 'no manifest.json in it' if folder.is_dir() else 'no such folder'
+        raise ArtifactError(f'{folder} is not a policy artifact: {what}') from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f'{path} cannot be read: {error}') from error
+    except RlEdgeError as error:
+        raise ArtifactError(f'{path}: {error}') from error
+
+
+def manifest_from_mapping(mapping: Any) -> Manifest:
+    """Build a manifest from the mapping that `manifest_to_mapping` makes."""
+    if not isinstance(mapping, Mapping):
+        raise ArtifactError(f'holds {type(mapping).__name__}, must hold an object')
+    plain = dict(mapping)
+    recorded_hash = plain.pop('environment_hash', None)
+    manifest = from_mapping(Manifest, plain)
+    if recorded_hash != manifest.environment.hash:
+        raise ArtifactError(
+            f'environment_hash is {recorded_hash}, its environment hashes to '
+            f'{manifest.environment.hash}: the manifest was edited; export the policy again'
+        )
+    _check_golden(manifest)
+    return manifest
+
+
+def _check_golden(manifest: Manifest) -> None:
+    spec = manifest.environment
+    if len(manifest.golden_observation) != spec.observation_size:
+        raise ArtifactError(
+            f'golden_observation has {len(manifest.golden_observation)} values, '
+            f'the environment has {spec.observation_size}'
+        )
+    for entry in manifest.files:
+        if len(entry.golden_action) != spec.action_size:
+            raise ArtifactError(
+                f'golden_action of {entry.file} has {len(entry.golden_action)} values, '
+                f'the environment has {spec.action_size}'
+            )
+
+
+def manifest_to_mapping(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as JSON types, with the hash of its environment."""
+    mapping = {
+        field.name: getattr(manifest, field.name) for field in dataclasses.fields(manifest)
+    }
+    mapping['environment'] = manifest.environment.to_dict()
+    mapping['environment_hash'] = manifest.environment.hash
+    mapping['network'] = dataclasses.asdict(manifest.network)
+    mapping['files'] = [dataclasses.asdict(entry) for entry in manifest.files]
+    return mapping
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write ``folder/manifest.json`` atomically."""
+    text = json.dumps(manifest_to_mapping(manifest), indent=1, default=_json_default)
+    write_atomically(folder / MANIFEST_NAME, text + '\n')
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f'{value!r} of type {type(value).__name__} does not belong in a manifest')
+
+
+def checked_file(folder: Path, entry: ModelFile) -> Path:
+    """Return the path of a model file whose size and hash are what the manifest says.
+
+    Raise ArtifactError when the file is missing, truncated or changed.
+    """
+    path = folder / entry.file
+    if not path.is_file():
+        raise ArtifactError(f'{path} is missing: export or copy the artifact again')
+    size = path.stat().st_size
+    if size != entry.bytes:
+        raise ArtifactError(
+            f'{path} has {size} bytes, its manifest says {entry.bytes}: copy the artifact again'
+        )
+    actual = sha256_of(path)
+    if actual != entry.sha256:
+        raise ArtifactError(
+            f'{path} hashes to {actual}, its manifest says {entry.sha256}: the file was changed; '
+            f'export or copy the artifact again'
+        )
+    return path
+
+
+def pack_artifact(folder: Path, recipes: Iterable[str]) -> bytes:
+    """Return a zip archive of the manifest and the files of ``recipes``, for the wire.
+
+    The manifest in it lists those files alone. Raise ArtifactError for files that do not match.
+    """
+    manifest = load_manifest(folder)
+    entries = tuple(manifest.entry(recipe) for recipe in recipes)
+    kept = {entry.recipe for entry in entries}
+    default = manifest.default_recipe if manifest.default_recipe in kept else ''
+    part = dataclasses.replace(manifest, files=entries, default_recipe=default)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        text = json.dumps(manifest_to_mapping(part), default=_json_default)
+        archive.writestr(MANIFEST_NAME, text)
+        for entry in entries:
+            archive.write(checked_file(folder, entry), entry.file)
+    return buffer.getvalue()
+
+
+def unpack_artifact(data: bytes, sha256: str, folder: Path) -> Manifest:
+    """Unpack `pack_artifact`'s archive as ``folder`` and return its manifest.
+
+    Nothing is written unless the bytes hash to ``sha256`` and every file is what the manifest
+    says. Raise ArtifactError otherwise, StorageError when the folder can't be written.
+    """
+    actual = sha256_of(data)
+    if actual != sha256.lower():
+        raise ArtifactError(f'archive hashes to {actual}, announced was {sha256!r}: send it again')
+    try:
+        with folder_written_atomically(folder) as temporary:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                _unpack_members(archive, temporary)
+            manifest = load_manifest(temporary)
+            for entry in manifest.files:
+                checked_file(temporary, entry)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ArtifactError(f'archive is not a readable zip file: {error}') from error
+    return manifest
+
+
+def _unpack_members(archive: zipfile.ZipFile, folder: Path) -> None:
+    total = sum(member.file_size for member in archive.infolist())
+    if total > LARGEST_ARCHIVE_BYTES:
+        raise ArtifactError(
+            f'archive unpacks to {total} bytes, at most {LARGEST_ARCHIVE_BYTES} are accepted'
+        )
+    for member in archive.infolist():
+        if PurePosixPath(member.filename).name != member.filename:
+            raise ArtifactError(f'archive holds {member.filename!r}: paths are not accepted')
+        archive.extract(member, folder)

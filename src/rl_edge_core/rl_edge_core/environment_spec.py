@@ -1,0 +1,179 @@
+"""The contract between a simulator and a policy: names, units and limits."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """Describe what a policy sees and does. Built once, and compared by hash.
+
+    Limits and the safe action are rounded to float32, the type that messages carry, so that a
+    spec has one hash on every side of a topic.
+    """
+
+    environment_id: str
+    """Gymnasium id, for example ``Ant-v5``."""
+    observation_names: tuple[str, ...]
+    """One name a value, ``part.component``, for example ``torso.z``."""
+    observation_units: tuple[str, ...]
+    """One SI unit a value; ``1`` where there is none."""
+    action_names: tuple[str, ...]
+    """In the order the actuators take them, which need not be that of the joints observed."""
+    action_units: tuple[str, ...]
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    safe_action: tuple[float, ...]
+    """What stands in when there is no valid action."""
+    control_period_sec: float
+    """Simulated time between two actions, in s."""
+    max_episode_steps: int
+    """Time limit of an episode; 0 for none."""
+
+    def __post_init__(self) -> None:
+        """Freeze sequences to tuples and check that sizes agree and limits are in order."""
+        for name in ('observation_names', 'observation_units', 'action_names', 'action_units'):
+            object.__setattr__(self, name, tuple(str(value) for value in getattr(self, name)))
+        for name in ('action_low', 'action_high', 'safe_action'):
+            rounded = np.asarray(getattr(self, name), np.float32)
+            object.__setattr__(self, name, tuple(float(value) for value in rounded))
+        self._check()
+
+    def _check(self) -> None:
+        _check_size('observation_units', self.observation_units, self.observation_size)
+        for name in ('action_units', 'action_low', 'action_high', 'safe_action'):
+            _check_size(name, getattr(self, name), self.action_size)
+        if not self.observation_size or not self.action_size:
+            raise ConfigurationError(
+                f'{self.environment_id}: needs at least one observation and one action value'
+            )
+        if len(set(self.action_names)) != self.action_size:
+            raise ConfigurationError(f'action_names repeat: {self.action_names}')
+        if len(set(self.observation_names)) != self.observation_size:
+            raise ConfigurationError(f'observation_names repeat: {self.observation_names}')
+        if not np.all(self.low < self.high):
+            raise ConfigurationError(
+                f'action_low {self.action_low} must be below action_high {self.action_high}'
+            )
+        if not (np.all(self.low <= self.safe) and np.all(self.safe <= self.high)):
+            raise ConfigurationError(f'safe_action {self.safe_action} is outside the limits')
+        if not self.control_period_sec > 0:
+            raise ConfigurationError(
+                f'control_period_sec is {self.control_period_sec}, must be above 0'
+            )
+        if self.max_episode_steps < 0:
+            raise ConfigurationError(
+                f'max_episode_steps is {self.max_episode_steps}, must be 0 (none) or more'
+            )
+
+    @property
+    def observation_size(self) -> int:
+        """Return how many values an observation has."""
+        return len(self.observation_names)
+
+    @property
+    def action_size(self) -> int:
+        """Return how many values an action has."""
+        return len(self.action_names)
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """Return the lower action limits, float32, shape (action_size,)."""
+        return _frozen_array(self.action_low)
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """Return the upper action limits, float32, shape (action_size,)."""
+        return _frozen_array(self.action_high)
+
+    @cached_property
+    def safe(self) -> np.ndarray:
+        """Return the safe action, float32, shape (action_size,)."""
+        return _frozen_array(self.safe_action)
+
+    @cached_property
+    def hash(self) -> str:
+        """Return the SHA-256 (hex) of the canonical JSON form."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(',', ':'))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of JSON types, the inverse of `from_dict`."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> 'EnvironmentSpec':
+        """Build a spec from `to_dict`'s form; raise ConfigurationError for other keys."""
+        valid = {field.name for field in dataclasses.fields(cls)}
+        if set(mapping) != valid:
+            raise ConfigurationError(
+                f'environment spec: missing {sorted(valid - set(mapping))}, '
+                f'unknown {sorted(set(mapping) - valid)}'
+            )
+        try:
+            return cls(**mapping)
+        except TypeError as error:
+            raise ConfigurationError(f'environment spec: {error}') from error
+
+    def differences(self, other: 'EnvironmentSpec') -> list[str]:
+        """Return one line for each field in which `other` differs; empty when they are equal."""
+        return [
+            _difference(field.name, getattr(self, field.name), getattr(other, field.name))
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+    def limit(self, action: np.ndarray) -> np.ndarray:
+        """Return `action`, shape (action_size,), clipped into the limits."""
+        return np.clip(action, self.low, self.high)
+
+    def fault_of_observation(self, values: np.ndarray) -> str:
+        """Return why `values` is no valid observation; empty when it is one."""
+        return _fault('observation', values, self.observation_size)
+
+    def fault_of_action(self, values: np.ndarray) -> str:
+        """Return why `values` is no valid action; empty when it is one (limits aside)."""
+        return _fault('action', values, self.action_size)
+
+
+def _frozen_array(values: tuple[float, ...]) -> np.ndarray:
+    array = np.asarray(values, np.float32)
+    array.setflags(write=False)
+    return array
+
+
+def _check_size(name: str, values: tuple, size: int) -> None:
+    if len(values) != size:
+        raise ConfigurationError(f'{name} has {len(values)} values, must have {size}')
+
+
+def _fault(what: str, values: np.ndarray, size: int) -> str:
+    if values.shape != (size,):
+        return f'{what} has shape {values.shape}, must be ({size},)'
+    # A sum is finite exactly when no value is NaN or infinite (short of an overflow in float64),
+    # and costs a tenth of np.isfinite(values).all() on the hot path.
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        index = int(np.flatnonzero(~np.isfinite(values))[0])
+        return f'{what}[{index}] is {values[index]}, must be finite'
+    return ''
+
+
+def _difference(name: str, mine: Any, theirs: Any) -> str:
+    if not isinstance(mine, tuple):
+        return f'{name}: {mine!r} against {theirs!r}'
+    if len(mine) != len(theirs):
+        return f'{name}: {len(mine)} values against {len(theirs)}'
+    index = next(i for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
+    return f'{name}[{index}]: {mine[index]!r} against {theirs[index]!r}'

@@ -1,0 +1,110 @@
+"""Write files so that a reader never sees half of one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import errno
+import hashlib
+import os
+from pathlib import Path
+import shutil
+import tempfile
+
+from rl_edge_core.errors import StorageError
+
+_REMEDIES = {
+    errno.ENOSPC: 'the disk is full: free some space or choose another folder',
+    errno.EDQUOT: 'the disk quota is used up: free some space or choose another folder',
+    errno.EACCES: 'no permission to write there: choose another folder or change its rights',
+    errno.EPERM: 'no permission to write there: choose another folder or change its rights',
+    errno.EROFS: 'the file system is read-only: choose another folder',
+    errno.ENOTDIR: 'a part of the path is a file, not a folder: choose another path',
+    errno.EEXIST: 'a file of that name is in the way: choose another path',
+    errno.EISDIR: 'a folder of that name is in the way: choose another path',
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError while writing ``path`` into a StorageError that names the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f'{path} cannot be written: {remedy}') from error
+
+
+def ensure_folder(path: Path) -> Path:
+    """Make ``path`` a folder that can be written to, or raise StorageError."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+
+
+def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    """Write ``path`` whole or not at all.
+
+    ``content`` is what to write, or a function that writes it to the path it is given (which has
+    the same suffix). After a failure or a kill the old file, if there was one, is untouched.
+    Raise StorageError when it can't be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix='.writing-') as folder:
+            temporary = Path(folder) / path.name
+            if callable(content):
+                content(temporary)
+            else:
+                temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            _flush_to_disk(temporary)
+            os.replace(temporary, path)
+        _flush_to_disk(path.parent)
+
+
+@contextmanager
+def folder_written_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``path`` when the block ends well.
+
+    After an exception or a kill, ``path`` is as it was. Raise StorageError when it can't be
+    written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.writing-{path.name}-'))
+        temporary.chmod(0o755)
+    try:
+        with storage_errors(path):
+            yield temporary
+            for file in temporary.rglob('*'):
+                if file.is_file():
+                    _flush_to_disk(file)
+            _replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(new, path)
+    else:
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.old-{path.name}-'))
+        os.rename(path, old / path.name)
+        os.rename(new, path)
+        shutil.rmtree(old)
+    _flush_to_disk(path.parent)
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(content: Path | bytes) -> str:
+    """Return the SHA-256 (hex) of a file or of bytes."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,0 +1,1 @@
+"""What the nodes share: conversions, QoS profiles, parameters, reporting, and their main."""

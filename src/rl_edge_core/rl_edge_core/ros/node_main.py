@@ -1,0 +1,84 @@
+"""The main of every node: start, serve until told to end, leave cleanly with an exit code."""
+
+from collections.abc import Callable, Sequence
+import os
+import signal
+import sys
+import threading
+from typing import Any, Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
+from rl_edge_core.errors import RlEdgeError
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class FinishingNode(Protocol):
+    """What `run_node` needs of a node, besides being one."""
+
+    finished: Future
+    """Completed by the node with the exit code of the process."""
+
+    def close(self) -> None:
+        """Publish last words and stop threads. Called once, before the node is destroyed."""
+
+
+def run_node(make_node: Callable[[], Any], args: Sequence[str] | None = None) -> int:
+    """Serve the node that ``make_node`` makes; return the exit code.
+
+    Ends with 0 on SIGINT or SIGTERM, with the node's own code when it completes ``finished``,
+    with 1 and one line on stderr for an RlEdgeError; other exceptions pass through. The node can
+    still publish in `close`, since its context outlives the signal. A second signal ends the
+    process at once.
+    """
+    stop_requested = Future()
+    _complete_on_signal(stop_requested)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return _serve(make_node, stop_requested)
+    except RlEdgeError as error:
+        print(f'error: {error}', file=sys.stderr, flush=True)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+
+
+def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
+    node = make_node()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    stop_requested.add_done_callback(lambda _: _finish(node.finished))
+    try:
+        executor.spin_until_future_complete(node.finished)
+        return int(node.finished.result()) if node.finished.done() else 0
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+
+
+def _finish(finished: Future) -> None:
+    if not finished.done():
+        finished.set_result(0)
+
+
+def _complete_on_signal(stop_requested: Future) -> None:
+    # A handler in Python would run only when the executor's wait in C ends. A thread that waits
+    # for the signal wakes the executor at once. All threads started later inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    threading.Thread(
+        target=_wait_for_signals, args=(stop_requested,), name='signals', daemon=True
+    ).start()
+
+
+def _wait_for_signals(stop_requested: Future) -> None:
+    signal.sigwait(_ENDING_SIGNALS)
+    stop_requested.set_result(True)
+    number = signal.sigwait(_ENDING_SIGNALS)
+    os._exit(128 + number)

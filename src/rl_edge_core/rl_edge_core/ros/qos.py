@@ -1,0 +1,87 @@
+"""QoS of every topic, each with its reason. Functions, since overrides change the object.
+
+Every endpoint is made with `overridable()`, so that a parameter such as
+``qos_overrides./ant0/observation.publisher.depth`` sets it (resolved topic name, rclpy's own form).
+"""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+OVERRIDABLE_POLICIES = (
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.DURABILITY,
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.RELIABILITY,
+)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Return options that let parameters override depth, durability, history, reliability."""
+    return QoSOverridingOptions(policy_kinds=OVERRIDABLE_POLICIES)
+
+
+def observation() -> QoSProfile:
+    """Reliable, since in lockstep a lost observation stops the loop; the newest alone matters."""
+    return _reliable(depth=1)
+
+
+def action() -> QoSProfile:
+    """Reliable as observations are; a few deep, so that late and double answers are counted."""
+    return _reliable(depth=10)
+
+
+def transition() -> QoSProfile:
+    """Reliable and deep: learning and evaluation count each one that is lost."""
+    return _reliable(depth=1000)
+
+
+def episode() -> QoSProfile:
+    """Reliable and deep enough for a subscriber that is busy for a while."""
+    return _reliable(depth=100)
+
+
+def environment() -> QoSProfile:
+    """Latched: who starts later still learns what is simulated."""
+    return _latched()
+
+
+def policy_status() -> QoSProfile:
+    """Latched: who starts later still learns what acts."""
+    return _latched()
+
+
+def resource_usage() -> QoSProfile:
+    """Reliable, some seconds deep; a plot may lose older ones."""
+    return _reliable(depth=10)
+
+
+def training_metrics() -> QoSProfile:
+    """Reliable, some seconds deep; a plot may lose older ones."""
+    return _reliable(depth=10)
+
+
+def image() -> QoSProfile:
+    """Best effort and the newest alone: a late picture is worth nothing."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
+
+
+def joint_states() -> QoSProfile:
+    """Reliable, since viewers such as robot_state_publisher ask for it."""
+    return _reliable(depth=10)
+
+
+def _reliable(*, depth: int) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
+def _latched() -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
