@@ -1,0 +1,186 @@
+import dataclasses
+import io
+import json
+import os
+import zipfile
+
+import pytest
+
+from rl_edge_core.artifact import (
+    MANIFEST_NAME,
+    Manifest,
+    ModelFile,
+    Network,
+    checked_file,
+    load_manifest,
+    pack_artifact,
+    unpack_artifact,
+    write_manifest,
+)
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError
+from rl_edge_core.files import sha256_of
+
+SPEC = EnvironmentSpec(
+    environment_id='Cart-v0',
+    observation_names=('cart.x', 'cart.velocity'),
+    observation_units=('m', 'm/s'),
+    action_names=('push',),
+    action_units=('N',),
+    action_low=(-1.0,),
+    action_high=(1.0,),
+    safe_action=(0.0,),
+    control_period_sec=0.05,
+    max_episode_steps=100,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / 'artifact'
+    folder.mkdir()
+    files = []
+    for name, recipe in (('policy.keras', 'keras'), ('actor_int8.tflite', 'int8')):
+        (folder / name).write_bytes(name.encode() * 100)
+        files.append(
+            ModelFile(
+                file=name,
+                recipe=recipe,
+                sha256=sha256_of(folder / name),
+                bytes=(folder / name).stat().st_size,
+                numeric_format='int8' if recipe == 'int8' else 'float32',
+                runtimes=('litert', 'tflite_runtime'),
+                golden_action=(0.5,),
+                golden_tolerance={'litert': 1e-5},
+                unsupported={'keras': 'not a Keras file'},
+            )
+        )
+    write_manifest(
+        Manifest(
+            name='cart/best',
+            environment=SPEC,
+            algorithm='sac',
+            network=Network(hidden_sizes=(8, 8)),
+            golden_observation=(0.1, 0.2),
+            files=tuple(files),
+            training={'steps': 10, 'config': {'batch_size': 4}},
+        ),
+        folder,
+    )
+    return folder
+
+
+def edit(folder, change):
+    path = folder / MANIFEST_NAME
+    mapping = json.loads(path.read_text())
+    change(mapping)
+    path.write_text(json.dumps(mapping))
+
+
+def test_manifest_survives_the_disk(folder):
+    manifest = load_manifest(folder)
+    assert manifest.environment == SPEC
+    assert manifest.network.hidden_sizes == (8, 8)
+    assert manifest.recipes == ('keras', 'int8')
+    assert manifest.compressed_recipe() == 'int8'
+    assert manifest.entry('int8').golden_tolerance == {'litert': 1e-5}
+    before = (folder / MANIFEST_NAME).read_bytes()
+    write_manifest(manifest, folder)
+    assert (folder / MANIFEST_NAME).read_bytes() == before
+
+
+def test_checks_size_and_hash(folder):
+    entry = load_manifest(folder).entry('int8')
+    path = checked_file(folder, entry)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with pytest.raises(ArtifactError, match=f'has {len(content) - 1} bytes, its manifest says'):
+        checked_file(folder, entry)
+    path.write_bytes(b'X' + content[1:])
+    with pytest.raises(ArtifactError, match='the file was changed'):
+        checked_file(folder, entry)
+    path.unlink()
+    with pytest.raises(ArtifactError, match='is missing'):
+        checked_file(folder, entry)
+
+
+def test_unknown_recipe_lists_those_there_are(folder):
+    with pytest.raises(ArtifactError, match="no recipe 'int3'; it has keras, int8"):
+        load_manifest(folder).entry('int3')
+    with pytest.raises(ArtifactError, match="no file 'x.tflite'; it has policy.keras, actor_int8"):
+        load_manifest(folder).entry_of_file('x.tflite')
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda m: m['environment'].update(max_episode_steps=7), 'the manifest was edited'),
+        (lambda m: m.update(format_version=9), 'format_version 9, this version reads 1'),
+        (lambda m: m.update(colour='red'), 'unknown colour'),
+        (lambda m: m.pop('network'), "'network'"),
+        (lambda m: m.update(golden_observation=[1.0]), 'golden_observation has 1 values'),
+        (lambda m: m['files'][0].update(golden_action=[]), 'golden_action of policy.keras'),
+        (lambda m: m['files'][0].update(file='../policy.keras'), 'must lie in the folder'),
+        (lambda m: m['files'].append(3), r'files\[2\] is 3'),
+        (lambda m: m.update(files=None), 'files is None'),
+    ],
+)
+def test_names_what_is_wrong_in_a_manifest(folder, change, message):
+    edit(folder, change)
+    with pytest.raises(ArtifactError, match=message):
+        load_manifest(folder)
+
+
+def test_names_a_missing_folder_and_a_missing_manifest(tmp_path):
+    with pytest.raises(ArtifactError, match='no such folder'):
+        load_manifest(tmp_path / 'none')
+    with pytest.raises(ArtifactError, match='no manifest.json in it'):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize('content', [b'', b'[]', b'{"name": ', b'\xff\xfe'])
+def test_refuses_a_manifest_that_is_no_json_object(folder, content):
+    (folder / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(ArtifactError, match='manifest.json'):
+        load_manifest(folder)
+
+
+def test_an_archive_carries_the_chosen_files_alone(folder, tmp_path):
+    data = pack_artifact(folder, ['int8'])
+    manifest = unpack_artifact(data, sha256_of(data), tmp_path / 'edge')
+    assert manifest.recipes == ('int8',)
+    assert sorted(os.listdir(tmp_path / 'edge')) == ['actor_int8.tflite', MANIFEST_NAME]
+    assert load_manifest(tmp_path / 'edge') == manifest
+
+
+def test_an_archive_that_changed_on_the_way_is_refused(folder, tmp_path):
+    data = pack_artifact(folder, ['int8'])
+    with pytest.raises(ArtifactError, match='send it again'):
+        unpack_artifact(data[:-1], sha256_of(data), tmp_path / 'edge')
+    with pytest.raises(ArtifactError, match='not a readable zip'):
+        unpack_artifact(data[:-30], sha256_of(data[:-30]), tmp_path / 'edge')
+    with pytest.raises(ArtifactError, match='not a readable zip'):
+        unpack_artifact(b'', sha256_of(b''), tmp_path / 'edge')
+    assert not (tmp_path / 'edge').exists()
+
+
+def test_an_archive_cannot_write_outside_its_folder(folder, tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        archive.writestr('../evil', 'x')
+    data = buffer.getvalue()
+    with pytest.raises(ArtifactError, match='paths are not accepted'):
+        unpack_artifact(data, sha256_of(data), tmp_path / 'edge')
+    assert not (tmp_path / 'evil').exists()
+
+
+def test_an_archive_whose_file_is_not_the_manifests_is_refused(folder, tmp_path):
+    (folder / 'actor_int8.tflite').write_bytes(b'short')
+    with pytest.raises(ArtifactError, match='has 5 bytes'):
+        pack_artifact(folder, ['int8'])
+
+
+def test_default_recipe_must_exist(folder):
+    manifest = dataclasses.replace(load_manifest(folder), default_recipe='int4')
+    with pytest.raises(ArtifactError, match="no recipe 'int4'"):
+        manifest.compressed_recipe()

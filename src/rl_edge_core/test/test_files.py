@@ -1,0 +1,78 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rl_edge_core.errors import StorageError
+from rl_edge_core.files import (
+    ensure_folder,
+    folder_written_atomically,
+    sha256_of,
+    write_atomically,
+)
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / 'new' / 'file.txt'
+    write_atomically(path, 'one')
+    write_atomically(path, lambda temporary: temporary.write_text('two') and None)
+    assert path.read_text() == 'two'
+    assert os.listdir(path.parent) == ['file.txt']
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'file.bin'
+    write_atomically(path, b'old')
+
+    def fail(temporary: Path) -> None:
+        temporary.write_bytes(b'half')
+        raise RuntimeError('writer broke')
+
+    with pytest.raises(RuntimeError, match='writer broke'):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file.bin']
+
+
+def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
+    target = tmp_path / 'artifact'
+    with folder_written_atomically(target) as folder:
+        (folder / 'a').write_text('1')
+    with pytest.raises(RuntimeError), folder_written_atomically(target) as folder:
+        (folder / 'b').write_text('2')
+        raise RuntimeError('interrupted')
+    assert os.listdir(target) == ['a']
+    with folder_written_atomically(target) as folder:
+        (folder / 'b').write_text('2')
+    assert os.listdir(target) == ['b']
+    assert os.listdir(tmp_path) == ['artifact']
+
+
+@pytest.mark.parametrize(
+    'write',
+    [ensure_folder, lambda path: write_atomically(path / 'x', 'text')],
+)
+def test_names_the_remedy_when_a_file_is_in_the_way(tmp_path, write):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StorageError, match='choose another path'):
+        write(tmp_path / 'file' / 'folder')
+
+
+def test_names_a_full_disk(tmp_path):
+    def fill(_: Path) -> None:
+        with open('/dev/full', 'wb', buffering=0) as device:
+            device.write(b'x')
+
+    with pytest.raises(StorageError, match='the disk is full'):
+        write_atomically(tmp_path / 'x', fill)
+
+
+def test_names_a_read_only_file_system():
+    with pytest.raises(StorageError, match='/proc/rl_edge'):
+        ensure_folder(Path('/proc/rl_edge'))
+
+
+def test_sha256_of_bytes_and_of_a_file(tmp_path):
+    (tmp_path / 'x').write_bytes(b'abc')
+    known = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+    assert sha256_of(b'abc') == sha256_of(tmp_path / 'x') == known

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.evaluation_summary import summarize
+from rl_edge_core.statistics import (
+    difference_interval,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+    share_interval,
+)
+
+
+def test_mean_of_equal_values_has_no_spread():
+    interval = mean_interval([2.0, 2.0, 2.0])
+    assert (interval.estimate, interval.low, interval.high, interval.count) == (2.0, 2.0, 2.0, 3)
+
+
+def test_mean_interval_agrees_with_the_normal_one_on_many_normal_values():
+    values = np.random.default_rng(3).normal(10.0, 2.0, 1000)
+    interval = mean_interval(values)
+    half = 1.96 * values.std() / np.sqrt(1000)
+    assert interval.estimate == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_mean_interval_covers_the_truth_about_95_times_in_100():
+    generator = np.random.default_rng(0)
+    intervals = [mean_interval(generator.normal(1.0, 1.0, 40)) for _ in range(200)]
+    covered = sum(interval.low <= 1.0 <= interval.high for interval in intervals)
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_median_ignores_an_outlier():
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 1e6]).estimate == 3.0
+
+
+def test_share_interval_is_wilsons():
+    # Wilson's interval of 8 in 10: (0.4902, 0.9433).
+    interval = share_interval(8, 10)
+    assert interval.estimate == 0.8
+    assert interval.low == pytest.approx(0.4902, abs=1e-4)
+    assert interval.high == pytest.approx(0.9433, abs=1e-4)
+    assert share_interval(0, 100).low == pytest.approx(0.0, abs=1e-12)
+    assert share_interval(0, 100).high == pytest.approx(0.0370, abs=1e-4)
+
+
+def test_ratio_pairs_seeds():
+    # Each pair has the same ratio: pairing leaves no uncertainty, whatever the seeds' spread.
+    hard_and_easy = np.array([10.0, 1000.0, 50.0, 7000.0])
+    interval = ratio_interval(0.9 * hard_and_easy, hard_and_easy)
+    assert interval.estimate == pytest.approx(0.9)
+    assert interval.low == pytest.approx(0.9)
+    assert interval.high == pytest.approx(0.9)
+
+
+def test_difference_pairs_seeds():
+    values = np.array([1.0, 100.0, 10000.0])
+    interval = difference_interval(values + 5.0, values)
+    assert (interval.low, interval.estimate, interval.high) == pytest.approx((5.0, 5.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        lambda: mean_interval([]),
+        lambda: mean_interval([[1.0]]),
+        lambda: ratio_interval([1.0], [1.0, 2.0]),
+        lambda: ratio_interval([1.0, 1.0], [1.0, -1.0]),
+        lambda: share_interval(2, 1),
+        lambda: share_interval(0, 0),
+        lambda: summarize([]),
+    ],
+)
+def test_refuses_what_has_no_answer(call):
+    with pytest.raises(ConfigurationError):
+        call()
+
+
+def test_summary_counts_falls_apart_from_time_limits():
+    ended = [EndedBy.TERMINATION, EndedBy.TIME_LIMIT, EndedBy.TIME_LIMIT, EndedBy.TIME_LIMIT]
+    results = [
+        EpisodeResult(
+            seed=seed,
+            episode_return=100.0 * seed,
+            length=1000,
+            forward_distance=float(seed),
+            mean_speed=seed / 50.0,
+            ended_by=reason,
+        )
+        for seed, reason in enumerate(ended)
+    ]
+    summary = summarize(results)
+    assert summary.episode_return.estimate == 150.0
+    assert summary.forward_distance_median_m.estimate == 1.5
+    assert summary.fall_share.estimate == 0.25
