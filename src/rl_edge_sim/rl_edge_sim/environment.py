@@ -1,0 +1,142 @@
+"""Gymnasium environments with continuous actions, and their specification."""
+
+import difflib
+from typing import Any
+
+import gymnasium
+from gymnasium.spaces import Box, Space
+import numpy as np
+
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_sim import mujoco_names
+from rl_edge_sim.reward_terms import RewardTerms, study_shaping
+
+REWARD_SHAPINGS = ('none', 'study')
+
+
+def make_environment(
+    environment_id: str,
+    *,
+    render_mode: str | None = None,
+    reward_shaping: str = 'none',
+    **kwargs: Any,
+) -> gymnasium.Env:
+    """Make an environment whose ``info['reward_terms']`` holds the parts of each reward.
+
+    ``kwargs`` go to the environment. Raise ConfigurationError for an unknown id (naming close
+    ones), an argument the environment does not take, actions or observations that are not a
+    vector of real numbers, and a shaping that the environment has no values for.
+    """
+    if reward_shaping not in REWARD_SHAPINGS:
+        raise ConfigurationError(
+            f'reward_shaping is {reward_shaping!r}, must be one of {", ".join(REWARD_SHAPINGS)}'
+        )
+    term_names = _probe(environment_id, kwargs)
+    env = _make(environment_id, render_mode=render_mode, kwargs=kwargs)
+    shaping = study_shaping(spec_of(env)) if reward_shaping == 'study' else None
+    return RewardTerms(env, term_names, shaping)
+
+
+def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
+    """Return the specification of ``env``, with and without wrappers.
+
+    MuJoCo environments that observe positions, velocities and what Gymnasium lists beside them
+    have names and units of their model; others have ``observation.0``, ``action.0`` and unit 1.
+    """
+    if env.spec is None:
+        raise ConfigurationError(f'{env} is not registered with Gymnasium: make it by its id')
+    _check_spaces(env.spec.id, env)
+    observations, actions = _generic_signals(env)
+    if mujoco_names.is_mujoco(env):
+        observations = mujoco_names.observation_signals(env) or observations
+        actions = mujoco_names.action_signals(env) or actions
+    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+    return EnvironmentSpec(
+        environment_id=env.spec.id,
+        observation_names=tuple(name for name, _ in observations),
+        observation_units=tuple(unit for _, unit in observations),
+        action_names=tuple(name for name, _ in actions),
+        action_units=tuple(unit for _, unit in actions),
+        action_low=tuple(low),
+        action_high=tuple(high),
+        safe_action=tuple(np.clip(np.zeros_like(low), low, high)),
+        control_period_sec=_control_period_sec(env),
+        max_episode_steps=env.spec.max_episode_steps or 0,
+    )
+
+
+def _make(
+    environment_id: str, *, render_mode: str | None, kwargs: dict[str, Any]
+) -> gymnasium.Env:
+    try:
+        env = gymnasium.make(
+            environment_id, render_mode=render_mode, disable_env_checker=True, **kwargs
+        )
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error, ImportError) as error:
+        raise ConfigurationError(_why_not_made(environment_id, error)) from error
+    except (TypeError, ValueError, OSError, ArithmeticError) as error:
+        raise ConfigurationError(f'environment {environment_id!r}: {error}') from error
+    try:
+        _check_spaces(environment_id, env)
+    except ConfigurationError:
+        env.close()
+        raise
+    return env
+
+
+def _why_not_made(environment_id: str, error: Exception) -> str:
+    if not isinstance(error, gymnasium.error.UnregisteredEnv | ImportError):
+        return f'environment {environment_id!r}: {error}'
+    close = difflib.get_close_matches(environment_id, list(gymnasium.registry), n=4, cutoff=0.5)
+    hint = f'close ones are {", ".join(close)}' if close else 'the default is Ant-v5'
+    return f'no environment is named {environment_id!r}; {hint} ({error})'
+
+
+def _check_spaces(environment_id: str, env: gymnasium.Env) -> None:
+    for what, space in (('actions', env.action_space), ('observations', env.observation_space)):
+        if not _is_real_vector(space):
+            raise ConfigurationError(
+                f'{environment_id} has {what} {space}, must be a vector of real numbers (a '
+                f'one-dimensional Box): choose an environment with continuous {what}'
+            )
+    if not env.action_space.is_bounded():  # type: ignore[attr-defined]
+        raise ConfigurationError(
+            f'{environment_id} has actions without limits, {env.action_space}: wrap it in '
+            f'gymnasium.wrappers.RescaleAction or choose another environment'
+        )
+
+
+def _is_real_vector(space: Space) -> bool:
+    return (
+        isinstance(space, Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
+    )
+
+
+def _probe(environment_id: str, kwargs: dict[str, Any]) -> tuple[str, ...]:
+    # In an environment of its own, so that the one handed out is as Gymnasium made it.
+    env = _make(environment_id, render_mode=None, kwargs=kwargs)
+    try:
+        return RewardTerms.names_in(env)
+    finally:
+        env.close()
+
+
+def _generic_signals(env: gymnasium.Env) -> tuple[mujoco_names.Signals, mujoco_names.Signals]:
+    (observations,), (actions,) = env.observation_space.shape, env.action_space.shape  # type: ignore[misc]
+    return (
+        [(f'observation.{index}', '1') for index in range(observations)],
+        [(f'action.{index}', '1') for index in range(actions)],
+    )
+
+
+def _control_period_sec(env: gymnasium.Env) -> float:
+    period = getattr(env.unwrapped, 'dt', None)
+    if period is None and env.metadata.get('render_fps'):
+        period = 1.0 / env.metadata['render_fps']
+    if period is None:
+        raise ConfigurationError(
+            f'{env.spec} says nothing of its control period: give it an attribute dt, in s, or '
+            f"metadata['render_fps']"
+        )
+    return float(period)

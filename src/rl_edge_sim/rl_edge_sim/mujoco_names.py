@@ -1,0 +1,185 @@
+"""Names and units of what a MuJoCo environment observes and drives, read from its model."""
+
+from typing import Any, cast
+
+import gymnasium
+from gymnasium.envs.mujoco import MujocoEnv
+import mujoco
+import numpy as np
+
+Signals = list[tuple[str, str]]
+"""(name, unit) of each value."""
+
+_AXES = ('x', 'y', 'z')
+_FREE, _BALL, _SLIDE, _HINGE = (
+    int(kind)
+    for kind in (
+        mujoco.mjtJoint.mjJNT_FREE,
+        mujoco.mjtJoint.mjJNT_BALL,
+        mujoco.mjtJoint.mjJNT_SLIDE,
+        mujoco.mjtJoint.mjJNT_HINGE,
+    )
+)
+_QUATERNION: Signals = [('qw', '1'), ('qx', '1'), ('qy', '1'), ('qz', '1')]
+_INERTIA: Signals = [
+    *[(f'inertia_{axes}', 'kg m^2') for axes in ('xx', 'yy', 'zz', 'xy', 'xz', 'yz')],
+    *[(f'mass_offset_{axis}', 'kg m') for axis in _AXES],
+    ('mass', 'kg'),
+]
+"""MuJoCo's ``cinert``: 10 values a body."""
+
+
+def is_mujoco(env: gymnasium.Env) -> bool:
+    """Return whether ``env`` is, under its wrappers, one of Gymnasium's MuJoCo environments."""
+    return isinstance(env.unwrapped, MujocoEnv)
+
+
+def observation_signals(env: gymnasium.Env) -> Signals | None:
+    """Return the name and unit of each observation value; None where they can't be known.
+
+    They are known when the environment lists its parts in ``observation_structure`` (Gymnasium's
+    v5) or observes positions and velocities alone. Contact forces begin with ``contact.``.
+    """
+    simulation = cast(MujocoEnv, env.unwrapped)
+    size = env.observation_space.shape[0]  # type: ignore[index]
+    structure = getattr(simulation, 'observation_structure', None)
+    if structure is None:
+        structure = _positions_and_velocities(simulation, size)
+    signals: Signals = []
+    for part, count in structure.items():
+        if part == 'skipped_qpos' or not count:
+            continue
+        values = _signals_of_part(simulation.model, part)
+        # Where fewer are observed than there are, Gymnasium leaves out the first.
+        signals += values[len(values) - count :]
+    names = {name for name, _ in signals}
+    return signals if len(signals) == size == len(names) else None
+
+
+def action_signals(env: gymnasium.Env) -> Signals | None:
+    """Return the name and unit of each action value: the joint that it drives.
+
+    The unit is what an action of 1 stands for, so ``150 N m`` where the gear is 150.
+    """
+    model = cast(MujocoEnv, env.unwrapped).model
+    if env.action_space.shape != (model.nu,):
+        return None
+    signals = [(_driven_joint(model, i), _action_unit(model, i)) for i in range(model.nu)]
+    return signals if len({name for name, _ in signals}) == model.nu else None
+
+
+def _positions_and_velocities(simulation: MujocoEnv, size: int) -> dict[str, int]:
+    # Asked of the environment itself: with known positions and velocities, does it return them?
+    data, skipped = simulation.data, simulation.model.nq + simulation.model.nv - size
+    if not 0 <= skipped <= simulation.model.nq or not hasattr(simulation, '_get_obs'):
+        return {}
+    saved = data.qpos.copy(), data.qvel.copy()
+    generator = np.random.default_rng(0)
+    data.qpos[:], data.qvel[:] = (generator.uniform(-1, 1, part.size) for part in saved)
+    expected = np.concatenate([data.qpos[skipped:], data.qvel])
+    observed = np.asarray(simulation._get_obs())
+    data.qpos[:], data.qvel[:] = saved
+    if not np.array_equal(observed, expected):
+        return {}
+    return {'qpos': simulation.model.nq - skipped, 'qvel': simulation.model.nv}
+
+
+def _signals_of_part(model: Any, part: str) -> Signals:
+    bodies = range(1, model.nbody)  # 0 is the world
+    if part == 'qpos':
+        return [signal for joint in range(model.njnt) for signal in _positions(model, joint)]
+    if part == 'qvel':
+        return [signal for joint in range(model.njnt) for signal in _velocities(model, joint)]
+    if part == 'qfrc_actuator':
+        return [signal for joint in range(model.njnt) for signal in _forces(model, joint)]
+    if part == 'cinert':
+        return [_prefixed('inertia', model, body, signal) for body in bodies for signal in _INERTIA]
+    if part == 'cvel':
+        spatial = _spatial(('angular', 'rad/s'), ('linear', 'm/s'))
+        return [_prefixed('velocity', model, body, signal) for body in bodies for signal in spatial]
+    if part == 'cfrc_ext':
+        spatial = _spatial(('torque', 'N m'), ('force', 'N'))
+        return [_prefixed('contact', model, body, signal) for body in bodies for signal in spatial]
+    return []
+
+
+def _positions(model: Any, joint: int) -> Signals:
+    kind, name = int(model.jnt_type[joint]), _joint_name(model, joint)
+    if kind == _FREE:
+        signals = [(axis, 'm') for axis in _AXES] + _QUATERNION
+        return _of(_body_name(model, int(model.jnt_bodyid[joint])), signals)
+    if kind == _BALL:
+        return _of(name, _QUATERNION)
+    return _of(name, [('angle', 'rad')] if kind == _HINGE else [('position', 'm')])
+
+
+def _velocities(model: Any, joint: int) -> Signals:
+    kind, name = int(model.jnt_type[joint]), _joint_name(model, joint)
+    angular = [(f'angular_velocity_{axis}', 'rad/s') for axis in _AXES]
+    if kind == _FREE:
+        signals = [(f'velocity_{axis}', 'm/s') for axis in _AXES] + angular
+        return _of(_body_name(model, int(model.jnt_bodyid[joint])), signals)
+    if kind == _BALL:
+        return _of(name, angular)
+    return _of(name, [('angular_velocity', 'rad/s')] if kind == _HINGE else [('velocity', 'm/s')])
+
+
+def _forces(model: Any, joint: int) -> Signals:
+    kind, name = int(model.jnt_type[joint]), 'actuator.' + _joint_name(model, joint)
+    if kind == _FREE:
+        return _of(name, _spatial(('force', 'N'), ('torque', 'N m')))
+    if kind == _BALL:
+        return _of(name, [(f'torque_{axis}', 'N m') for axis in _AXES])
+    return _of(name, [('torque', 'N m')] if kind == _HINGE else [('force', 'N')])
+
+
+def _spatial(first: tuple[str, str], second: tuple[str, str]) -> Signals:
+    return [(f'{name}_{axis}', unit) for name, unit in (first, second) for axis in _AXES]
+
+
+def _of(name: str, signals: Signals) -> Signals:
+    return [(f'{name}.{component}', unit) for component, unit in signals]
+
+
+def _prefixed(part: str, model: Any, body: int, signal: tuple[str, str]) -> tuple[str, str]:
+    component, unit = signal
+    return f'{part}.{_body_name(model, body)}.{component}', unit
+
+
+def _joint_name(model: Any, joint: int) -> str:
+    return model.joint(joint).name or f'joint_{joint}'
+
+
+def _body_name(model: Any, body: int) -> str:
+    # A body without a name, such as the Ant's feet, goes by the joint that moves it.
+    if model.body(body).name:
+        return str(model.body(body).name)
+    has_joint = model.body_jntnum[body] > 0
+    return _joint_name(model, int(model.body_jntadr[body])) if has_joint else f'body_{body}'
+
+
+def _is_joint_drive(model: Any, actuator: int) -> bool:
+    kinds = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    return int(model.actuator_trntype[actuator]) in [int(kind) for kind in kinds]
+
+
+def _driven_joint(model: Any, actuator: int) -> str:
+    if _is_joint_drive(model, actuator):
+        return _joint_name(model, int(model.actuator_trnid[actuator, 0]))
+    return model.actuator(actuator).name or f'actuator_{actuator}'
+
+
+def _action_unit(model: Any, actuator: int) -> str:
+    is_motor = (
+        model.actuator_gaintype[actuator] == mujoco.mjtGain.mjGAIN_FIXED
+        and model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_NONE
+        and model.actuator_dyntype[actuator] == mujoco.mjtDyn.mjDYN_NONE
+    )
+    if not is_motor or not _is_joint_drive(model, actuator):
+        return '1'
+    kind = int(model.jnt_type[model.actuator_trnid[actuator, 0]])
+    unit = {_HINGE: 'N m', _SLIDE: 'N'}.get(kind)
+    if unit is None:
+        return '1'
+    scale = float(model.actuator_gainprm[actuator, 0] * model.actuator_gear[actuator, 0])
+    return unit if scale == 1.0 else f'{scale:g} {unit}'
