@@ -1,0 +1,74 @@
+"""Tell lost, doubled and reordered transitions apart by run, episode and step."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Arrival(Enum):
+    """What one transition is, in the light of those before it."""
+
+    IN_ORDER = 'in order'
+    REORDERED = 'reordered'
+    """New, but one with a later step or episode came first."""
+    DUPLICATE = 'duplicate'
+    """Its address was seen before: it must not be used again."""
+
+
+@dataclass
+class _Episode:
+    highest: int = -1
+    missing: set[int] = field(default_factory=set)
+
+    def arrive(self, step: int) -> Arrival:
+        if step > self.highest:
+            self.missing.update(range(self.highest + 1, step))
+            self.highest = step
+            return Arrival.IN_ORDER
+        if step in self.missing:
+            self.missing.remove(step)
+            return Arrival.REORDERED
+        return Arrival.DUPLICATE
+
+
+class TransitionSequence:
+    """Follow the transitions of one robot; memory is a few numbers an episode, and one a gap.
+
+    Steps count from 0 in each episode, so a gap is certain as soon as a later step arrives. How
+    many were lost at the end of an episode is known once `end_episode` tells its length.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._episodes: dict[tuple[int, int], _Episode] = {}
+        self._newest: tuple[int, int] | None = None
+        self.received = 0
+        self.duplicates = 0
+        self.reordered = 0
+
+    @property
+    def lost(self) -> int:
+        """Return how many transitions are missing so far; a late arrival takes one back."""
+        return sum(len(episode.missing) for episode in self._episodes.values())
+
+    def arrive(self, run_id: int, episode: int, step: int) -> Arrival:
+        """Take note of one transition and tell what it is."""
+        key = (run_id, episode)
+        arrival = self._episodes.setdefault(key, _Episode()).arrive(step)
+        if arrival is Arrival.IN_ORDER and self._is_older(run_id, episode):
+            arrival = Arrival.REORDERED
+        elif arrival is Arrival.IN_ORDER:
+            self._newest = key
+        self.received += 1
+        self.duplicates += arrival is Arrival.DUPLICATE
+        self.reordered += arrival is Arrival.REORDERED
+        return arrival
+
+    def end_episode(self, run_id: int, episode: int, length: int) -> None:
+        """Take note of an episode's length in steps, which shows what its end has lost."""
+        seen = self._episodes.setdefault((run_id, episode), _Episode())
+        seen.missing.update(range(seen.highest + 1, length))
+        seen.highest = max(seen.highest, length - 1)
+
+    def _is_older(self, run_id: int, episode: int) -> bool:
+        # Runs have random numbers: of two runs neither is older, the robot was started again.
+        return self._newest is not None and self._newest[0] == run_id and episode < self._newest[1]
