@@ -53,7 +53,7 @@ def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
     executor.add_node(node)
     stop_requested.add_done_callback(lambda _: _finish(node.finished))
     try:
-        executor.spin_until_future_complete(node.finished)
+        _spin_until_done(executor, node.finished)
         return int(node.finished.result()) if node.finished.done() else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
@@ -61,6 +61,18 @@ def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
         node.close()
         executor.shutdown()
         node.destroy_node()
+
+
+def _spin_until_done(executor: SingleThreadedExecutor, finished: Future) -> None:
+    # rclpy's spin_until_future_complete adds a callback to the future at each turn: at thousands
+    # of turns a second that fills the memory in hours. A task ends the executor's wait as well.
+    finished.add_done_callback(lambda _: executor.create_task(_do_nothing))
+    while not finished.done():
+        executor.spin_once()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _finish(finished: Future) -> None:
