@@ -4,8 +4,8 @@ import difflib
 from typing import Any
 
 import gymnasium
-from gymnasium.spaces import Box, Space
 import numpy as np
+from gymnasium.spaces import Box, Space
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
@@ -109,7 +109,9 @@ def _check_spaces(environment_id: str, env: gymnasium.Env) -> None:
 
 def _is_real_vector(space: Space) -> bool:
     return (
-        isinstance(space, Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
+        isinstance(space, Box)
+        and len(space.shape) == 1
+        and np.issubdtype(space.dtype, np.floating)
     )
 
 

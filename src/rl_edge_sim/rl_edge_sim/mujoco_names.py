@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 import gymnasium
-from gymnasium.envs.mujoco import MujocoEnv
 import mujoco
 import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
 
 Signals = list[tuple[str, str]]
 """(name, unit) of each value."""
@@ -93,10 +93,14 @@ def _signals_of_part(model: Any, part: str) -> Signals:
     if part == 'qfrc_actuator':
         return [signal for joint in range(model.njnt) for signal in _forces(model, joint)]
     if part == 'cinert':
-        return [_prefixed('inertia', model, body, signal) for body in bodies for signal in _INERTIA]
+        return [
+            _prefixed('inertia', model, body, signal) for body in bodies for signal in _INERTIA
+        ]
     if part == 'cvel':
         spatial = _spatial(('angular', 'rad/s'), ('linear', 'm/s'))
-        return [_prefixed('velocity', model, body, signal) for body in bodies for signal in spatial]
+        return [
+            _prefixed('velocity', model, body, signal) for body in bodies for signal in spatial
+        ]
     if part == 'cfrc_ext':
         spatial = _spatial(('torque', 'N m'), ('force', 'N'))
         return [_prefixed('contact', model, body, signal) for body in bodies for signal in spatial]

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import cast
 
 import gymnasium
-from gymnasium.envs.mujoco import MujocoEnv
-from gymnasium.wrappers import TimeLimit
 import mujoco
 import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.wrappers import TimeLimit
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.mujoco_names import is_mujoco
@@ -76,7 +76,7 @@ def restore(env: gymnasium.Env, state: Mapping[str, np.ndarray]) -> None:
     _set_physics(simulation, state['physics'])
     for name in _DERIVED:
         getattr(simulation.data, name)[...] = state[f'derived_{name}']
-    _time_limit(env)._elapsed_steps = int(state['elapsed_steps'])
+    _time_limit(env)._elapsed_steps = int(state['elapsed_steps'])  # type: ignore[assignment]
     _set_generator_state(simulation.np_random, state['random_generator'])
     shaping = _shaping(env)
     if shaping is not None:
@@ -103,7 +103,9 @@ def _check(env: gymnasium.Env, simulation: MujocoEnv, state: Mapping[str, np.nda
     found = {name: values.shape for name, values in state.items()}
     if found != expected:
         differing = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+            name
+            for name in expected.keys() | found.keys()
+            if expected.get(name) != found.get(name)
         )
         raise ConfigurationError(
             f'the state is not one of {env.spec.id if env.spec else env}: {", ".join(differing)} '

@@ -1,7 +1,7 @@
 """What an episode has come to so far, summed one way by the rollout and the sim node."""
 
-from collections.abc import Mapping, Sequence
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
@@ -16,7 +16,9 @@ def forward_position(info: Mapping[str, Any]) -> float:
 class OpenEpisode:
     """Sum the rewards of an episode from its reset on."""
 
-    def __init__(self, seed: int, reset_info: Mapping[str, Any], term_names: Sequence[str]) -> None:
+    def __init__(
+        self, seed: int, reset_info: Mapping[str, Any], term_names: Sequence[str]
+    ) -> None:
         """Start with the info that the reset with ``seed`` returned."""
         self.seed = seed
         self.length = 0

@@ -4,9 +4,9 @@ The study rewarded progress, punished standing still and a low torso, but read t
 observation indices. Here progress comes from ``info['x_position']`` and height from ``torso.z``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-import math
 from typing import Any, SupportsFloat
 
 import gymnasium

@@ -17,7 +17,13 @@ def _run(env, actions):
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
         records.append(
-            (observation.tobytes(), reward, terminated, truncated, tuple(info['reward_terms'].items()))
+            (
+                observation.tobytes(),
+                reward,
+                terminated,
+                truncated,
+                tuple(info['reward_terms'].items()),
+            )
         )
         if terminated or truncated:
             # Draws from the generator, so its state counts too.
