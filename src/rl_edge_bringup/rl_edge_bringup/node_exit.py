@@ -1,0 +1,63 @@
+"""What the end of one node means for the run: decided here for both front-ends."""
+
+import signal
+from dataclasses import dataclass
+
+from rl_edge_bringup.description import NodeDescription
+
+SHUTDOWN, RESPAWN = 'shutdown', 'respawn'
+MOST_RESTARTS = 5
+"""In a row; a node that ran for `HEALTHY_SEC` starts from 0 again."""
+FIRST_RESTART_SEC = 0.5
+"""Wait before the first restart; it doubles with each further one."""
+HEALTHY_SEC = 30.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do after a node ended."""
+
+    message: str
+    restart_after_sec: float | None = None
+    """Start the node again after this time; None: the run is over."""
+    exit_code: int = 0
+    """Of the run, where it is over."""
+
+
+def judge_exit(
+    node: NodeDescription, *, pid: int, return_code: int, on_node_exit: str, restarts: int
+) -> Verdict:
+    """Decide what follows when ``node`` ended on its own.
+
+    ``return_code`` is negative for a signal, as `subprocess` has it; ``restarts`` counts those
+    made in a row.
+    """
+    what = f'{node.name} (pid {pid}) {describe_exit(return_code)}'
+    if return_code == 0 and node.ends_run:
+        return Verdict(f'{node.name} has finished')
+    if on_node_exit == RESPAWN and restarts < MOST_RESTARTS:
+        delay = FIRST_RESTART_SEC * 2**restarts
+        attempt = f'restart {restarts + 1} of {MOST_RESTARTS}'
+        return Verdict(f'{what}; {attempt} in {delay:g} s', restart_after_sec=delay)
+    if on_node_exit == RESPAWN:
+        what += f' after {restarts} restarts'
+    return Verdict(f'{what}: the run is over', exit_code=exit_code_of(return_code) or 1)
+
+
+def describe_exit(return_code: int) -> str:
+    """Return in words how a process ended."""
+    if return_code >= 0:
+        return f'died with exit code {return_code}' if return_code else 'ended with exit code 0'
+    return f'was killed by {_signal_name(-return_code)} (exit code {exit_code_of(return_code)})'
+
+
+def exit_code_of(return_code: int) -> int:
+    """Return the exit code a shell reports: 128 + n for a process killed by signal n."""
+    return return_code if return_code >= 0 else 128 - return_code
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f'signal {number}'

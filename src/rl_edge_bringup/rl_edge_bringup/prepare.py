@@ -1,0 +1,120 @@
+"""From a system and its arguments to processes that can be started: everything is checked here."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rl_edge_bringup.arguments import Value, parse_arguments
+from rl_edge_bringup.description import NodeDescription, SystemDescription
+from rl_edge_bringup.locations import executable_path, ros_log_folder
+from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
+from rl_edge_bringup.namespaces import checked_namespace
+from rl_edge_bringup.parameter_files import resolved_parameters, write_parameters
+from rl_edge_core.files import ensure_folder, write_atomically
+
+CONFIGURATION_FILE = 'configuration.yaml'
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """A node, ready to be started."""
+
+    node: NodeDescription
+    parameters: Mapping[str, Any]
+    """All that the node is given."""
+    parameter_file: Path
+    log_level: str
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return the command line."""
+        node = self.node
+        return (
+            str(executable_path(node.package, node.executable)),
+            '--ros-args',
+            *('-r', f'__node:={node.name}'),
+            *('-r', f'__ns:=/{node.namespace}'),
+            *('--log-level', self.log_level),
+            *('--params-file', str(self.parameter_file)),
+        )
+
+
+@dataclass(frozen=True)
+class PreparedSystem:
+    """A system with all its arguments settled and its files written."""
+
+    system: SystemDescription
+    values: Mapping[str, Value]
+    model: ChosenModel | None
+    processes: tuple[NodeProcess, ...]
+    folder: Path
+    """Holds the resolved configuration and the parameter files."""
+
+    @property
+    def on_node_exit(self) -> str:
+        """Return ``shutdown`` or ``respawn``."""
+        return str(self.values['on_node_exit'])
+
+
+def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSystem:
+    """Check ``given`` (argument name to text), choose the model, write the parameter files.
+
+    Raise ConfigurationError, ArtifactError or StorageError before anything is started.
+    """
+    values = parse_arguments(system.arguments, given)
+    values['namespace'] = checked_namespace(str(values['namespace']))
+    model = _choose(values) if 'model' in values else None
+    # The nodes get the file that was found; the configuration keeps what was asked for.
+    settled = {**values, **_model_values(model)}
+    nodes = system.nodes(settled)
+    folder = ensure_folder(_output_folder(str(values['output']), system.name))
+    processes = tuple(_process(node, str(values['log_level']), folder) for node in nodes)
+    prepared = PreparedSystem(system, values, model, processes, folder)
+    text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
+    write_atomically(folder / CONFIGURATION_FILE, text)
+    return prepared
+
+
+def _choose(values: Mapping[str, Value]) -> ChosenModel:
+    names = ('configuration', 'model', 'recipe', 'runtime', 'environment_id')
+    return choose_model(ModelRequest(**{n: str(values[n]) for n in names if n in values}))
+
+
+def _model_values(model: ChosenModel | None) -> dict[str, Value]:
+    if model is None:
+        return {}
+    return {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
+
+
+def _output_folder(output: str, system: str) -> Path:
+    if output:
+        return Path(output).expanduser().resolve()
+    stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
+    return ros_log_folder() / 'rl_edge' / f'{stamp}-{system}-{os.getpid()}'
+
+
+def _process(node: NodeDescription, log_level: str, folder: Path) -> NodeProcess:
+    parameters = resolved_parameters(node)
+    executable_path(node.package, node.executable)  # a missing program is found out here
+    return NodeProcess(node, parameters, write_parameters(node, parameters, folder), log_level)
+
+
+def _to_mapping(prepared: PreparedSystem) -> dict[str, Any]:
+    return {
+        'system': prepared.system.name,
+        'arguments': dict(prepared.values),
+        'model': prepared.model.to_mapping() if prepared.model else None,
+        'nodes': {
+            process.node.full_name: {
+                'package': process.node.package,
+                'executable': process.node.executable,
+                'parameters': dict(process.parameters),
+            }
+            for process in prepared.processes
+        },
+    }

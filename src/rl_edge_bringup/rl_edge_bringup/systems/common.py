@@ -1,0 +1,124 @@
+"""Arguments and nodes that more than one system has."""
+
+from rl_edge_bringup.arguments import Argument, Values
+from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.models import (
+    AUTO,
+    CONFIGURATIONS,
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_MODEL,
+    RUNTIMES,
+    UNTRAINED,
+)
+from rl_edge_bringup.node_exit import RESPAWN, SHUTDOWN
+
+RUN_ARGUMENTS = (
+    Argument('namespace', 'ant0', 'namespace of the robot: all its topics and nodes are in it'),
+    Argument(
+        'on_node_exit',
+        SHUTDOWN,
+        'when a node dies: end the run with its name and exit code, or start the node again',
+        choices=(SHUTDOWN, RESPAWN),
+    ),
+    Argument(
+        'output',
+        '',
+        'folder for the resolved configuration; empty for a new one beside the ROS 2 logs',
+    ),
+    Argument(
+        'log_level',
+        'info',
+        'least severe messages that the nodes log',
+        choices=('debug', 'info', 'warn', 'error', 'fatal'),
+    ),
+)
+
+POLICY_ARGUMENTS = (
+    Argument(
+        'configuration',
+        'compressed',
+        'the TFLite actor alone, or the full Keras actor-critic it was made from',
+        choices=CONFIGURATIONS,
+    ),
+    Argument(
+        'model',
+        '',
+        f'artifact folder, model file in one, or name under models/; empty for {DEFAULT_MODEL}, '
+        f'{UNTRAINED} for random weights',
+    ),
+    Argument(
+        'recipe', '', 'compressed file of the artifact, e.g. int8; empty for its preferred one'
+    ),
+    Argument(
+        'runtime',
+        AUTO,
+        'what loads the model; auto takes the first of the file that is installed',
+        choices=RUNTIMES,
+    ),
+)
+
+SIM_ARGUMENTS = (
+    Argument(
+        'environment_id',
+        DEFAULT_ENVIRONMENT,
+        'Gymnasium environment with continuous actions, e.g. InvertedPendulum-v5',
+    ),
+    Argument(
+        'mode',
+        'lockstep',
+        'lockstep: a step waits for the action that answers it; realtime: on the steady clock',
+        choices=('lockstep', 'realtime'),
+    ),
+    Argument('episodes', 0, 'episodes to run before the run ends; 0 for no end', minimum=0),
+    Argument('seed', 0, 'seed of the first episode; each further one has the next', minimum=0),
+    Argument(
+        'render',
+        'none',
+        'nothing, a window, or sensor_msgs/Image on the topic image',
+        choices=('none', 'window', 'topic'),
+    ),
+    Argument(
+        'reward_shaping',
+        'none',
+        "the environment's own reward, or with the study's shaping",
+        choices=('none', 'study'),
+    ),
+    Argument(
+        'real_time_factor',
+        1.0,
+        'simulated over real time in realtime mode; 1 is 20 Hz for Ant-v5',
+        minimum=0.001,
+    ),
+    Argument(
+        'on_policy_timeout',
+        'fail',
+        'when the policy is silent in lockstep: end the run, or wait for it',
+        choices=('fail', 'wait'),
+    ),
+    Argument(
+        'publish_clock', False, 'publish simulation time on /clock; for one sim of a graph only'
+    ),
+)
+
+
+def policy_node(values: Values) -> NodeDescription:
+    """Return the node that answers observations with actions."""
+    return NodeDescription(
+        package='rl_edge_policy',
+        executable='policy_node',
+        name='policy',
+        namespace=str(values['namespace']),
+        parameters={name: values[name] for name in ('model', 'recipe', 'runtime')},
+    )
+
+
+def sim_node(values: Values) -> NodeDescription:
+    """Return the node that simulates; the run is over when it has finished its episodes."""
+    return NodeDescription(
+        package='rl_edge_sim',
+        executable='sim_node',
+        name='sim',
+        namespace=str(values['namespace']),
+        parameters={argument.name: values[argument.name] for argument in SIM_ARGUMENTS},
+        ends_run=True,
+    )

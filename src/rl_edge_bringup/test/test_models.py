@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+
+from rl_edge_bringup import models
+from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_core.artifact import Manifest, ModelFile, Network, write_manifest
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError, ConfigurationError
+
+SPEC = EnvironmentSpec(
+    environment_id='Pendulum-v1',
+    observation_names=('pole.x', 'pole.y', 'pole.speed'),
+    observation_units=('1', '1', 'rad/s'),
+    action_names=('torque',),
+    action_units=('N m',),
+    action_low=(-2.0,),
+    action_high=(2.0,),
+    safe_action=(0.0,),
+    control_period_sec=0.05,
+    max_episode_steps=200,
+)
+RUNTIMES_OF_TFLITE = ('litert', 'tflite_runtime')
+
+
+def entry(recipe, file, runtimes):
+    return ModelFile(
+        file=file,
+        recipe=recipe,
+        sha256='0' * 64,
+        bytes=1,
+        numeric_format='float32',
+        runtimes=runtimes,
+        golden_action=(0.0,),
+        golden_tolerance={},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A models folder with one artifact in it; the files themselves are not read here."""
+    monkeypatch.setattr(models, 'models_folder', lambda: tmp_path)
+    path = tmp_path / 'pendulum' / 'swing'
+    files = (
+        entry('keras', 'policy.keras', ('keras',)),
+        entry('float32', 'actor_float32.tflite', RUNTIMES_OF_TFLITE),
+        entry('int8', 'actor_int8.tflite', RUNTIMES_OF_TFLITE),
+    )
+    for file in files:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / file.file).write_bytes(b'x')
+    manifest = Manifest(
+        name='pendulum/swing',
+        environment=SPEC,
+        algorithm='untrained',
+        network=Network(),
+        golden_observation=tuple(np.zeros(3)),
+        files=files,
+        default_recipe='int8',
+    )
+    write_manifest(manifest, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('request_', 'model_id', 'runtime'),
+    [
+        (ModelRequest('compressed', 'pendulum/swing'), 'actor_int8.tflite', 'auto'),
+        (ModelRequest('compressed', 'pendulum/swing', 'float32'), 'actor_float32.tflite', 'auto'),
+        (
+            ModelRequest('compressed', 'pendulum/swing', '', 'tflite_runtime'),
+            'actor_int8.tflite',
+            'tflite_runtime',
+        ),
+        (ModelRequest('uncompressed', 'pendulum/swing'), 'policy.keras', 'keras'),
+    ],
+)
+def test_the_configuration_picks_the_file_and_arguments_win(folder, request_, model_id, runtime):
+    chosen = choose_model(request_)
+
+    assert chosen.folder == folder
+    assert chosen.model_id == f'pendulum/swing/{model_id}'
+    assert chosen.runtime == runtime
+    assert chosen.note == ''
+
+
+def test_a_path_to_a_file_picks_its_recipe(folder):
+    chosen = choose_model(ModelRequest('compressed', str(folder / 'actor_float32.tflite')))
+
+    assert chosen.recipe == 'float32'
+    assert chosen.folder == folder
+
+
+def test_recipe_and_a_tflite_model_together_are_an_error(folder):
+    request = ModelRequest('compressed', str(folder / 'actor_int8.tflite'), 'float32')
+
+    with pytest.raises(ConfigurationError, match='give one of them'):
+        choose_model(request)
+
+
+@pytest.mark.parametrize(
+    ('request_', 'message'),
+    [
+        (ModelRequest('compressed', 'pendulum/swung'), 'did you mean pendulum/swing'),
+        (ModelRequest('compressed', 'pendulum/swing', 'int4'), 'has keras, float32, int8'),
+        (
+            ModelRequest('uncompressed', 'pendulum/swing', 'int8'),
+            'use configuration:=compressed',
+        ),
+        (ModelRequest('compressed', 'pendulum/swing', 'keras'), 'use configuration:=uncompressed'),
+        (
+            ModelRequest('uncompressed', 'pendulum/swing', '', 'litert'),
+            'policy.keras is loaded by keras',
+        ),
+        (
+            ModelRequest('compressed', 'pendulum/swing', '', 'keras'),
+            'is loaded by litert, tflite_runtime',
+        ),
+    ],
+)
+def test_contradictions_and_unknown_names_are_errors_with_a_remedy(folder, request_, message):
+    with pytest.raises(ConfigurationError, match=message):
+        choose_model(request_)
+
+
+def test_a_tflite_file_is_not_what_the_uncompressed_configuration_runs(folder):
+    with pytest.raises(ConfigurationError, match='use configuration:=compressed'):
+        choose_model(ModelRequest('uncompressed', str(folder / 'actor_int8.tflite')))
+
+
+def test_a_file_without_a_manifest_beside_it_is_refused(folder, tmp_path):
+    lonely = tmp_path / 'lonely' / 'actor_int8.tflite'
+    lonely.parent.mkdir()
+    lonely.write_bytes(b'x')
+
+    with pytest.raises(ArtifactError, match=r'no manifest\.json'):
+        choose_model(ModelRequest('compressed', str(lonely)))
+
+
+def test_an_unknown_configuration_is_an_error():
+    from rl_edge_bringup.arguments import parse_arguments
+    from rl_edge_bringup.systems import find_system
+
+    with pytest.raises(ConfigurationError, match='one of compressed, uncompressed'):
+        parse_arguments(find_system('sim').arguments, {'configuration': 'compresed'})
+
+
+def test_an_unknown_system_is_an_error_that_lists_those_there_are():
+    from rl_edge_bringup.systems import find_system
+
+    with pytest.raises(ConfigurationError, match=r"'edgy' \(did you mean edge\?\); there are sim"):
+        find_system('edgy')

@@ -1,0 +1,211 @@
+"""The runner on small programs of its own; nodes are in tests/system."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.running_system import RUNNER, RunningSystem, StopTimes
+
+LASTING = 'import time; print("ready"); time.sleep(300)'
+ENDS_ON_INTERRUPT = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("ready")
+signal.sigwait([signal.SIGINT])
+print("bye")
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready")
+time.sleep(300)
+"""
+WITH_CHILD = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+print("child", child.pid)
+sys.exit(4)
+"""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program in Python that stands where a node does."""
+
+    name: str
+    code: str
+    ends_run: bool = False
+
+    @property
+    def node(self):
+        return NodeDescription('none', 'none', self.name, 'ant0', ends_run=self.ends_run)
+
+    @property
+    def command(self):
+        return (sys.executable, '-c', textwrap.dedent(self.code))
+
+
+def run(*programs, **kwargs):
+    return RunningSystem(programs, **kwargs)
+
+
+def is_running(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def has_ended(pid, timeout_sec=60):
+    """Wait for the end of a process that is not a child of this one."""
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        psutil.Process(pid).wait(timeout_sec)
+    return not is_running(pid)
+
+
+def test_lines_carry_the_name_of_the_node_and_none_is_lost():
+    many = Program('many', 'for i in range(20000): print("line", i)\nprint("no newline", end="")')
+    lines = []
+
+    with run(many, on_line=lambda node, line: lines.append((node, line))) as system:
+        system.wait(60)
+
+    written = [line for node, line in lines if node == 'many']
+    assert written == [f'line {i}' for i in range(20000)] + ['no newline']
+
+
+def test_when_the_node_that_ends_the_run_ends_well_the_others_are_stopped():
+    sim = Program('sim', 'print("done")', ends_run=True)
+    policy = Program('policy', ENDS_ON_INTERRUPT)
+
+    with run(sim, policy) as system:
+        outcome = system.wait(60)
+
+    assert outcome.exit_code == 0
+    assert outcome.reason == 'sim has finished'
+
+
+def test_a_node_that_dies_ends_the_run_with_its_name_and_exit_code():
+    with run(Program('sim', 'import sys; sys.exit(5)'), Program('policy', LASTING)) as system:
+        policy = system.pid('policy')
+        outcome = system.wait(60)
+
+    assert outcome.exit_code == 5
+    assert 'sim' in outcome.reason
+    assert 'exit code 5' in outcome.reason
+    assert not is_running(policy)
+
+
+def test_stop_lets_nodes_end_by_themselves():
+    with run(Program('policy', ENDS_ON_INTERRUPT)) as system:
+        system.log.wait_for('ready')
+        system.stop()
+        outcome = system.wait(60)
+
+    assert outcome.exit_code == 0
+    assert system.log.of('policy') == ['ready', 'bye']
+
+
+def test_a_node_that_ignores_signals_is_killed_after_the_declared_times():
+    times = StopTimes(interrupt_sec=0.05, terminate_sec=0.05)
+    with run(Program('policy', STUBBORN), stop_times=times) as system:
+        pid = system.pid('policy')
+        system.log.wait_for('ready')
+        system.stop()
+        system.wait(60)
+
+    assert not is_running(pid)
+    assert any('does not end: killed' in line for line in system.log.of(RUNNER))
+
+
+def test_a_second_stop_kills_at_once():
+    times = StopTimes(interrupt_sec=1000.0, terminate_sec=1000.0)
+    with run(Program('policy', STUBBORN), stop_times=times) as system:
+        system.log.wait_for('ready')
+        system.stop()
+        system.stop()
+
+        assert system.wait(60).exit_code == 0
+
+
+def test_what_a_dead_node_left_running_is_killed():
+    with run(Program('train', WITH_CHILD)) as system:
+        outcome = system.wait(60)
+
+    (child,) = (int(line.split()[1]) for line in system.log.of('train'))
+    assert outcome.exit_code == 4
+    assert has_ended(child)
+
+
+def test_respawn_starts_a_killed_node_again():
+    with run(Program('policy', LASTING), on_node_exit='respawn') as system:
+        first = system.pid('policy')
+        ready = system.log.wait_for('ready')
+        system.send('policy', signal.SIGKILL)
+        second = system.pid('policy', other_than=first)
+        system.log.wait_for('ready', after=ready)
+
+    assert not is_running(first)
+    assert not is_running(second)
+    assert any('restart 1 of 5' in line for line in system.log.of(RUNNER))
+
+
+def test_a_program_that_cannot_be_started_fails_the_run_and_leaves_nothing_behind():
+    @dataclass(frozen=True)
+    class Missing(Program):
+        @property
+        def command(self):
+            return ('/nonexistent/program',)
+
+    system = run(Program('policy', LASTING), Missing('sim', ''))
+    with system, pytest.raises(FileNotFoundError):
+        system.wait(60)
+
+    assert not any(is_running(child.pid) for child in psutil.Process().children())
+
+
+def test_before_stop_sees_the_other_nodes_still_running():
+    seen = []
+
+    def look(system):
+        seen.append(is_running(system.pid('policy')))
+
+    sim = Program('sim', 'input', ends_run=True)
+    with run(sim, Program('policy', ENDS_ON_INTERRUPT), before_stop=look) as system:
+        system.wait(60)
+
+    assert seen == [True]
+
+
+def test_waiting_for_a_line_that_cannot_come_any_more_ends_with_the_last_lines():
+    with run(Program('sim', 'print("the last words")', ends_run=True)) as system:
+        system.wait(60)
+        with pytest.raises(TimeoutError, match='the last words'):
+            system.log.wait_for('never written')
+
+
+def test_nodes_die_with_a_runner_that_is_killed(tmp_path):
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_running_system import Program, STUBBORN, run
+with run(Program('policy', STUBBORN)) as system:
+    pid = system.pid('policy')
+    system.log.wait_for('ready')
+    print(pid, flush=True)
+    system.wait()
+"""
+    runner = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    pid = int(runner.stdout.readline())
+    runner.kill()
+    runner.wait(60)
+    runner.stdout.close()
+
+    assert has_ended(pid)
