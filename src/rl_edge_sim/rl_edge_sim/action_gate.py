@@ -1,0 +1,104 @@
+"""Which incoming action answers the pending observation, and what the others are."""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+import numpy as np
+
+REMEMBERED_MISSES = 1000
+
+
+class Answer(NamedTuple):
+    """An action as it came in; the first three are the address of what it answers."""
+
+    run_id: int
+    episode: int
+    step: int
+    values: np.ndarray
+    """float32; the shape is whatever was sent."""
+    model_hash: str = ''
+    inference_time_us: float = 0.0
+    safe_action: bool = False
+    """The policy rejected the observation and says so."""
+
+
+class Verdict(Enum):
+    """What an action is."""
+
+    ANSWERS = auto()
+    """The first answer to the pending observation."""
+    LATE = auto()
+    """For a step of this run that went on without it, or of an earlier episode."""
+    DUPLICATE = auto()
+    """For a step already answered."""
+    FOREIGN = auto()
+    """For another run, or for an observation that this run has not published."""
+
+
+@dataclass
+class ActionCounts:
+    """Count, over one episode, what came in and what was missing."""
+
+    missed: int = 0
+    """Control periods without an action that answers them."""
+    late: int = 0
+    duplicate: int = 0
+    foreign: int = 0
+    rejected: int = 0
+    """Answers that were not finite or of the wrong size."""
+    safe: int = 0
+    """Steps on which the safe action stood in."""
+
+
+class ActionGate:
+    """Judge actions by their address: (run_id, episode, step)."""
+
+    def __init__(self, run_id: int) -> None:
+        """Start with nothing published: every action is foreign."""
+        self._run_id = run_id
+        self._pending = (-1, -1)
+        self._is_answered = True
+        self._last_answered = (-1, -1)
+        self._missed: deque[int] = deque(maxlen=REMEMBERED_MISSES)
+
+    @property
+    def is_answered(self) -> bool:
+        """Return whether the pending observation has its answer."""
+        return self._is_answered
+
+    def expect(self, episode: int, step: int) -> None:
+        """Make an observation the pending one. Without an answer the one before was missed."""
+        if episode != self._pending[0]:
+            self._missed.clear()
+        elif not self._is_answered:
+            self._missed.append(self._pending[1])
+        self._pending = (episode, step)
+        self._is_answered = False
+
+    def judge(self, answer: Answer, counts: ActionCounts) -> Verdict:
+        """Return what ``answer`` is, and count it unless it answers the pending observation."""
+        address = (answer.episode, answer.step)
+        if answer.run_id == self._run_id and address == self._pending and not self._is_answered:
+            self._is_answered = True
+            self._last_answered = address
+            return Verdict.ANSWERS
+        verdict = self._judge_unwanted(answer.run_id, address)
+        if verdict is Verdict.FOREIGN:
+            counts.foreign += 1
+        elif verdict is Verdict.DUPLICATE:
+            counts.duplicate += 1
+        else:
+            counts.late += 1
+        return verdict
+
+    def _judge_unwanted(self, run_id: int, address: tuple[int, int]) -> Verdict:
+        if run_id != self._run_id or address > self._pending:
+            return Verdict.FOREIGN
+        if address in (self._pending, self._last_answered):
+            return Verdict.DUPLICATE
+        episode, step = address
+        if episode == self._pending[0] and step not in self._missed:
+            return Verdict.DUPLICATE
+        return Verdict.LATE

@@ -1,0 +1,162 @@
+"""Pictures of a MuJoCo simulation, drawn on a thread of their own beside the control loop."""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+
+from rl_edge_core.errors import ConfigurationError
+
+RENDERINGS = ('none', 'window', 'topic')
+RENDER_MODES = {'none': None, 'window': 'human', 'topic': 'rgb_array'}
+"""Gymnasium's name for each of `RENDERINGS`."""
+
+_STATE = mujoco.mjtState.mjSTATE_PHYSICS
+
+
+def check_window_is_possible() -> None:
+    """Raise ConfigurationError when this machine has no display to open a window on."""
+    if not os.environ.get('DISPLAY') and not os.environ.get('WAYLAND_DISPLAY'):
+        raise ConfigurationError(
+            'render is window, but there is no display (neither DISPLAY nor WAYLAND_DISPLAY is '
+            'set): use render topic or none, or run where there is a desktop'
+        )
+
+
+class Pictures(Protocol):
+    """Draw the simulation now and then."""
+
+    def offer(self, env: gymnasium.Env, time_ns: int) -> None:
+        """Let ``env`` be drawn as it is now, at a simulated time."""
+
+    def close(self) -> None:
+        """Draw no more; safe to call twice."""
+
+
+class RenderThread:
+    """Draw the newest state that was offered, at most ``rate_hz`` times a second.
+
+    It draws with an environment of its own: an OpenGL context belongs to one thread, and the
+    control loop does not wait for it. States that come faster than it draws are skipped.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], gymnasium.Env],
+        *,
+        rate_hz: float,
+        show: Callable[[np.ndarray, int], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        """Start the thread.
+
+        ``make_env`` makes the environment, with the render mode ``rgb_array`` (each picture, uint8
+        of shape (height, width, 3), goes to ``show`` with the time that came with its state) or
+        ``human`` (a window). ``fail`` is called, once, with why there can be no pictures. Both are
+        called on the thread.
+        """
+        self._make_env, self._show, self._fail = make_env, show, fail
+        self._period_sec = 1.0 / rate_hz
+        self._newest: tuple[np.ndarray, int] | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='render', daemon=True)
+        self._thread.start()
+
+    def offer(self, env: gymnasium.Env, time_ns: int) -> None:
+        """Copy the state of ``env``, in microseconds; it is drawn when its turn comes."""
+        simulation = cast(MujocoEnv, env.unwrapped)
+        state = np.empty(mujoco.mj_stateSize(simulation.model, _STATE))
+        mujoco.mj_getState(simulation.model, simulation.data, state, _STATE)
+        self._newest = (state, time_ns)
+
+    def close(self) -> None:
+        """Stop drawing, once the picture in work is done; safe to call twice."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            env = self._make_env()
+            try:
+                env.reset(seed=0)
+                self._draw_until_closed(env)
+            finally:
+                env.close()
+        # OpenGL reports that it is missing as AttributeError, ImportError, FatalError and more.
+        except Exception as error:
+            self._fail(
+                f'{_first_line(error)}: rendering needs OpenGL; set MUJOCO_GL=egl (with libegl1 '
+                f'installed) or MUJOCO_GL=osmesa (with libosmesa6) where there is no display, or '
+                f'use render none'
+            )
+
+    def _draw_until_closed(self, env: gymnasium.Env) -> None:
+        drawn = None
+        while not self._closed.wait(self._period_sec):
+            newest = self._newest
+            if newest is None or (newest is drawn and env.render_mode != 'human'):
+                continue
+            if newest is not drawn:
+                _put(env, newest[0])
+                drawn = newest
+            if _window_was_closed(env):
+                return
+            picture = env.render()
+            if picture is not None:
+                self._show(cast(np.ndarray, picture), newest[1])
+
+
+class InlinePictures:
+    """Draw environments without MuJoCo, whose state can't be copied, on the loop's own thread.
+
+    With the render mode ``human`` such an environment draws itself at each step.
+    """
+
+    def __init__(
+        self, *, show: Callable[[np.ndarray, int], None], fail: Callable[[str], None]
+    ) -> None:
+        """Hand pictures to ``show``, and the reason why there can be none to ``fail``."""
+        self._show, self._fail = show, fail
+        self._is_open = True
+
+    def offer(self, env: gymnasium.Env, time_ns: int) -> None:
+        """Draw ``env`` now."""
+        if not self._is_open or env.render_mode == 'human':
+            return
+        # Environments differ in what they raise when a drawing library is missing.
+        try:
+            picture = env.render()
+        except Exception as error:
+            self.close()
+            self._fail(f'{_first_line(error)}: install what it needs, or use render none')
+            return
+        self._show(cast(np.ndarray, picture), time_ns)
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._is_open = False
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f'no pictures ({type(error).__name__}: {lines[0] if lines else "no reason given"})'
+
+
+def _put(env: gymnasium.Env, state: np.ndarray) -> None:
+    simulation = cast(MujocoEnv, env.unwrapped)
+    mujoco.mj_setState(simulation.model, simulation.data, state, _STATE)
+    mujoco.mj_forward(simulation.model, simulation.data)
+
+
+def _window_was_closed(env: gymnasium.Env) -> bool:
+    if env.render_mode != 'human':
+        return False
+    import glfw  # needs a display's libraries; only a window does
+
+    window = getattr(cast(MujocoEnv, env.unwrapped).mujoco_renderer.viewer, 'window', None)
+    return window is not None and bool(glfw.window_should_close(window))

@@ -1,0 +1,85 @@
+"""The parameters of the sim node."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.ros.parameters import parameter
+from rl_edge_sim.environment import REWARD_SHAPINGS
+from rl_edge_sim.rendering import RENDERINGS
+
+MODES = ('lockstep', 'realtime')
+_PARAMETERS_OF_THEIR_OWN = {'id', 'environment_id', 'reward_shaping', 'render_mode'}
+ON_POLICY_TIMEOUT = ('fail', 'wait')
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """What the sim node is told; descriptions are those that ``ros2 param describe`` shows."""
+
+    environment_id: str = parameter('Ant-v5', 'Gymnasium id of an environment.')
+    environment_arguments: str = parameter(
+        '', 'Arguments of the environment as a YAML mapping, e.g. {max_episode_steps: 200}.'
+    )
+    reward_shaping: str = parameter(
+        'none', "Terms added to the environment's reward.", choices=REWARD_SHAPINGS
+    )
+    mode: str = parameter(
+        'lockstep', 'A step waits for its action, or comes with the clock.', choices=MODES
+    )
+    real_time_factor: float = parameter(
+        1.0, 'Simulated s in a s of real time, in mode realtime.', minimum=0.001, maximum=1000.0
+    )
+    episodes: int = parameter(0, 'Episodes after which the node ends; 0 for none.', minimum=0)
+    seed: int = parameter(0, 'Episode k is reset with seed + k.', minimum=0)
+    on_policy_timeout: str = parameter(
+        'fail',
+        'What a silent policy leads to in lockstep: fail ends the node with an error.',
+        choices=ON_POLICY_TIMEOUT,
+    )
+    policy_timeout_sec: float = parameter(
+        10.0, 'From when on an unanswered observation makes the policy silent.', minimum=0.01
+    )
+    first_action_timeout_sec: float = parameter(
+        60.0, 'The same from the start of the node to the first action.', minimum=0.01
+    )
+    republish_period_sec: float = parameter(
+        0.5, 'After which an unanswered observation is published again.', minimum=0.01
+    )
+    action_max_age_sec: float = parameter(
+        0.2, 'For how long an action is held in mode realtime.', minimum=0.0
+    )
+    render: str = parameter(
+        'none', 'Show the simulation in a window or as images on a topic.', choices=RENDERINGS
+    )
+    render_rate_hz: float = parameter(20.0, 'Pictures a second at most.', minimum=0.1, maximum=240)
+    render_width: int = parameter(480, 'Of the pictures, in pixels.', minimum=16, maximum=4096)
+    render_height: int = parameter(480, 'Of the pictures, in pixels.', minimum=16, maximum=4096)
+    joint_states_rate_hz: float = parameter(
+        20.0, 'Joint states a second at most; 0 for none.', minimum=0.0, maximum=1000.0
+    )
+    publish_clock: bool = parameter(
+        False, 'Publish simulated time on /clock; one node in a graph may.'
+    )
+
+
+def environment_arguments(text: str) -> dict[str, Any]:
+    """Return the mapping in ``text``, YAML; raise ConfigurationError when it holds none."""
+    try:
+        arguments = yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f'environment_arguments {text!r} is no YAML: {error}') from error
+    if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
+        raise ConfigurationError(
+            f'environment_arguments is {text!r}, must be a mapping such as '
+            f'{{max_episode_steps: 200}}'
+        )
+    taken = sorted(_PARAMETERS_OF_THEIR_OWN & set(arguments))
+    if taken:
+        raise ConfigurationError(
+            f'environment_arguments has {", ".join(taken)}: use the parameters environment_id, '
+            f'reward_shaping and render instead'
+        )
+    return arguments
