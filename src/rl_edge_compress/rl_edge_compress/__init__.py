@@ -1,0 +1,1 @@
+"""Compress policies for the edge: conversion, quantization, pruning, distillation, report."""

@@ -1,0 +1,46 @@
+"""Convert a Keras actor to TensorFlow Lite in floating point; `quantize` goes on from there."""
+
+from pathlib import Path
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from rl_edge_compress.tflite_file import tidy
+
+SIGNATURE = 'serving_default'
+
+
+def float32_tflite(actor: keras.Model) -> bytes:
+    """Return ``actor``, observation (1, n) -> action (1, m), as a float32 `.tflite` file."""
+    return tidy(_converted(actor))
+
+
+def float16_tflite(actor: keras.Model) -> bytes:
+    """Return the actor with its weights stored in float16; runtimes compute in float32."""
+    return tidy(_converted(actor, weights=tf.float16))
+
+
+def _converted(actor: keras.Model, *, weights: tf.DType | None = None) -> bytes:
+    with tempfile.TemporaryDirectory(prefix='rl_edge-') as folder:
+        _save_graph(actor, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if weights is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [weights]
+        return bytes(converter.convert())
+
+
+def _save_graph(actor: keras.Model, folder: Path) -> None:
+    # Keras' own archive turns its variables into constants; a plain tf.function of a Keras 3
+    # model leaves them as resources, which the edge runtimes don't have.
+    archive = keras.export.ExportArchive()
+    archive.track(actor)
+    archive.add_endpoint(
+        SIGNATURE,
+        lambda observation: {'action': actor(observation, training=False)},
+        input_signature=[
+            tf.TensorSpec((1, actor.inputs[0].shape[-1]), tf.float32, name='observation')
+        ],
+    )
+    archive.write_out(str(folder), verbose=False)

@@ -1,0 +1,202 @@
+"""Write a trained actor-critic as a policy artifact: Keras file, compressed actors, manifest."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import importlib.metadata
+from pathlib import Path
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+
+from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, Network, write_manifest
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError
+from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_compress.formats import NumericFormat, numeric_format
+from rl_edge_compress.keras_models import (
+    actor_of,
+    check_sizes,
+    describe_network,
+    load_keras,
+    named_outputs,
+)
+from rl_edge_compress.runtimes import MODULES, Trial, try_runtimes
+
+KERAS_FILE = 'policy.keras'
+KERAS_TOLERANCE = 1e-4
+LIBRARIES = ('tensorflow-cpu', 'keras', 'ai-edge-litert', 'tflite-runtime', 'litert-quantizer', 'numpy')
+
+
+def export_artifact(
+    actor_critic: keras.Model,
+    *,
+    spec: EnvironmentSpec,
+    name: str,
+    out: Path,
+    algorithm: str = 'untrained',
+    training: Mapping[str, Any] | None = None,
+    network: Network | None = None,
+    recipes: Sequence[str] = ('float32', 'int8'),
+    calibration: np.ndarray | None = None,
+) -> Manifest:
+    """Write ``out`` as a policy artifact and return its manifest.
+
+    ``actor_critic`` maps raw observations (batch, n) to named outputs ``action``, ``value`` and
+    perhaps ``log_std``, of stock Keras layers alone. ``recipes`` are numeric formats;
+    ``calibration`` are observations (count, n) that the policy visits, which int8 needs.
+    ``network`` overrides what is read off the model. The folder appears whole or not at all.
+    Raise ArtifactError for a model that is no such actor-critic, ConfigurationError for unknown
+    recipes and unfit calibration, StorageError when ``out`` can't be written.
+    """
+    formats = [numeric_format(recipe) for recipe in recipes]
+    check_sizes(actor_critic, spec)
+    golden = golden_observation(spec, calibration)
+    with folder_written_atomically(out) as folder:
+        original = write_keras(actor_critic, folder, spec=spec, golden=golden)
+        actor = actor_of(load_keras(folder / KERAS_FILE))
+        for form in formats:
+            (folder / actor_file(form.name)).write_bytes(form.write(actor, calibration))
+        entries = describe_files(
+            folder,
+            {form.name: form for form in formats},
+            spec=spec,
+            golden=golden,
+            source_sha256=original.sha256,
+            parameters=actor_parameters(actor),
+        )
+        manifest = Manifest(
+            name=name,
+            environment=spec,
+            algorithm=algorithm,
+            network=network or describe_network(actor_critic),
+            golden_observation=tuple(float(value) for value in golden),
+            files=(original, *entries),
+            training=dict(training or {}),
+            versions=library_versions(),
+        )
+        write_manifest(manifest, folder)
+    return manifest
+
+
+def actor_file(recipe: str) -> str:
+    """Return the name of a compressed actor's file."""
+    return f'actor_{recipe}.tflite'
+
+
+def actor_parameters(actor: keras.Model) -> int:
+    """Return how many weights and biases an actor has."""
+    return int(sum(np.prod(weight.shape) for weight in actor.trainable_variables))
+
+
+def golden_observation(spec: EnvironmentSpec, calibration: np.ndarray | None) -> np.ndarray:
+    """Return the observation of the golden pair: a visited one, else a fixed random one."""
+    if calibration is not None and len(calibration):
+        return np.asarray(calibration[len(calibration) // 2], np.float32)
+    return np.random.default_rng(0).normal(0.0, 0.5, spec.observation_size).astype(np.float32)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that make the files."""
+    versions = {'python': sys.version.split()[0]}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_keras(
+    actor_critic: keras.Model, folder: Path, *, spec: EnvironmentSpec, golden: np.ndarray
+) -> ModelFile:
+    """Write ``policy.keras``, load it again in safe mode, and return its manifest entry."""
+    path = folder / KERAS_FILE
+    actor_critic.save(path)
+    # What can't be loaded without running code from the file must not leave this machine.
+    reloaded = load_keras(path)
+    action = _keras_action(reloaded, golden)
+    if not np.array_equal(action, _keras_action(actor_critic, golden)):
+        raise ArtifactError(f'{path} answers otherwise than the model that it was saved from')
+    return ModelFile(
+        file=KERAS_FILE,
+        recipe=FULL_RECIPE,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        numeric_format='float32',
+        runtimes=('keras',),
+        golden_action=tuple(float(value) for value in action),
+        golden_tolerance={'keras': KERAS_TOLERANCE * _half_range(spec)},
+        parameters=int(actor_critic.count_params()),
+    )
+
+
+def _keras_action(model: keras.Model, observation: np.ndarray) -> np.ndarray:
+    named_outputs(model)
+    return np.asarray(actor_of(model)(observation[None], training=False))[0]
+
+
+def _half_range(spec: EnvironmentSpec) -> float:
+    return float(np.max(spec.high - spec.low)) / 2
+
+
+def describe_files(
+    folder: Path,
+    formats: Mapping[str, NumericFormat],
+    *,
+    spec: EnvironmentSpec,
+    golden: np.ndarray,
+    source_sha256: str,
+    parameters: int,
+) -> tuple[ModelFile, ...]:
+    """Return the manifest entries of the files of recipes, after trying every runtime on them."""
+    files = {recipe: folder / actor_file(recipe) for recipe in formats}
+    trials = try_runtimes(list(files.values()), golden[None]) if files else {}
+    entries = []
+    for recipe, form in formats.items():
+        path = files[recipe]
+        entry = ModelFile(
+            file=path.name,
+            recipe=recipe,
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+            numeric_format=form.weights,
+            runtimes=(),
+            golden_action=(),
+            golden_tolerance={},
+            source_sha256=source_sha256,
+            parameters=parameters,
+        )
+        tolerance = form.tolerance * _half_range(spec)
+        entries.append(_with_trials(entry, trials, tolerance))
+    return tuple(entries)
+
+
+def _with_trials(
+    entry: ModelFile, trials: Mapping[str, Mapping[str, Trial]], tolerance: float
+) -> ModelFile:
+    """Fill in which runtimes load a file and what it answers, from the preferred one."""
+    unsupported = {}
+    answers: dict[str, np.ndarray] = {}
+    for runtime in MODULES:
+        trial = trials[runtime][entry.file]
+        if trial.actions is None:
+            unsupported[runtime] = trial.reason
+            continue
+        answers[runtime] = trial.actions[0]
+        first = next(iter(answers.values()))
+        error = float(np.max(np.abs(answers[runtime] - first)))
+        if not error <= tolerance:
+            unsupported[runtime] = f'answers {error:.2g} off, tolerated are {tolerance:.2g}'
+            del answers[runtime]
+    if not answers:
+        reasons = '; '.join(f'{name}: {why}' for name, why in unsupported.items())
+        raise ArtifactError(f'no runtime can run {entry.file}: {reasons}')
+    return dataclasses.replace(
+        entry,
+        runtimes=tuple(answers),
+        golden_action=tuple(float(value) for value in next(iter(answers.values()))),
+        golden_tolerance=dict.fromkeys(answers, tolerance),
+        unsupported=unsupported,
+    )

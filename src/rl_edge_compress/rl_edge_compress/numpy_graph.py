@@ -1,0 +1,140 @@
+"""Run a float32 actor's graph in NumPy: to calibrate on all its tensors, and as a baseline."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core.errors import ArtifactError
+from rl_edge_compress.tflite_file import Operator, constant, operators, read_model
+
+FUSED = {
+    0: lambda x: x,
+    1: lambda x: np.maximum(x, 0.0),
+    2: lambda x: np.clip(x, -1.0, 1.0),
+    3: lambda x: np.clip(x, 0.0, 6.0),
+    4: np.tanh,
+}
+"""TFLite's ActivationFunctionType."""
+
+
+@dataclass(frozen=True)
+class NumpyGraph:
+    """The operators and constants of a float32 graph."""
+
+    operators: tuple[Operator, ...]
+    constants: Mapping[int, np.ndarray]
+    input_index: int
+    output_index: int
+
+    def tensors(self, observations: np.ndarray) -> dict[int, np.ndarray]:
+        """Return every computed tensor by index for observations (batch, n)."""
+        values: dict[int, np.ndarray] = {self.input_index: np.asarray(observations, np.float32)}
+        for operator in self.operators:
+            results = _compute(operator, [self._value(values, i) for i in operator.inputs])
+            values.update(zip(operator.outputs, results, strict=True))
+        return values
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Return actions (batch, m) for observations (batch, n)."""
+        return self.tensors(observations)[self.output_index]
+
+    def _value(self, values: Mapping[int, np.ndarray], index: int) -> np.ndarray | None:
+        return values[index] if index in values else self.constants.get(index)
+
+
+def numpy_graph(content: bytes) -> NumpyGraph:
+    """Read a float32 `.tflite` file; raise ArtifactError for an operator that NumPy can't do."""
+    model = read_model(content)
+    graph = model.subgraphs[0]
+    steps = tuple(operators(model))
+    unknown = sorted({step.name for step in steps} - set(COMPUTE))
+    if unknown:
+        raise ArtifactError(
+            f'no NumPy form of {", ".join(unknown)}; there is one of {", ".join(sorted(COMPUTE))}'
+        )
+    stored = ((index, constant(model, index)) for index in range(len(graph.tensors)))
+    return NumpyGraph(
+        operators=steps,
+        constants={index: value for index, value in stored if value is not None},
+        input_index=int(graph.inputs[0]),
+        output_index=int(graph.outputs[0]),
+    )
+
+
+def _compute(operator: Operator, inputs: list[Any]) -> list[np.ndarray]:
+    result = COMPUTE[operator.name](operator.options, *inputs)
+    return result if isinstance(result, list) else [result]
+
+
+def _dense(options: Any, x: np.ndarray, kernel: np.ndarray, bias: Any = None) -> np.ndarray:
+    result = x @ kernel.T
+    if bias is not None:
+        result = result + bias
+    return FUSED[options.fusedActivationFunction](result)
+
+
+def _binary(function: Callable[[Any, Any], np.ndarray]) -> Callable[..., np.ndarray]:
+    def compute(options: Any, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return FUSED[getattr(options, 'fusedActivationFunction', 0)](function(left, right))
+
+    return compute
+
+
+def _unary(function: Callable[[Any], np.ndarray]) -> Callable[..., np.ndarray]:
+    return lambda options, x: function(x)
+
+
+def _mean(options: Any, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return x.mean(axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims)
+
+
+def _strided_slice(
+    options: Any, x: np.ndarray, begin: np.ndarray, end: np.ndarray, strides: np.ndarray
+) -> np.ndarray:
+    slices = [slice(None)]  # the batch, which is 1 in the file, stays whole
+    for axis in range(1, len(begin)):
+        first = None if options.beginMask >> axis & 1 else int(begin[axis])
+        last = None if options.endMask >> axis & 1 else int(end[axis])
+        slices.append(slice(first, last, int(strides[axis])))
+    return x[tuple(slices)]
+
+
+def _gather(options: Any, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return np.take(x, indices, axis=options.axis)
+
+
+def _split(options: Any, axis: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+    return np.split(x, options.numSplits, axis=int(axis))
+
+
+def _reshape(options: Any, x: np.ndarray, *shape: np.ndarray) -> np.ndarray:
+    sizes = shape[0] if shape else options.newShape
+    return x.reshape(len(x), *(int(size) for size in np.asarray(sizes)[1:]))
+
+
+COMPUTE: Mapping[str, Callable[..., Any]] = {
+    'FULLY_CONNECTED': _dense,
+    'ADD': _binary(np.add),
+    'SUB': _binary(np.subtract),
+    'MUL': _binary(np.multiply),
+    'DIV': _binary(np.divide),
+    'MINIMUM': _binary(np.minimum),
+    'MAXIMUM': _binary(np.maximum),
+    'SQUARED_DIFFERENCE': _binary(lambda left, right: np.square(left - right)),
+    'NEG': _unary(np.negative),
+    'RSQRT': _unary(lambda x: 1.0 / np.sqrt(x)),
+    'SQRT': _unary(np.sqrt),
+    'EXP': _unary(np.exp),
+    'TANH': _unary(np.tanh),
+    'LOGISTIC': _unary(lambda x: 1.0 / (1.0 + np.exp(-x))),
+    'ELU': _unary(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
+    'RELU': _unary(lambda x: np.maximum(x, 0)),
+    'RELU_N1_TO_1': _unary(lambda x: np.clip(x, -1, 1)),
+    'MEAN': _mean,
+    'STRIDED_SLICE': _strided_slice,
+    'GATHER': _gather,
+    'SPLIT': _split,
+    'RESHAPE': _reshape,
+}

@@ -1,0 +1,53 @@
+"""TensorFlow Lite's affine mapping between real numbers and 8-bit integers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rl_edge_core.errors import ConfigurationError
+
+LOWEST, HIGHEST = -128, 127
+
+
+@dataclass(frozen=True)
+class AffineMapping:
+    """real = scale * (quantized - zero_point), with q = round(real / scale) + zero_point.
+
+    As TensorFlow Lite's quantization specification and Jacob et al. 2018 (eq. 1) have it.
+    """
+
+    scale: float
+    zero_point: int
+
+    def quantize(self, values: np.ndarray) -> np.ndarray:
+        """Return the int8 nearest to real values; those outside the range are clamped."""
+        scaled = np.asarray(values, np.float64) / self.scale
+        # TFLite rounds halves away from zero (std::round), NumPy to even.
+        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
+        return np.clip(rounded + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
+
+    def dequantize(self, quantized: np.ndarray) -> np.ndarray:
+        """Return the real values (float32) that int8 ones stand for."""
+        shifted = np.asarray(quantized, np.int32) - self.zero_point
+        return (self.scale * shifted).astype(np.float32)
+
+
+def activation_mapping(minimum: float, maximum: float) -> AffineMapping:
+    """Return the mapping of a range of activations onto -128..127.
+
+    The range is widened to hold 0, which must have an exact integer. Raise ConfigurationError
+    for a range that is empty or not finite.
+    """
+    low, high = min(minimum, 0.0), max(maximum, 0.0)
+    if not np.isfinite([low, high]).all() or minimum > maximum:
+        raise ConfigurationError(f'[{minimum}, {maximum}] is no range; needs finite, ordered bounds')
+    if low == high:
+        return AffineMapping(scale=1.0, zero_point=0)
+    scale = (high - low) / (HIGHEST - LOWEST)
+    return AffineMapping(scale, int(np.clip(np.rint(LOWEST - low / scale), LOWEST, HIGHEST)))
+
+
+def weight_mapping(weights: np.ndarray) -> AffineMapping:
+    """Return the symmetric mapping of weights onto -127..127, with zero point 0."""
+    largest = float(np.max(np.abs(weights), initial=0.0))
+    return AffineMapping(scale=largest / HIGHEST if largest else 1.0, zero_point=0)

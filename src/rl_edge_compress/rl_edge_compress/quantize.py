@@ -1,0 +1,75 @@
+"""Quantize the dense layers of a float32 `.tflite` actor; everything else stays in float.
+
+Input, normalisation, clipping, selection and LayerNorm stay in float32: put through one 8-bit
+scale, raw velocities and contact forces would leave each other no resolution. Weights have one
+scale a layer (TENSORWISE): with one a channel, tflite-runtime 2.14 can't load the file.
+"""
+
+from typing import Any
+
+from litert_quantizer import qtyping, quantizer
+import numpy as np
+
+from rl_edge_compress.calibration import checked_observations, dense_ranges
+from rl_edge_compress.numpy_graph import numpy_graph
+from rl_edge_compress.tflite_file import read_model, tidy
+
+DENSE = qtyping.TFLOperationName.FULLY_CONNECTED
+PER_LAYER = qtyping.QuantGranularity.TENSORWISE
+PER_CHANNEL = qtyping.QuantGranularity.CHANNELWISE
+
+
+def int8_tflite(float32: bytes, observations: np.ndarray) -> bytes:
+    """Return the actor with dense layers in 8-bit integers, weights and activations.
+
+    Activation ranges come from ``observations``, shape (count, n): ones that the policy visits.
+    Raise ConfigurationError when they are of no use.
+    """
+    tool = _tool(float32)
+    tool.add_static_config('.*', DENSE, 8, 8, PER_LAYER)
+    return _quantized(tool, _calibration(float32, observations))
+
+
+def int8_weights_int16_tflite(float32: bytes, observations: np.ndarray) -> bytes:
+    """Return the actor with dense layers of 8-bit weights and 16-bit activations."""
+    tool = _tool(float32)
+    tool.add_static_config('.*', DENSE, 16, 8, PER_LAYER)
+    return _quantized(tool, _calibration(float32, observations))
+
+
+def dynamic_tflite(float32: bytes) -> bytes:
+    """Return the actor with 8-bit weights; runtimes quantize activations as they come."""
+    tool = _tool(float32)
+    tool.add_dynamic_config('.*', DENSE, 8, PER_LAYER)
+    return _quantized(tool)
+
+
+def int4_tflite(float32: bytes) -> bytes:
+    """Return the actor with 4-bit weights, one scale a channel: 15 steps a layer are too few."""
+    tool = _tool(float32)
+    tool.add_dynamic_config('.*', DENSE, 4, PER_CHANNEL)
+    return _quantized(tool)
+
+
+def _tool(float32: bytes) -> quantizer.Quantizer:
+    return quantizer.Quantizer(bytearray(float32))
+
+
+def _quantized(tool: quantizer.Quantizer, calibration: dict[str, Any] | None = None) -> bytes:
+    result = tool.quantize(calibration, enable_progress_bar=False, enable_progress_report=False)
+    return tidy(bytes(result.quantized_model))
+
+
+def _calibration(float32: bytes, observations: np.ndarray) -> dict[str, Any]:
+    """Return ranges in litert-quantizer's form: tensor name -> {'min', 'max'}."""
+    graph = numpy_graph(float32)
+    tensors = read_model(float32).subgraphs[0].tensors
+    width = int(tensors[graph.input_index].shape[-1])
+    ranges = dense_ranges(graph, checked_observations(observations, width))
+    return {
+        tensors[index].name.decode(): {
+            'min': np.array([[low]], np.float32),
+            'max': np.array([[high]], np.float32),
+        }
+        for index, (low, high) in ranges.items()
+    }

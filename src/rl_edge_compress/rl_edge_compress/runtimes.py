@@ -1,0 +1,128 @@
+"""Which runtimes load a file, found out by loading it: each in a process of its own.
+
+tflite-runtime and TensorFlow export the same C++ symbols; in one process the second one crashes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import importlib.util
+import json
+from pathlib import Path
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core.errors import ArtifactError
+
+MODULES = {'litert': 'ai_edge_litert.interpreter', 'tflite_runtime': 'tflite_runtime.interpreter'}
+"""The runtimes of `.tflite` files by name, the preferred one first."""
+LIMIT_SEC = 120.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of running one file in one runtime."""
+
+    actions: np.ndarray | None
+    """(count, action_size) for the observations given; None when it did not load."""
+    reason: str = ''
+    """Why it did not."""
+
+
+def is_installed(runtime: str) -> bool:
+    """Return whether a runtime of `MODULES` can be imported here."""
+    return importlib.util.find_spec(MODULES[runtime].split('.')[0]) is not None
+
+
+def try_runtimes(
+    files: Sequence[Path], observations: np.ndarray
+) -> dict[str, dict[str, Trial]]:
+    """Run ``observations``, shape (count, n), through files in every runtime.
+
+    Return runtime -> file name -> what came of it. A runtime that is not installed says so.
+    """
+    return {
+        runtime: _try_runtime(runtime, files, observations)
+        if is_installed(runtime)
+        else {file.name: Trial(None, 'not tried: not installed here') for file in files}
+        for runtime in MODULES
+    }
+
+
+def _try_runtime(
+    runtime: str, files: Sequence[Path], observations: np.ndarray
+) -> dict[str, Trial]:
+    request = {
+        'runtime': runtime,
+        'files': [str(file) for file in files],
+        'observations': np.asarray(observations, np.float32).tolist(),
+    }
+    done = subprocess.run(
+        [sys.executable, '-m', 'rl_edge_compress.runtimes'],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SEC,
+        check=False,
+    )
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:] or [f'exit status {done.returncode}']
+        raise ArtifactError(f'{runtime} could not be tried: {why[0]}')
+    answers = json.loads(done.stdout.splitlines()[-1])
+    return {name: _trial(answer) for name, answer in answers.items()}
+
+
+def _trial(answer: Mapping[str, Any]) -> Trial:
+    if 'reason' in answer:
+        return Trial(None, answer['reason'])
+    return Trial(np.asarray(answer['actions'], np.float32))
+
+
+def open_interpreter(runtime: str, content: bytes) -> Any:
+    """Return a one-thread interpreter of a runtime, ready to run ``content``."""
+    module = importlib.import_module(MODULES[runtime])
+    interpreter = module.Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def run_interpreter(interpreter: Any, observations: np.ndarray) -> np.ndarray:
+    """Return the actions (count, m) for observations (count, n), one call each."""
+    source = interpreter.get_input_details()[0]['index']
+    result = interpreter.get_output_details()[0]['index']
+    actions = []
+    for observation in observations:
+        interpreter.set_tensor(source, observation[None])
+        interpreter.invoke()
+        actions.append(interpreter.get_tensor(result)[0].copy())
+    return np.asarray(actions)
+
+
+def _answer(runtime: str, file: Path, observations: np.ndarray) -> dict[str, Any]:
+    try:
+        interpreter = open_interpreter(runtime, file.read_bytes())
+        return {'actions': run_interpreter(interpreter, observations).tolist()}
+    except (RuntimeError, ValueError) as error:
+        return {'reason': explain(str(error))}
+
+
+def explain(message: str) -> str:
+    """Return a runtime's error message in one line, with the remedy where it is known."""
+    line = ' '.join(message.split())
+    if 'find op for builtin opcode' in line:
+        operator = line.split('opcode ')[1].split('.')[0]
+        return f'lacks operator {operator}: use another recipe or a newer runtime'
+    return line
+
+
+def _main() -> None:
+    request = json.load(sys.stdin)
+    observations = np.asarray(request['observations'], np.float32)
+    files = [Path(file) for file in request['files']]
+    print(json.dumps({f.name: _answer(request['runtime'], f, observations) for f in files}))
+
+
+if __name__ == '__main__':
+    _main()

@@ -1,0 +1,161 @@
+"""Read and tidy `.tflite` files through their flatbuffer: operators, versions, tensors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+import numpy as np
+
+TYPE_NAMES = {
+    code: name.lower() for name, code in vars(schema.TensorType).items() if name.isupper()
+}
+OPERATOR_NAMES = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a graph, with its tensors by index; -1 stands for one left out."""
+
+    name: str
+    """As in TFLite's schema, e.g. FULLY_CONNECTED."""
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Any
+    """The schema's option object, or None."""
+
+
+def read_model(content: bytes) -> Any:
+    """Return the flatbuffer of a file as the schema's object tree."""
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+
+
+def write_model(model: Any) -> bytes:
+    """Return an object tree as the bytes of a `.tflite` file."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def operators(model: Any) -> Iterator[Operator]:
+    """Yield the operators in the order in which they run."""
+    for operator in model.subgraphs[0].operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+        yield Operator(
+            name=OPERATOR_NAMES[builtin],
+            version=code.version,
+            inputs=tuple(int(index) for index in operator.inputs),
+            outputs=tuple(int(index) for index in operator.outputs),
+            options=operator.builtinOptions,
+        )
+
+
+def type_name(tensor: Any) -> str:
+    """Return the name of a tensor's type, e.g. float32 or int8."""
+    return TYPE_NAMES[tensor.type]
+
+
+def tidy(content: bytes) -> bytes:
+    """Give a file short tensor names, true operator versions and no converter metadata.
+
+    Names of converted Keras graphs take hundreds of bytes, and litert-quantizer leaves version 1
+    on the operators it changes: tflite-runtime 2.14 then loads a per-channel layer that it does
+    not know and computes nonsense, where the true version makes it refuse.
+    """
+    model = read_model(content)
+    model.metadata = None
+    _shorten_names(model)
+    _set_versions(model)
+    _drop_unused_buffers(model)
+    return write_model(model)
+
+
+def _shorten_names(model: Any) -> None:
+    graph = model.subgraphs[0]
+    for index, tensor in enumerate(graph.tensors):
+        tensor.name = f't{index}'
+    for names, indices in (('observation', graph.inputs), ('action', graph.outputs)):
+        for index in indices:
+            graph.tensors[index].name = names
+    dense = [operator for operator in operators(model) if operator.name == 'FULLY_CONNECTED']
+    for number, operator in enumerate(dense):
+        graph.tensors[operator.inputs[1]].name = f'kernel_{number}'
+        if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
+            graph.tensors[operator.inputs[2]].name = f'bias_{number}'
+        if operator.outputs[0] not in graph.outputs:
+            graph.tensors[operator.outputs[0]].name = f'dense_{number}'
+
+
+def _set_versions(model: Any) -> None:
+    graph = model.subgraphs[0]
+    codes: dict[tuple[int, int], int] = {}
+    table = []
+    for raw, operator in zip(graph.operators, operators(model), strict=True):
+        code = model.operatorCodes[raw.opcodeIndex]
+        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+        version = max(code.version, _version(operator, graph.tensors))
+        if (builtin, version) not in codes:
+            codes[builtin, version] = len(table)
+            fresh = schema.OperatorCodeT()
+            fresh.builtinCode, fresh.deprecatedBuiltinCode = builtin, min(builtin, 127)
+            fresh.version = version
+            table.append(fresh)
+        raw.opcodeIndex = codes[builtin, version]
+    model.operatorCodes = table
+
+
+def _version(operator: Operator, tensors: Any) -> int:
+    """Return the operator version that TFLite's own converter would write (op_version.cc)."""
+    types = [type_name(tensors[index]) for index in operator.inputs if index >= 0]
+    if operator.name == 'FULLY_CONNECTED':
+        return _dense_version(operator, types, tensors[operator.inputs[1]])
+    if operator.name == 'DEQUANTIZE':
+        return {'float16': 3, 'int8': 2, 'int16': 3, 'int4': 6}.get(types[0], 1)
+    if operator.name == 'QUANTIZE':
+        return 2 if type_name(tensors[operator.outputs[0]]) == 'int16' else 1
+    return 1
+
+
+def _dense_version(operator: Operator, types: list[str], kernel: Any) -> int:
+    activation, weights = types[:2]
+    if weights == 'int8' and activation == 'float32':
+        if len(kernel.quantization.scale) > 1:
+            return 12
+        return 9 if operator.options.asymmetricQuantizeInputs else 3
+    if weights == 'int4':
+        # op_version.cc knows no float32 x int4; 12 is the first version whose runtimes do.
+        return {'int8': 10, 'int16': 13}.get(activation, 12)
+    if activation == 'int16':
+        return 11 if operator.options.quantizedBiasType else 7
+    return 4 if activation == 'int8' else 1
+
+
+def _drop_unused_buffers(model: Any) -> None:
+    used = {tensor.buffer for tensor in model.subgraphs[0].tensors}
+    order = [0, *sorted(used - {0})]
+    place = {old: new for new, old in enumerate(order)}
+    model.buffers = [model.buffers[index] for index in order]
+    for tensor in model.subgraphs[0].tensors:
+        tensor.buffer = place[tensor.buffer]
+
+
+def constant(model: Any, index: int) -> np.ndarray | None:
+    """Return a tensor's stored values (4-bit ones as int8), or None for one that is computed."""
+    tensor = model.subgraphs[0].tensors[index]
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    raw = np.asarray(data, np.uint8)
+    shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    name = type_name(tensor)
+    if name == 'int4':
+        return _unpacked_nibbles(raw)[: int(np.prod(shape))].reshape(shape)
+    return raw.view(np.dtype(name)).reshape(shape)
+
+
+def _unpacked_nibbles(raw: np.ndarray) -> np.ndarray:
+    low, high = raw << 4, raw & 0xF0
+    return (np.stack([low, high], axis=1).reshape(-1).view(np.int8) >> 4).astype(np.int8)
