@@ -1,0 +1,69 @@
+"""Incompatible peers are found when asked, and the executor no longer visits event handlers."""
+
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rl_edge_interfaces.msg import Observation
+
+from rl_edge_core.ros import qos
+from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
+
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+@pytest.fixture
+def node(ros_domain_id):
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain_id)
+    node = Node('probe', context=context, namespace='ant0')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def spin_until(node, condition):
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    node.create_timer(0.01, lambda: None)
+    while not condition():
+        executor.spin_once()
+    executor.remove_node(node)
+    executor.shutdown()
+
+
+def test_an_incompatible_subscriber_is_named(node):
+    publisher = node.create_publisher(Observation, 'observation', BEST_EFFORT)
+    stop_watching_qos_events(node)
+    other = Node('picky', context=node.context, namespace='ant0')
+    other.create_subscription(Observation, 'observation', lambda _: None, qos.observation())
+    spin_until(node, lambda: node.count_subscribers('/ant0/observation'))
+    (line,) = incompatible_peers(node, publisher)
+    assert line.startswith('/ant0/picky exchanges nothing on /ant0/observation')
+    assert 'reliab' in line.lower()
+    other.destroy_node()
+
+
+def test_an_incompatible_publisher_is_named_and_a_compatible_one_is_not(node):
+    subscription = node.create_subscription(
+        Observation, 'observation', lambda _: None, qos.observation()
+    )
+    other = Node('hasty', context=node.context)
+    other.create_publisher(Observation, '/ant0/observation', BEST_EFFORT)
+    good = Node('good', context=node.context)
+    good.create_publisher(Observation, '/ant0/observation', qos.observation())
+    spin_until(node, lambda: node.count_publishers('/ant0/observation') == 2)
+    (line,) = incompatible_peers(node, subscription)
+    assert line.startswith('/hasty exchanges nothing')
+    other.destroy_node()
+    good.destroy_node()
+
+
+def test_no_handler_of_qos_events_is_left(node):
+    node.create_publisher(Observation, 'observation', qos.observation())
+    node.create_subscription(Observation, 'other', lambda _: None, qos.observation())
+    assert len(list(node.waitables)) >= 4
+    stop_watching_qos_events(node)
+    assert list(node.waitables) == []
