@@ -1,5 +1,8 @@
 """Incompatible QoS, looked up when asked instead of watched at each turn of the executor."""
 
+from typing import cast
+
+from rclpy.event_handler import EventHandler
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
@@ -15,10 +18,12 @@ def stop_watching_qos_events(node: Node) -> None:
     """
     endpoints: list[Publisher | Subscription] = [*node.publishers, *node.subscriptions]
     for endpoint in endpoints:
-        for handler in endpoint.event_handlers:
+        # A list, whatever rclpy's annotation says.
+        handlers = cast(list[EventHandler], endpoint.event_handlers)
+        for handler in handlers:
             node.remove_waitable(handler)
             handler.destroy()
-        endpoint.event_handlers.clear()
+        handlers.clear()
 
 
 def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[str]:
