@@ -1,0 +1,1 @@
+"""Run policies: runtimes behind one interface, and the policy node."""

@@ -1,0 +1,121 @@
+"""Run the uncompressed Keras actor-critic by its graph function."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rl_edge_core.errors import ArtifactError, ConfigurationError
+from rl_edge_policy.policy import (
+    ActionLimiter,
+    IdentifiedPolicy,
+    ModelIdentity,
+    RejectedActionError,
+    checked_observation,
+)
+
+OUTPUT_NAMES = ('action', 'value', 'log_std')
+
+
+class KerasPolicy(IdentifiedPolicy):
+    """Act by the full model; every output is computed for every action."""
+
+    def __init__(self, path: Path, identity: ModelIdentity) -> None:
+        """Load the model in safe mode and trace its graph function, once.
+
+        Raise ArtifactError for a file that can't be loaded or has other shapes.
+        """
+        super().__init__(identity)
+        model = _loaded(path)
+        self._function = _graph_function(model, self.spec.observation_size, path)
+        _check_outputs(self._function, self.spec.action_size, path)
+        self._limited = ActionLimiter(self.spec).limited
+
+    def outputs(self, observation: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Return ``action`` (action_size,), ``value`` (1,) and, where there is one, ``log_std``.
+
+        The action is as the model gave it, not limited. Raise RejectedObservationError.
+        """
+        observation = checked_observation(self.spec, observation)
+        tensors = self._function(tf.constant(observation[None]))
+        return {name: tensor.numpy()[0] for name, tensor in tensors.items()}
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Return the limited action; see `Policy.act`."""
+        observation = checked_observation(self.spec, observation)
+        try:
+            action = self._function(tf.constant(observation[None]))['action'].numpy()[0]
+        except tf.errors.OpError as error:
+            raise RejectedActionError(f'{self.model_id} failed to run: {error}') from error
+        return self._limited(action)
+
+
+def load(path: Path, identity: ModelIdentity, *, threads: int) -> KerasPolicy:
+    """Load a model file whose hash was checked; raise ArtifactError when it does not fit.
+
+    ``threads`` counts for the first model of a process: TensorFlow keeps what it started with.
+    """
+    if keras.backend.backend() != 'tensorflow':
+        raise ConfigurationError(
+            f'Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow'
+        )
+    _set_threads(threads)
+    return KerasPolicy(path, identity)
+
+
+def _set_threads(threads: int) -> None:
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        pass  # TensorFlow is running already; its pools can't be changed.
+
+
+def _loaded(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the layers of the file raise
+        first_line = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ArtifactError(
+            f'{path} cannot be loaded by Keras {keras.__version__} in safe mode: {first_line[0]} '
+            f'Export it again from stock layers, without Lambda'
+        ) from error
+
+
+def _graph_function(model: keras.Model, observation_size: int, path: Path) -> Any:
+    if tuple(model.input_shape) != (None, observation_size):
+        raise ArtifactError(
+            f'{path} has an input of shape {model.input_shape}, its manifest says '
+            f'(None, {observation_size}): export the policy again'
+        )
+
+    def outputs(observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _named(model(observation, training=False), path)
+
+    signature = tf.TensorSpec((1, observation_size), tf.float32)
+    return tf.function(outputs, input_signature=[signature]).get_concrete_function()
+
+
+def _named(outputs: Any, path: Path) -> dict[str, tf.Tensor]:
+    if isinstance(outputs, list | tuple):
+        outputs = dict(zip(OUTPUT_NAMES, outputs, strict=False))
+    if not isinstance(outputs, dict) or not {'action', 'value'} <= set(outputs):
+        found = ', '.join(outputs) if isinstance(outputs, dict) else 'one without a name'
+        raise ArtifactError(
+            f'{path} has the outputs {found}; an actor-critic has action and value'
+        )
+    return {name: outputs[name] for name in OUTPUT_NAMES if name in outputs}
+
+
+def _check_outputs(function: Any, action_size: int, path: Path) -> None:
+    expected = {'action': (1, action_size), 'value': (1, 1), 'log_std': (1, action_size)}
+    for name, tensor in function.structured_outputs.items():
+        if tuple(tensor.shape) != expected[name] or tensor.dtype != tf.float32:
+            raise ArtifactError(
+                f'{path} has an output {name} of shape {tuple(tensor.shape)} and type '
+                f'{tensor.dtype.name}, must be {expected[name]} and float32: export the policy '
+                f'again'
+            )
