@@ -1,0 +1,59 @@
+"""What every algorithm offers to the loops, to the checkpoint and to the train node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from rl_edge_train.replay import TransitionLayout
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Actions for a batch of observations, and what is stored beside the transition."""
+
+    action: np.ndarray
+    """(batch, action_size), in the limits of the environment."""
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Such as log_prob (batch,): the log-probability of exactly the stored action."""
+
+
+class Agent(Protocol):
+    """A pure learner: it acts and learns from rows, and knows no environment and no loop."""
+
+    @property
+    def layout(self) -> TransitionLayout:
+        """Return the layout of the rows that `update` expects."""
+        ...
+
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size)."""
+        ...
+
+    def observe(self, observation: np.ndarray) -> None:
+        """Take raw observations (batch, observation_size) into the normaliser's statistics."""
+        ...
+
+    def set_progress(self, share: float) -> None:
+        """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
+        ...
+
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from rows (updates, batch, width); return the losses."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning goes on from, by name."""
+        ...
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what `arrays` returned."""
+        ...
+
+    def policy_model(self) -> keras.Model:
+        """Build the exported network: raw observation -> action, value and for Gaussians log_std."""
+        ...

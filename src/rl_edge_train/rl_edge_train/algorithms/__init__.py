@@ -1,0 +1,1 @@
+"""One file an algorithm, each with its frozen configuration and its agent."""

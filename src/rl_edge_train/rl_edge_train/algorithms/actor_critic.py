@@ -1,0 +1,206 @@
+"""Advantage actor-critic that learns from replay, as the study meant it.
+
+The study's agent had a state-value critic, a replay buffer and a target network, and never trained
+its actor. Here the actor follows the one-step advantage (Sutton and Barto 2018, section 13.5); a
+transition that an older policy made counts by its importance weight, cut at a maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from rl_edge_core.environment_spec import EnvironmentSpec
+import tensorflow as tf
+
+from rl_edge_train import losses
+from rl_edge_train.agent import Decision
+from rl_edge_train.algorithms.base import BaseAgent, built_adam
+from rl_edge_train.exported_models import gaussian_model
+from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.normalizer import ObservationNormalizer
+
+METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'advantage_std')
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig:
+    """Hyper-parameters of the advantage actor-critic."""
+
+    actor: TrunkConfig = TrunkConfig(layer_norms=('after', 'none'))
+    """Hidden layers of the actor."""
+    critic: TrunkConfig = TrunkConfig(layer_norms=('after', 'none'))
+    """Hidden layers of the state-value network."""
+    observation_inputs: int = 0
+    """Leading observation inputs the networks see; 0 takes all."""
+    normalize_observations: bool = False
+    """Scale observations by running moments."""
+    actor_learning_rate: float = 3e-4
+    """Adam step of the actor."""
+    critic_learning_rate: float = 3e-4
+    """Adam step of the value network."""
+    discount: float = 0.99
+    """Gamma, a control step."""
+    tau: float = 0.005
+    """Share of the way that the target value network moves at each update."""
+    initial_std: float = 1.0
+    """Exploration noise at the start, as a share of half the action range."""
+    final_std: float = 0.1
+    """Exploration noise at the end; it falls linearly over the run."""
+    maximum_weight: float = 1.0
+    """Largest importance weight of a transition."""
+    normalize_advantages: bool = False
+    """Give the advantages of each batch mean 0 and standard deviation 1."""
+
+
+class ActorCriticAgent(BaseAgent):
+    """A Gaussian policy with scheduled noise, and a state value with a target network."""
+
+    def __init__(self, spec: EnvironmentSpec, config: ActorCriticConfig, *, seed: int) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        extras = {'sample': spec.action_size, 'log_prob': 0}
+        super().__init__(
+            spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
+        )
+        self.config = config
+        self.normalizer = ObservationNormalizer(
+            self.inputs, enabled=config.normalize_observations
+        )
+        self.actor = build_network(
+            self.inputs,
+            spec.action_size,
+            config.actor,
+            name='actor',
+            seed=seed * 1000,
+            output_scale=0.1,
+        )
+        self.critic = build_network(
+            self.inputs, 1, config.critic, name='critic', seed=seed * 1000 + 100
+        )
+        self.target_critic = clone_network(self.critic, name='target_critic')
+        self.log_std = tf.Variable(np.log(config.initial_std), dtype=tf.float32, trainable=False)
+        self.actor_optimizer = built_adam(
+            config.actor_learning_rate, self.actor.trainable_variables
+        )
+        self.critic_optimizer = built_adam(
+            config.critic_learning_rate, self.critic.trainable_variables
+        )
+
+    def set_progress(self, share: float) -> None:
+        """Let the exploration noise fall linearly from its first to its last value."""
+        first, last = self.config.initial_std, self.config.final_std
+        self.log_std.assign(np.log(first + (last - first) * min(share, 1.0)))
+
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations; exploring, also the sample and its log_prob.
+
+        The sample is what the Gaussian gave, before the limits of the environment cut it: the
+        log-probability belongs to it, and learning uses it.
+        """
+        packed = self._act(tf.constant(self.kept(observation)), explore).numpy()
+        sample = packed[:, : self.spec.action_size]
+        action = self.scale.to_environment(np.clip(sample, -1.0, 1.0))
+        if not explore:
+            return Decision(action)
+        return Decision(action, {'sample': sample, 'log_prob': packed[:, -1]})
+
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from rows (updates, batch, width); return the losses."""
+        measured = self._update(tf.constant(rows)).numpy()
+        return dict(zip(METRICS, measured.tolist(), strict=True))
+
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
+        mean = tf.tanh(self.actor(self.normalizer(observation)))
+        if not explore:
+            return mean
+        sample = mean + tf.exp(self.log_std) * self.acting_noise(tf.shape(mean))
+        log_prob = self._log_prob(sample, mean)
+        return tf.concat([sample, log_prob[:, None]], axis=-1)
+
+    def _log_prob(self, sample: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+        return losses.gaussian_log_prob(sample, mean, tf.fill(tf.shape(mean), self.log_std))
+
+    @tf.function(jit_compile=True)
+    def _update(self, rows: tf.Tensor) -> tf.Tensor:
+        totals = tf.zeros(len(METRICS))
+        for index in tf.range(rows.shape[0]):
+            totals += self._update_once(rows[index])
+        return totals / rows.shape[0]
+
+    def _update_once(self, rows: tf.Tensor) -> tf.Tensor:
+        self.updates.assign_add(1)
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        target = self.value_target(rows)
+        advantage = target - self.critic(observation)[:, 0]
+        actor_loss, weight = self._update_actor(rows, observation, advantage)
+        with tf.GradientTape() as tape:
+            value = self.critic(observation)[:, 0]
+            critic_loss = tf.reduce_mean(weight * tf.square(target - value))
+        variables = self.critic.trainable_variables
+        self.critic_optimizer.apply(tape.gradient(critic_loss, variables), variables)
+        soft_update(self.target_critic.weights, self.critic.weights, tau=self.config.tau)
+        return tf.stack(
+            [
+                critic_loss,
+                actor_loss,
+                tf.reduce_mean(value),
+                tf.reduce_mean(weight),
+                tf.math.reduce_std(advantage),
+            ]
+        )
+
+    def value_target(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return the one-step TD targets (batch,) of rows (batch, width)."""
+        following = self.normalizer(self.layout.column(rows, 'next_observation'))
+        return losses.td_target(
+            self.layout.column(rows, 'reward'),
+            self.layout.column(rows, 'terminated'),
+            self.target_critic(following)[:, 0],
+            discount=self.config.discount,
+        )
+
+    def _update_actor(
+        self, rows: tf.Tensor, observation: tf.Tensor, advantage: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.config.normalize_advantages:
+            advantage = losses.standardized(advantage)
+        sample = self.layout.column(rows, 'sample')
+        behaviour = self.layout.column(rows, 'log_prob')
+        variables = self.actor.trainable_variables
+        with tf.GradientTape() as tape:
+            log_prob = self._log_prob(sample, tf.tanh(self.actor(observation)))
+            weight = losses.importance_weight(
+                log_prob, behaviour, maximum=self.config.maximum_weight
+            )
+            loss = losses.advantage_loss(log_prob, advantage, weight)
+        self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss, weight
+
+    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
+        """Return the variables that learning goes on from, in groups."""
+        return {
+            **super().named_variables(),
+            'actor': self.actor.weights,
+            'critic': self.critic.weights,
+            'target_critic': self.target_critic.weights,
+            'log_std': [self.log_std],
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+        }
+
+    def policy_model(self) -> keras.Model:
+        """Build raw observation -> action, value and log_std."""
+        return gaussian_model(
+            observation_size=self.spec.observation_size,
+            kept=self.inputs,
+            normalizer=self.normalizer,
+            scale=self.scale,
+            limits=(self.spec.low, self.spec.high),
+            actor=self.actor,
+            critic=self.critic,
+            log_std=np.full(self.spec.action_size, self.log_std.numpy()),
+            squashed_mean=True,
+        )

@@ -1,0 +1,95 @@
+"""What all agents share: the kept inputs, the normaliser, the action scale, and their state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from rl_edge_core.environment_spec import EnvironmentSpec
+import tensorflow as tf
+
+from rl_edge_train.action_scale import ActionScale
+from rl_edge_train.normalizer import ObservationNormalizer
+from rl_edge_train.replay import TransitionLayout
+from rl_edge_train.variables import named_arrays, restore_variables
+
+
+class BaseAgent:
+    """Networks are built by the algorithms; this keeps what they do alike in one place."""
+
+    normalizer: ObservationNormalizer
+
+    def __init__(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        seed: int,
+        observation_inputs: int,
+        extras: Mapping[str, int] | None = None,
+    ) -> None:
+        """Keep the leading `observation_inputs` (0: all); `extras` are stored with a transition."""
+        if observation_inputs > spec.observation_size:
+            raise ValueError(
+                f'observation_inputs is {observation_inputs}, {spec.environment_id} has '
+                f'{spec.observation_size} observation values: lower it, or 0 for all'
+            )
+        self.spec, self.seed = spec, seed
+        self.inputs = observation_inputs or spec.observation_size
+        self.layout = TransitionLayout(self.inputs, spec.action_size, extras or {})
+        self.scale = ActionScale.of(spec)
+        self.acts = tf.Variable(0, dtype=tf.int32, trainable=False)
+        self.updates = tf.Variable(0, dtype=tf.int32, trainable=False)
+
+    def kept(self, observation: np.ndarray) -> np.ndarray:
+        """Return the inputs (batch, inputs) that the networks see, float32."""
+        return np.ascontiguousarray(observation[:, : self.inputs], np.float32)
+
+    def observe(self, observation: np.ndarray) -> None:
+        """Take raw observations (batch, observation_size) into the normaliser's statistics."""
+        self.normalizer.observe(observation[:, : self.inputs])
+
+    def set_progress(self, share: float) -> None:
+        """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
+
+    def acting_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        """Return standard normal noise for acting, another at each call (inside a graph)."""
+        seed = tf.stack([self.seed * 2 + 1, self.acts])
+        self.acts.assign_add(1)
+        return tf.random.stateless_normal(shape, seed)
+
+    def learning_noise(self, shape: tf.Tensor, *, stream: int) -> tf.Tensor:
+        """Return standard normal noise for an update; two streams (0, 1) an update."""
+        seed = tf.stack([self.seed * 2, 2 * self.updates + stream])
+        return tf.random.stateless_normal(shape, seed)
+
+    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
+        """Return the variables that learning goes on from, in groups."""
+        return {'counters': [self.acts, self.updates]}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning goes on from, by name."""
+        return named_arrays(self.named_variables(), self.normalizer)
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what `arrays` returned; another agent's arrays are an error."""
+        restore_variables(self.named_variables(), self.normalizer, arrays)
+
+
+def built_adam(
+    learning_rate: float, variables: Sequence[tf.Variable], *, epsilon: float = 1e-7
+) -> keras.optimizers.Adam:
+    """Return Adam with its slots made, so that a compiled update creates nothing."""
+    optimizer = keras.optimizers.Adam(learning_rate, epsilon=epsilon)
+    optimizer.build(list(variables))
+    return optimizer
+
+
+def weights_of(networks: Sequence[keras.Model]) -> list[tf.Variable]:
+    """Return all weights of some networks, in order."""
+    return [variable for network in networks for variable in network.weights]
+
+
+def trainable_of(networks: Sequence[keras.Model]) -> list[tf.Variable]:
+    """Return the trainable weights of some networks, in order."""
+    return [variable for network in networks for variable in network.trainable_variables]

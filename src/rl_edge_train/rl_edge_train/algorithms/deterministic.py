@@ -1,0 +1,192 @@
+"""Deterministic policy gradient with one or two critics: what DDPG and TD3 share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from rl_edge_core.environment_spec import EnvironmentSpec
+import tensorflow as tf
+
+from rl_edge_train import losses
+from rl_edge_train.agent import Decision
+from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
+from rl_edge_train.exported_models import deterministic_model
+from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.normalizer import ObservationNormalizer
+
+METRICS = ('critic_loss', 'actor_loss', 'q_mean')
+
+
+@dataclass(frozen=True)
+class DdpgConfig:
+    """Hyper-parameters of deep deterministic policy gradient."""
+
+    actor: TrunkConfig = TrunkConfig()
+    """Hidden layers of the actor."""
+    critic: TrunkConfig = TrunkConfig()
+    """Hidden layers of a critic."""
+    observation_inputs: int = 0
+    """Leading observation inputs the networks see; 0 takes all."""
+    normalize_observations: bool = False
+    """Scale observations by running moments."""
+    actor_learning_rate: float = 3e-4
+    """Adam step of the actor."""
+    critic_learning_rate: float = 3e-4
+    """Adam step of the critics."""
+    discount: float = 0.99
+    """Gamma, a control step."""
+    tau: float = 0.005
+    """Share of the way that the targets move at each update."""
+    exploration_std: float = 0.1
+    """Gaussian noise on actions, as a share of half the action range."""
+
+
+@dataclass(frozen=True)
+class TargetRules:
+    """What tells DDPG and TD3 apart."""
+
+    critics: int
+    """Critics; the target takes the smallest of their targets' values."""
+    policy_delay: int
+    """Critic updates for one update of the actor and all targets."""
+    smoothing_std: float
+    """Noise on the target action, as a share of half the action range."""
+    smoothing_limit: float
+    """Largest size of that noise."""
+
+
+class DeterministicAgent(BaseAgent):
+    """An actor that climbs the first critic's value of its own action."""
+
+    def __init__(
+        self, spec: EnvironmentSpec, config: DdpgConfig, rules: TargetRules, *, seed: int
+    ) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
+        self.config, self.rules = config, rules
+        self.normalizer = ObservationNormalizer(
+            self.inputs, enabled=config.normalize_observations
+        )
+        inputs, actions, first = self.inputs, spec.action_size, seed * 1000
+        self.actor = build_network(
+            inputs, actions, config.actor, name='actor', seed=first, output_scale=0.1
+        )
+        self.critics = [
+            build_network(
+                inputs + actions, 1, config.critic, name=f'critic_{i}', seed=first + 100 * (i + 1)
+            )
+            for i in range(rules.critics)
+        ]
+        networks = [self.actor, *self.critics]
+        self.targets = [clone_network(n, name=f'target_{n.name}') for n in networks]
+        self.critic_variables = trainable_of(self.critics)
+        self.actor_optimizer = built_adam(
+            config.actor_learning_rate, self.actor.trainable_variables
+        )
+        self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
+
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size)."""
+        return Decision(self._act(tf.constant(self.kept(observation)), explore).numpy())
+
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from rows (updates, batch, width); updates must be a multiple of the policy delay."""
+        if len(rows) % self.rules.policy_delay:
+            raise ValueError(
+                f'{len(rows)} updates a call are no multiple of policy_delay '
+                f'{self.rules.policy_delay}: change updates_per_iteration or policy_delay'
+            )
+        measured = self._update(tf.constant(rows)).numpy()
+        return dict(zip(METRICS, measured.tolist(), strict=True))
+
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
+        action = tf.tanh(self.actor(self.normalizer(observation)))
+        if explore:
+            action += self.config.exploration_std * self.acting_noise(tf.shape(action))
+        return self.scale.to_environment(tf.clip_by_value(action, -1.0, 1.0))
+
+    @tf.function(jit_compile=True)
+    def _update(self, rows: tf.Tensor) -> tf.Tensor:
+        delay = self.rules.policy_delay
+        totals = tf.zeros(len(METRICS))
+        for index in tf.range(rows.shape[0] // delay):
+            for step in range(delay):
+                batch = rows[index * delay + step]
+                critic_loss, q_mean = self._update_critics(batch)
+            actor_loss = self._update_actor(batch)
+            soft_update(
+                weights_of(self.targets),
+                weights_of([self.actor, *self.critics]),
+                tau=self.config.tau,
+            )
+            totals += tf.stack([critic_loss, actor_loss, q_mean])
+        return totals / (rows.shape[0] // delay)
+
+    def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        self.updates.assign_add(1)
+        inputs = self._critic_inputs(rows)
+        target = self.critic_target(rows)
+        with tf.GradientTape() as tape:
+            predicted = [critic(inputs)[:, 0] for critic in self.critics]
+            loss = tf.add_n([tf.reduce_mean(tf.square(q - target)) for q in predicted])
+        gradients = tape.gradient(loss, self.critic_variables)
+        self.critic_optimizer.apply(gradients, self.critic_variables)
+        return loss, tf.reduce_mean(predicted[0])
+
+    def _critic_inputs(self, rows: tf.Tensor) -> tf.Tensor:
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        action = self.scale.to_network(self.layout.column(rows, 'action'))
+        return tf.concat([observation, action], axis=-1)
+
+    def critic_target(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return the TD targets (batch,) of rows (batch, width), with the smoothed target action."""
+        target_actor, *target_critics = self.targets
+        following = self.normalizer(self.layout.column(rows, 'next_observation'))
+        action = tf.tanh(target_actor(following))
+        if self.rules.smoothing_std > 0.0:
+            noise = self.rules.smoothing_std * self.learning_noise(tf.shape(action), stream=0)
+            limit = self.rules.smoothing_limit
+            action += tf.clip_by_value(noise, -limit, limit)
+        inputs = tf.concat([following, tf.clip_by_value(action, -1.0, 1.0)], axis=-1)
+        values = tf.concat([critic(inputs) for critic in target_critics], axis=-1)
+        return losses.td_target(
+            self.layout.column(rows, 'reward'),
+            self.layout.column(rows, 'terminated'),
+            tf.reduce_min(values, axis=-1),
+            discount=self.config.discount,
+        )
+
+    def _update_actor(self, rows: tf.Tensor) -> tf.Tensor:
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        variables = self.actor.trainable_variables
+        with tf.GradientTape() as tape:
+            action = tf.tanh(self.actor(observation))
+            value = self.critics[0](tf.concat([observation, action], axis=-1))
+            loss = -tf.reduce_mean(value)
+        self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
+        """Return the variables that learning goes on from, in groups."""
+        return {
+            **super().named_variables(),
+            'networks': weights_of([self.actor, *self.critics]),
+            'targets': weights_of(self.targets),
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+        }
+
+    def policy_model(self) -> keras.Model:
+        """Build raw observation -> action and value (the smaller Q at that action)."""
+        return deterministic_model(
+            observation_size=self.spec.observation_size,
+            kept=self.inputs,
+            normalizer=self.normalizer,
+            scale=self.scale,
+            actor=self.actor,
+            critics=self.critics,
+        )

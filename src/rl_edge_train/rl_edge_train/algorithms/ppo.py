@@ -1,0 +1,295 @@
+"""Proximal policy optimisation (Schulman 2017) with GAE, minibatches and a KL stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rl_edge_core.environment_spec import EnvironmentSpec
+
+from rl_edge_train import losses
+from rl_edge_train.advantage import generalized_advantages
+from rl_edge_train.agent import Decision
+from rl_edge_train.algorithms.base import BaseAgent, built_adam
+from rl_edge_train.exported_models import gaussian_model
+from rl_edge_train.networks import TrunkConfig, build_network
+from rl_edge_train.normalizer import ObservationNormalizer
+from rl_edge_train.return_scaler import ReturnScaler
+from rl_edge_train.variables import generator_words, set_generator_words
+
+METRICS = ('policy_loss', 'value_loss', 'entropy', 'kl', 'clip_share')
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """Hyper-parameters of proximal policy optimisation."""
+
+    actor: TrunkConfig = TrunkConfig(activations=('tanh',))
+    """Hidden layers of the actor."""
+    critic: TrunkConfig = TrunkConfig(activations=('tanh',))
+    """Hidden layers of the value network."""
+    observation_inputs: int = 0
+    """Leading observation inputs the networks see; 0 takes all."""
+    normalize_observations: bool = True
+    """Scale observations by running moments, fixed during a rollout and its updates."""
+    scale_rewards: bool = True
+    """Divide rewards by the running standard deviation of the discounted return."""
+    discount: float = 0.99
+    """Gamma, a control step."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    clip_range: float = 0.2
+    """Epsilon of the clipped ratio."""
+    policy_learning_rate: float = 3e-4
+    """Adam step of the actor and its log std at the start."""
+    value_learning_rate: float = 3e-4
+    """Adam step of the value network at the start."""
+    final_learning_rate_share: float = 1.0
+    """Share of the learning rates that is left at the end of the run; falls linearly."""
+    policy_epochs: int = 10
+    """Passes over a rollout that train the policy."""
+    value_epochs: int = 10
+    """Passes over a rollout that train the value network."""
+    minibatches: int = 32
+    """Parts a rollout is cut into, each an Adam step; 1 takes it whole."""
+    entropy_weight: float = 0.0
+    """Bonus for the entropy of the policy."""
+    target_kl: float = 0.0
+    """Mean KL from the old policy after which the policy epochs stop; 0 never stops."""
+    gradient_norm: float = 0.5
+    """Largest global norm of a gradient; longer ones are shortened; 0 leaves them."""
+    initial_log_std: float = -0.5
+    """Logarithm of the standard deviation at the start, state-independent."""
+    action_scale: float = 1.0
+    """Factor on the mean inside the graph; the study used 0.9."""
+    orthogonal: bool = True
+    """Orthogonal first weights, with a small head of the actor."""
+
+
+class PpoAgent(BaseAgent):
+    """A Gaussian policy and a state value, learning from whole rollouts."""
+
+    def __init__(self, spec: EnvironmentSpec, config: PpoConfig, *, seed: int) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        actions = spec.action_size
+        extras = {'sample': actions, 'log_prob': 0, 'value': 0}
+        super().__init__(
+            spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
+        )
+        self.config = config
+        self.normalizer = ObservationNormalizer(
+            self.inputs, enabled=config.normalize_observations
+        )
+        self.return_scaler = ReturnScaler(discount=config.discount, enabled=config.scale_rewards)
+        self._build_networks(self.inputs, actions)
+        self._generator = np.random.default_rng([seed, 2])
+
+    def _build_networks(self, inputs: int, actions: int) -> None:
+        config, seed = self.config, self.seed * 1000
+        initializer = 'orthogonal' if config.orthogonal else 'glorot'
+        self.actor = build_network(
+            inputs,
+            actions,
+            config.actor,
+            name='actor',
+            seed=seed,
+            output_scale=0.01,
+            initializer=initializer,
+        )
+        self.critic = build_network(
+            inputs, 1, config.critic, name='critic', seed=seed + 100, initializer=initializer
+        )
+        self.log_std = tf.Variable(tf.fill([actions], config.initial_log_std))
+        self.policy_variables = [*self.actor.trainable_variables, self.log_std]
+        self.policy_optimizer = built_adam(
+            config.policy_learning_rate, self.policy_variables, epsilon=1e-5
+        )
+        self.value_optimizer = built_adam(
+            config.value_learning_rate, self.critic.trainable_variables, epsilon=1e-5
+        )
+
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size).
+
+        When exploring, the extras hold the Gaussian sample before the limits of the environment
+        cut it, the log-probability of exactly that sample, and the value.
+        """
+        packed = self._act(tf.constant(self.kept(observation)), explore).numpy()
+        size = self.spec.action_size
+        sample, extras = packed[:, :size], packed[:, size:]
+        action = np.clip(self.scale.to_environment(sample), self.spec.low, self.spec.high)
+        if not explore:
+            return Decision(action)
+        return Decision(
+            action, {'sample': sample, 'log_prob': extras[:, 0], 'value': extras[:, 1]}
+        )
+
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
+        normalized = self.normalizer(observation)
+        mean = self._mean(normalized)
+        if not explore:
+            return mean
+        sample = mean + tf.exp(self.log_std) * self.acting_noise(tf.shape(mean))
+        log_prob = losses.gaussian_log_prob(sample, mean, self.log_std)
+        return tf.concat([sample, log_prob[:, None], self.critic(normalized)], axis=-1)
+
+    def _mean(self, normalized: tf.Tensor) -> tf.Tensor:
+        return self.config.action_scale * self.actor(normalized)
+
+    def set_progress(self, share: float) -> None:
+        """Let the learning rates fall, `share` (0 to 1) of the run being done."""
+        config = self.config
+        factor = 1.0 + (config.final_learning_rate_share - 1.0) * min(share, 1.0)
+        self.policy_optimizer.learning_rate.assign(config.policy_learning_rate * factor)
+        self.value_optimizer.learning_rate.assign(config.value_learning_rate * factor)
+
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from one rollout, rows (time, environments, width); return the losses."""
+        batch = self._training_batch(rows)
+        size = len(batch) // self.config.minibatches
+        if not size:
+            raise ValueError(
+                f'a rollout of {len(batch)} steps cannot be cut into {self.config.minibatches} '
+                'minibatches: lower minibatches or collect longer rollouts'
+            )
+        policy_measured, value_losses = [], []
+        stopped = False
+        for epoch in range(max(self.config.policy_epochs, self.config.value_epochs)):
+            order = self._generator.permutation(len(batch))[: size * self.config.minibatches]
+            shuffled = batch[order].reshape(self.config.minibatches, size, -1)
+            if epoch < self.config.value_epochs:
+                value_losses.append(float(self._value_epoch(shuffled)))
+            if epoch < self.config.policy_epochs and not stopped:
+                policy_measured.append(self._policy_epoch(shuffled).numpy())
+                stopped = 0.0 < self.config.target_kl < policy_measured[-1][2]
+        self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
+        policy_loss, entropy, kl, clipped = policy_measured[-1]
+        return {
+            'policy_loss': float(policy_loss),
+            'value_loss': value_losses[-1],
+            'entropy': float(entropy),
+            'kl': float(kl),
+            'clip_share': float(clipped),
+            'policy_epochs': float(len(policy_measured)),
+        }
+
+    def _training_batch(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows (time * environments, ...) of observation, sample, log_prob, advantage, return."""
+        column = self.layout.column
+        terminated = column(rows, 'terminated')
+        ended = np.maximum(terminated, column(rows, 'truncated'))
+        following = column(rows, 'next_observation')
+        next_value = self._values(following.reshape(-1, following.shape[-1])).numpy()
+        value = column(rows, 'value')
+        advantage = generalized_advantages(
+            reward=self.return_scaler.scaled(column(rows, 'reward'), ended),
+            value=value,
+            next_value=next_value.reshape(value.shape),
+            terminated=terminated,
+            ended=ended,
+            discount=self.config.discount,
+            gae_lambda=self.config.gae_lambda,
+        )
+        parts = [
+            column(rows, 'observation'),
+            column(rows, 'sample'),
+            column(rows, 'log_prob')[..., None],
+            advantage[..., None],
+            (advantage + value)[..., None],
+        ]
+        return np.concatenate(parts, axis=-1).reshape(value.size, -1)
+
+    @tf.function(jit_compile=True)
+    def _values(self, observation: tf.Tensor) -> tf.Tensor:
+        return self.critic(self.normalizer(observation))[:, 0]
+
+    @tf.function(jit_compile=True)
+    def _value_epoch(self, minibatches: tf.Tensor) -> tf.Tensor:
+        inputs, variables = self.inputs, self.critic.trainable_variables
+        total = 0.0
+        for index in tf.range(minibatches.shape[0]):
+            observation = self.normalizer(minibatches[index, :, :inputs])
+            with tf.GradientTape() as tape:
+                value = self.critic(observation)[:, 0]
+                loss = tf.reduce_mean(tf.square(minibatches[index, :, -1] - value))
+            self._step(self.value_optimizer, tape.gradient(loss, variables), variables)
+            total += loss
+        return total / minibatches.shape[0]
+
+    @tf.function(jit_compile=True)
+    def _policy_epoch(self, minibatches: tf.Tensor) -> tf.Tensor:
+        total = tf.zeros(4)
+        for index in tf.range(minibatches.shape[0]):
+            with tf.GradientTape() as tape:
+                loss, measured = self._policy_loss(minibatches[index])
+            gradients = tape.gradient(loss, self.policy_variables)
+            self._step(self.policy_optimizer, gradients, self.policy_variables)
+            total += measured
+        return total / minibatches.shape[0]
+
+    def _policy_loss(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, actions = self.inputs, self.spec.action_size
+        sample = batch[:, inputs : inputs + actions]
+        old_log_prob, advantage = batch[:, -3], batch[:, -2]
+        mean = self._mean(self.normalizer(batch[:, :inputs]))
+        log_ratio = losses.gaussian_log_prob(sample, mean, self.log_std) - old_log_prob
+        ratio = tf.exp(log_ratio)
+        clip = self.config.clip_range
+        policy_loss = losses.clipped_policy_loss(
+            ratio, losses.standardized(advantage), clip_range=clip
+        )
+        entropy = losses.gaussian_entropy(self.log_std)
+        loss = policy_loss - self.config.entropy_weight * entropy
+        clipped = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > clip, tf.float32))
+        return loss, tf.stack([policy_loss, entropy, losses.approximate_kl(log_ratio), clipped])
+
+    def _step(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[tf.Tensor],
+        variables: list[tf.Variable],
+    ) -> None:
+        if self.config.gradient_norm > 0.0:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
+        optimizer.apply(gradients, variables)
+
+    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
+        """Return the variables that learning goes on from, in groups."""
+        return {
+            **super().named_variables(),
+            'actor': self.actor.weights,
+            'critic': self.critic.weights,
+            'log_std': [self.log_std],
+            'policy_optimizer': self.policy_optimizer.variables,
+            'value_optimizer': self.value_optimizer.variables,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning goes on from, by name."""
+        scaler = {f'return_scaler/{n}': v for n, v in self.return_scaler.arrays().items()}
+        return super().arrays() | scaler | {'generator': generator_words(self._generator)}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what `arrays` returned; another agent's arrays are an error."""
+        super().load_arrays(arrays)
+        names = self.return_scaler.arrays()
+        self.return_scaler.load_arrays({name: arrays[f'return_scaler/{name}'] for name in names})
+        set_generator_words(self._generator, arrays['generator'])
+
+    def policy_model(self) -> keras.Model:
+        """Build raw observation -> action, value and log_std."""
+        return gaussian_model(
+            observation_size=self.spec.observation_size,
+            kept=self.inputs,
+            normalizer=self.normalizer,
+            scale=self.scale,
+            limits=(self.spec.low, self.spec.high),
+            actor=self.actor,
+            critic=self.critic,
+            log_std=self.log_std.numpy(),
+            mean_scale=self.config.action_scale,
+        )

@@ -1,0 +1,253 @@
+"""Soft actor-critic with a learned temperature (Haarnoja 2018b), one XLA call for many updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from rl_edge_core.environment_spec import EnvironmentSpec
+
+from rl_edge_train import losses
+from rl_edge_train.agent import Decision
+from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
+from rl_edge_train.exported_models import squashed_gaussian_model
+from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.normalizer import ObservationNormalizer
+
+METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
+
+
+@dataclass(frozen=True)
+class SacConfig:
+    """Hyper-parameters of soft actor-critic."""
+
+    actor: TrunkConfig = TrunkConfig()
+    """Hidden layers of the actor, the part that the edge device runs."""
+    critic: TrunkConfig = TrunkConfig()
+    """Hidden layers of each of the two critics."""
+    observation_inputs: int = 0
+    """Leading observation inputs the networks see; 0 takes all. The artifact takes all either way."""
+    normalize_observations: bool = False
+    """Scale observations by running moments."""
+    normalizer_frozen_after: int = 0
+    """Observations after which the moments stay as they are; 0 never."""
+    actor_learning_rate: float = 3e-4
+    """Adam step of the actor."""
+    critic_learning_rate: float = 3e-4
+    """Adam step of the critics."""
+    temperature_learning_rate: float = 3e-4
+    """Adam step of the logarithm of the temperature."""
+    final_learning_rate_share: float = 1.0
+    """Share of the learning rates of actor and critics left at the end; falls linearly."""
+    discount: float = 0.99
+    """Gamma, a control step."""
+    tau: float = 0.005
+    """Share of the way that the target critics move at each update."""
+    policy_delay: int = 1
+    """Critic updates for one update of actor and temperature."""
+    target_entropy_per_action: float = -1.0
+    """Entropy that the temperature is tuned for, in nats an action dimension."""
+    initial_temperature: float = 0.2
+    """Weight of the entropy at the start."""
+    reward_scale: float = 1.0
+    """Factor on the rewards inside the losses."""
+    quantiles: int = 1
+    """Quantiles a critic predicts (TQC, Kuznetsov 2020); 1 is plain SAC with the smaller Q."""
+    dropped_quantiles: int = 2
+    """Largest target quantiles dropped a critic, against overestimation; with quantiles > 1."""
+    log_std_minimum: float = -5.0
+    """Lowest log standard deviation before squashing."""
+    log_std_maximum: float = 2.0
+    """Highest log standard deviation before squashing."""
+
+
+class SacAgent(BaseAgent):
+    """Twin critics, a squashed Gaussian actor and its temperature."""
+
+    def __init__(self, spec: EnvironmentSpec, config: SacConfig, *, seed: int) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
+        self.config = config
+        self.normalizer = ObservationNormalizer(
+            self.inputs,
+            enabled=config.normalize_observations,
+            frozen_after=config.normalizer_frozen_after,
+        )
+        self._build_networks(self.inputs, spec.action_size)
+
+    def _build_networks(self, inputs: int, actions: int) -> None:
+        config, seed = self.config, self.seed * 1000
+        self.actor = build_network(
+            inputs, 2 * actions, config.actor, name='actor', seed=seed, output_scale=0.1
+        )
+        self.critics = [
+            build_network(
+                inputs + actions,
+                config.quantiles,
+                config.critic,
+                name=f'critic_{index}',
+                seed=seed + 100 * (index + 1),
+            )
+            for index in range(2)
+        ]
+        self.target_critics = [
+            clone_network(critic, name=f'target_{critic.name}') for critic in self.critics
+        ]
+        self.log_temperature = tf.Variable(np.log(config.initial_temperature), dtype=tf.float32)
+        self.critic_variables = trainable_of(self.critics)
+        self.target_variables = weights_of(self.target_critics)
+        self.actor_optimizer = built_adam(
+            config.actor_learning_rate, self.actor.trainable_variables
+        )
+        self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
+        self.temperature_optimizer = built_adam(
+            config.temperature_learning_rate, [self.log_temperature]
+        )
+
+    def set_progress(self, share: float) -> None:
+        """Let the learning rates fall linearly, `share` (0 to 1) of the run being done."""
+        config = self.config
+        if config.final_learning_rate_share == 1.0:
+            return
+        factor = 1.0 + (config.final_learning_rate_share - 1.0) * min(share, 1.0)
+        self.actor_optimizer.learning_rate.assign(config.actor_learning_rate * factor)
+        self.critic_optimizer.learning_rate.assign(config.critic_learning_rate * factor)
+
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size)."""
+        return Decision(self._act(tf.constant(self.kept(observation)), explore).numpy())
+
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from rows (updates, batch, width); updates must be a multiple of policy_delay."""
+        if len(rows) % self.config.policy_delay:
+            raise ValueError(
+                f'{len(rows)} updates a call are no multiple of policy_delay '
+                f'{self.config.policy_delay}: change updates_per_step or policy_delay'
+            )
+        measured = self._update(tf.constant(rows)).numpy()
+        return dict(zip(METRICS, measured.tolist(), strict=True))
+
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
+        mean, log_std = self._distribution(self.normalizer(observation))
+        if explore:
+            mean += tf.exp(log_std) * self.acting_noise(tf.shape(mean))
+        return self.scale.to_environment(tf.tanh(mean))
+
+    def _distribution(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mean, log_std = tf.split(self.actor(observation), 2, axis=-1)
+        config = self.config
+        return mean, tf.clip_by_value(log_std, config.log_std_minimum, config.log_std_maximum)
+
+    def _sample(self, observation: tf.Tensor, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
+        mean, log_std = self._distribution(observation)
+        noise = self.learning_noise(tf.shape(mean), stream=stream)
+        unsquashed = mean + tf.exp(log_std) * noise
+        return tf.tanh(unsquashed), losses.squashed_gaussian_log_prob(unsquashed, mean, log_std)
+
+    @tf.function(jit_compile=True)
+    def _update(self, rows: tf.Tensor) -> tf.Tensor:
+        delay = self.config.policy_delay
+        rounds = rows.shape[0] // delay
+        grouped = tf.reshape(rows, (rounds, delay, rows.shape[1], rows.shape[2]))
+        totals = tf.zeros(len(METRICS))
+        for index in tf.range(rounds):
+            for step in range(delay):
+                critic_loss, q_mean = self._update_critics(grouped[index, step])
+            actor_loss, entropy = self._update_actor(grouped[index, delay - 1])
+            temperature = tf.exp(self.log_temperature)
+            totals += tf.stack([critic_loss, actor_loss, temperature, entropy, q_mean])
+        return totals / rounds
+
+    def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        self.updates.assign_add(1)
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        action = self.scale.to_network(self.layout.column(rows, 'action'))
+        inputs = tf.concat([observation, action], axis=-1)
+        target = self.critic_target(rows)
+        with tf.GradientTape() as tape:
+            predicted = [critic(inputs) for critic in self.critics]
+            loss = tf.add_n([self._critic_loss(values, target) for values in predicted])
+        gradients = tape.gradient(loss, self.critic_variables)
+        self.critic_optimizer.apply(gradients, self.critic_variables)
+        soft_update(self.target_variables, self.critic_variables, tau=self.config.tau)
+        return loss, tf.reduce_mean(predicted[0])
+
+    def _critic_loss(self, predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        if self.config.quantiles > 1:
+            return losses.quantile_huber_loss(predicted, target)
+        return tf.reduce_mean(tf.square(predicted - target))
+
+    def critic_target(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return the soft TD targets (batch, n), n the target quantiles that were kept."""
+        following = self.normalizer(self.layout.column(rows, 'next_observation'))
+        action, log_prob = self._sample(following, stream=0)
+        inputs = tf.concat([following, action], axis=-1)
+        values = [critic(inputs) for critic in self.target_critics]
+        value = self._pooled(values) - tf.exp(self.log_temperature) * log_prob[:, None]
+        return losses.td_target(
+            self.config.reward_scale * self.layout.column(rows, 'reward')[:, None],
+            self.layout.column(rows, 'terminated')[:, None],
+            value,
+            discount=self.config.discount,
+        )
+
+    def _pooled(self, values: list[tf.Tensor]) -> tf.Tensor:
+        if self.config.quantiles > 1:
+            pooled = tf.concat(values, axis=-1)
+            return losses.truncated_quantiles(pooled, drop=2 * self.config.dropped_quantiles)
+        return tf.minimum(values[0], values[1])
+
+    def _update_actor(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        with tf.GradientTape() as tape:
+            action, log_prob = self._sample(observation, stream=1)
+            inputs = tf.concat([observation, action], axis=-1)
+            q = self._actor_value([critic(inputs) for critic in self.critics])
+            loss = tf.reduce_mean(tf.exp(self.log_temperature) * log_prob - q)
+        variables = self.actor.trainable_variables
+        self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
+        self._update_temperature(log_prob)
+        return loss, -tf.reduce_mean(log_prob)
+
+    def _actor_value(self, values: list[tf.Tensor]) -> tf.Tensor:
+        if self.config.quantiles > 1:
+            return tf.reduce_mean(tf.concat(values, axis=-1), axis=-1)
+        return tf.minimum(values[0], values[1])[:, 0]
+
+    def _update_temperature(self, log_prob: tf.Tensor) -> None:
+        target_entropy = self.config.target_entropy_per_action * self.spec.action_size
+        with tf.GradientTape() as tape:
+            loss = losses.temperature_loss(
+                self.log_temperature, log_prob, target_entropy=target_entropy
+            )
+        gradient = tape.gradient(loss, [self.log_temperature])
+        self.temperature_optimizer.apply(gradient, [self.log_temperature])
+
+    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
+        """Return the variables that learning goes on from, in groups."""
+        return {
+            **super().named_variables(),
+            'actor': self.actor.weights,
+            'critics': weights_of(self.critics),
+            'target_critics': self.target_variables,
+            'log_temperature': [self.log_temperature],
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+            'temperature_optimizer': self.temperature_optimizer.variables,
+        }
+
+    def policy_model(self) -> keras.Model:
+        """Build raw observation -> action, value (the smaller mean Q at that action) and log_std."""
+        return squashed_gaussian_model(
+            observation_size=self.spec.observation_size,
+            kept=self.inputs,
+            normalizer=self.normalizer,
+            scale=self.scale,
+            actor=self.actor,
+            critics=self.critics,
+            log_std_limits=(self.config.log_std_minimum, self.config.log_std_maximum),
+        )

@@ -1,0 +1,87 @@
+"""Build the parts of a run from its configuration, with TensorFlow on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+# One thread: the learner has a core to itself, the simulation uses the others.
+os.environ['XLA_FLAGS'] = (
+    os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false'
+).strip()
+
+import tensorflow as tf  # noqa: E402 - after the variables that it reads when imported
+from rl_edge_core.configuration import from_mapping  # noqa: E402
+from rl_edge_core.files import folder_written_atomically  # noqa: E402
+
+from rl_edge_train.algorithms.registry import ON_POLICY, make_agent  # noqa: E402
+from rl_edge_train.display import RunDisplay  # noqa: E402
+from rl_edge_train.environments import spec_of  # noqa: E402
+from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop  # noqa: E402
+from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop  # noqa: E402
+from rl_edge_train.loop import Loop  # noqa: E402
+from rl_edge_train.run_config import RunConfig  # noqa: E402
+from rl_edge_train.runner import Runner  # noqa: E402
+from rl_edge_train.vector_environment import VectorEnvironment  # noqa: E402
+
+
+def assemble(
+    config: RunConfig,
+    folder: Path,
+    *,
+    seed: int,
+    simulation_cpus: Sequence[int] = (),
+) -> Runner:
+    """Build agent, environments, loop and runner."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    spec = spec_of(config.environment)
+    agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
+    on_policy = config.algorithm in ON_POLICY
+    loop_config = from_mapping(OnPolicyConfig if on_policy else OffPolicyConfig, config.loop)
+
+    def environments(count: int) -> VectorEnvironment:
+        return VectorEnvironment(
+            config.environment,
+            spec,
+            count=count,
+            processes=min(config.simulation_processes, count),
+            cpus=simulation_cpus,
+        )
+
+    training = environments(loop_config.environments)
+    training.reset([1000 * seed + index for index in range(training.count)])
+    loop: Loop
+    if isinstance(loop_config, OnPolicyConfig):
+        loop = OnPolicyLoop(agent, training, loop_config, total_steps=config.total_steps)
+    else:
+        loop = OffPolicyLoop(
+            agent,
+            training,
+            loop_config,
+            action_limits=(spec.low, spec.high),
+            total_steps=config.total_steps,
+            seed=seed,
+            folder=folder,
+        )
+
+    def keep_best(path: Path, figures: dict[str, Any]) -> None:
+        with folder_written_atomically(path) as temporary:
+            agent.policy_model().save(temporary / 'policy.keras')
+            (temporary / 'figures.json').write_text(json.dumps(figures))
+
+    return Runner(
+        config,
+        folder,
+        agent=agent,
+        loop=loop,
+        environments=training,
+        evaluation_environments=environments(config.selection.episodes),
+        keep_best=keep_best,
+        display=RunDisplay(folder, total_steps=config.total_steps),
+    )

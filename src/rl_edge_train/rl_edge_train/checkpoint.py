@@ -1,0 +1,82 @@
+"""Checkpoints: whole or not there at all, checked when read, without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import shutil
+from typing import Any
+import zipfile
+
+import numpy as np
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.files import folder_written_atomically, sha256_of
+
+KEPT = 2
+
+
+class CheckpointError(RlEdgeError):
+    """No checkpoint that is whole."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment of a run."""
+
+    steps: int
+    """Environment steps taken."""
+    state: Mapping[str, Any]
+    """JSON values: counts, generator states."""
+    arrays: Mapping[str, np.ndarray]
+    """Named arrays: networks, optimizers, normaliser, environments."""
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint below `folder` and remove all but the newest two.
+
+    After a failure (a full disk raises StorageError) or a kill the older ones are as they were.
+    """
+    path = folder / f'step_{checkpoint.steps:012d}'
+    with folder_written_atomically(path) as temporary:
+        with (temporary / 'arrays.npz').open('wb') as file:
+            np.savez(file, allow_pickle=False, **checkpoint.arrays)  # type: ignore[arg-type]
+        content = {
+            'steps': checkpoint.steps,
+            'state': checkpoint.state,
+            'arrays_sha256': sha256_of(temporary / 'arrays.npz'),
+        }
+        (temporary / 'state.json').write_text(json.dumps(content))
+    for old in paths(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def paths(folder: Path) -> list[Path]:
+    """Return the checkpoints below `folder`, oldest first."""
+    return sorted(folder.glob('step_*'))
+
+
+def read(path: Path) -> Checkpoint:
+    """Read one checkpoint; raise CheckpointError when it is damaged."""
+    try:
+        content = json.loads((path / 'state.json').read_text())
+        if sha256_of(path / 'arrays.npz') != content['arrays_sha256']:
+            raise CheckpointError(f'{path}: arrays.npz does not match its sha256')
+        with np.load(path / 'arrays.npz', allow_pickle=False) as archive:
+            return Checkpoint(content['steps'], content['state'], dict(archive))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f'{path} is damaged: {error}') from error
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """Return the newest checkpoint that is whole, and why newer ones were passed over."""
+    faults: list[str] = []
+    for path in reversed(paths(folder)):
+        try:
+            return read(path), faults
+        except CheckpointError as error:
+            faults.append(str(error))
+    reasons = '; '.join(faults) or 'there is none'
+    raise CheckpointError(f'no checkpoint to resume from in {folder}: {reasons}')

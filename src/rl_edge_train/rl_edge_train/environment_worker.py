@@ -1,0 +1,148 @@
+"""One process that steps several environments; it imports no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import io
+from multiprocessing.connection import Connection
+import os
+import signal
+from typing import Any
+
+import gymnasium
+import numpy as np
+from rl_edge_core.configuration import from_mapping
+
+from rl_edge_train.environments import EnvironmentConfig, make, restore, snapshot
+
+
+@dataclass
+class SharedArrays:
+    """Arrays that a worker and the learner both see; every first axis is the environment."""
+
+    action: np.ndarray
+    reward: np.ndarray
+    next_observation: np.ndarray
+    """The observation that the step led to, before any reset."""
+    observation: np.ndarray
+    """The observation to act on next: after a reset where the episode ended."""
+    terminated: np.ndarray
+    truncated: np.ndarray
+    position: np.ndarray
+    """Forward coordinate after the step, m; NaN where there is none."""
+
+
+def widths(observation_size: int, action_size: int) -> dict[str, int]:
+    """Return the float32 numbers an environment has in each shared array (0: one, no axis)."""
+    return {
+        'action': action_size,
+        'reward': 0,
+        'next_observation': observation_size,
+        'observation': observation_size,
+        'terminated': 0,
+        'truncated': 0,
+        'position': 0,
+    }
+
+
+def views(buffers: dict[str, Any], sizes: dict[str, int], count: int) -> SharedArrays:
+    """View the raw shared buffers as arrays."""
+    return SharedArrays(
+        **{
+            name: np.frombuffer(buffers[name], np.float32).reshape((count, width)[: 1 + bool(width)])
+            for name, width in sizes.items()
+        }
+    )
+
+
+def work(
+    connection: Connection,
+    config: dict[str, Any],
+    buffers: dict[str, Any],
+    sizes: dict[str, int],
+    count: int,
+    indices: tuple[int, ...],
+    cpus: tuple[int, ...],
+) -> None:
+    """Serve commands until the connection closes; `indices` are this worker's environments."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    arrays = views(buffers, sizes, count)
+    environment_config = from_mapping(EnvironmentConfig, config)
+    environments = {index: make(environment_config) for index in indices}
+    commands = {b's': _step, b'r': _reset, b'g': _snapshot, b'p': _restore}
+    try:
+        while message := connection.recv_bytes():
+            try:
+                reply = commands[message[:1]](environments, arrays, message[1:])
+                connection.send_bytes(b'k' + (reply or b''))
+            except Exception as error:  # noqa: BLE001 - carried to the learner, which raises it
+                connection.send_bytes(b'e' + f'{type(error).__name__}: {error}'.encode())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass
+
+
+Environments = dict[int, gymnasium.Env]
+
+
+def _step(environments: Environments, arrays: SharedArrays, _: bytes) -> None:
+    for index, environment in environments.items():
+        observation, reward, terminated, truncated, info = environment.step(arrays.action[index])
+        arrays.next_observation[index] = observation
+        arrays.reward[index] = reward
+        arrays.terminated[index] = terminated
+        arrays.truncated[index] = truncated
+        arrays.position[index] = info.get('x_position', np.nan)
+        if terminated or truncated:
+            observation, _info = environment.reset()
+        arrays.observation[index] = observation
+
+
+def _reset(environments: Environments, arrays: SharedArrays, message: bytes) -> None:
+    seeds = np.frombuffer(message, np.int64)
+    for index, environment in environments.items():
+        arrays.observation[index] = environment.reset(seed=int(seeds[index]))[0]
+
+
+def _snapshot(environments: Environments, _arrays: SharedArrays, _: bytes) -> bytes:
+    states = {
+        f'{index}/{name}': value
+        for index, environment in environments.items()
+        for name, value in snapshot(environment).items()
+    }
+    return pack(states)
+
+
+def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -> bytes:
+    """Restore each environment; reply with the observations and whether the episodes go on."""
+    states = unpack(message)
+    goes_on: list[bool] = []
+    for index, environment in environments.items():
+        prefix = f'{index}/'
+        mine = {
+            name.removeprefix(prefix): value
+            for name, value in states.items()
+            if name.startswith(prefix)
+        }
+        goes_on.append(restore(environment, mine))
+        if goes_on[-1]:
+            arrays.observation[index] = states['observation'][index]
+        else:
+            seed = int(states['fresh_seeds'][index])
+            arrays.observation[index] = environment.reset(seed=seed)[0]
+    return bytes(goes_on)
+
+
+def pack(arrays: dict[str, np.ndarray]) -> bytes:
+    """Write named arrays as npz bytes, without pickle."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> dict[str, np.ndarray]:
+    """Read what `pack` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return dict(archive)

@@ -1,0 +1,124 @@
+"""Exported networks: raw observation in, action in the limits of the environment and value out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from rl_edge_train.action_scale import ActionScale
+from rl_edge_train.normalizer import ObservationNormalizer
+
+
+def network_observation(
+    size: int, kept: int, normalizer: ObservationNormalizer
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the raw input (batch, size), and what the networks see of it (batch, kept)."""
+    source = keras.Input((size,), name='observation')
+    selected = source[:, :kept] if kept < size else source
+    return source, normalizer.exported(selected)
+
+
+def scaled_action(scale: ActionScale, action: keras.KerasTensor) -> keras.KerasTensor:
+    """Map network actions to the limits of the environment."""
+    return keras.layers.Rescaling(
+        scale.half_range.tolist(), offset=scale.centre.tolist(), name='action'
+    )(action)
+
+
+def smallest_mean_q(
+    critics: Sequence[keras.Model], observation: keras.KerasTensor, action: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Return the smallest Q (batch, 1) over the critics; quantiles count by their mean."""
+    inputs = keras.layers.Concatenate(name='observation_and_action')([observation, action])
+    values = [keras.ops.mean(critic(inputs), axis=-1, keepdims=True) for critic in critics]
+    value = values[0]
+    for other in values[1:]:
+        value = keras.ops.minimum(value, other)
+    return keras.layers.Identity(name='value')(value)
+
+
+def squashed_gaussian_model(
+    *,
+    observation_size: int,
+    kept: int,
+    normalizer: ObservationNormalizer,
+    scale: ActionScale,
+    actor: keras.Model,
+    critics: Sequence[keras.Model],
+    log_std_limits: tuple[float, float],
+) -> keras.Model:
+    """Build raw observation -> action, value (the smaller Q at that action) and log_std.
+
+    `actor` gives mean and log_std side by side; the action is the squashed mean.
+    """
+    source, observation = network_observation(observation_size, kept, normalizer)
+    mean, log_std = keras.ops.split(actor(observation), 2, axis=-1)
+    squashed = keras.layers.Activation('tanh', name='squashed')(mean)
+    outputs = {
+        'action': scaled_action(scale, squashed),
+        'value': smallest_mean_q(critics, observation, squashed),
+        'log_std': keras.layers.Identity(name='log_std')(keras.ops.clip(log_std, *log_std_limits)),
+    }
+    return keras.Model(source, outputs, name='policy')
+
+
+def gaussian_model(
+    *,
+    observation_size: int,
+    kept: int,
+    normalizer: ObservationNormalizer,
+    scale: ActionScale,
+    limits: tuple[np.ndarray, np.ndarray],
+    actor: keras.Model,
+    critic: keras.Model,
+    log_std: np.ndarray,
+    mean_scale: float = 1.0,
+    squashed_mean: bool = False,
+) -> keras.Model:
+    """Build raw observation -> action (the mean, cut to the limits), value and log_std.
+
+    `log_std` (action_size,) is of network actions in [-1, 1]; exported it is in action units.
+    """
+    source, observation = network_observation(observation_size, kept, normalizer)
+    mean = actor(observation)
+    if squashed_mean:
+        mean = keras.layers.Activation('tanh', name='squashed_mean')(mean)
+    if mean_scale != 1.0:
+        mean = keras.layers.Rescaling(mean_scale, name='mean_scale')(mean)
+    scaled = keras.layers.Rescaling(
+        scale.half_range.tolist(), offset=scale.centre.tolist(), name='scaled_mean'
+    )(mean)
+    low, high = (np.asarray(limit, np.float32) for limit in limits)
+    limited = keras.ops.minimum(keras.ops.maximum(scaled, low), high)
+    action = keras.layers.Identity(name='action')(limited)
+    # A state-independent output: nothing of the mean, plus the constant.
+    in_action_units = (log_std + np.log(scale.half_range)).tolist()
+    constant = keras.layers.Rescaling(0.0, offset=in_action_units, name='log_std')(mean)
+    value = keras.layers.Identity(name='value')(critic(observation))
+    return keras.Model(
+        source, {'action': action, 'value': value, 'log_std': constant}, name='policy'
+    )
+
+
+def deterministic_model(
+    *,
+    observation_size: int,
+    kept: int,
+    normalizer: ObservationNormalizer,
+    scale: ActionScale,
+    actor: keras.Model,
+    critics: Sequence[keras.Model],
+) -> keras.Model:
+    """Build raw observation -> action and value (the smaller Q at that action).
+
+    `actor` ends in a linear head; tanh squashes it.
+    """
+    source, observation = network_observation(observation_size, kept, normalizer)
+    squashed = keras.layers.Activation('tanh', name='squashed')(actor(observation))
+    outputs = {
+        'action': scaled_action(scale, squashed),
+        'value': smallest_mean_q(critics, observation, squashed),
+    }
+    return keras.Model(source, outputs, name='policy')

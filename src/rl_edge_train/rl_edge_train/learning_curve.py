@@ -1,0 +1,61 @@
+"""The learning curve of a run as CSV and picture: return and forward distance over the steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rl_edge_core.files import write_atomically
+
+from rl_edge_train.metrics import CsvLog
+
+PICTURE = 'learning_curve.png'
+TABLE = 'learning_curve.csv'
+
+
+def draw_learning_curve(run: Path, *, out: Path | None = None) -> Path | None:
+    """Draw the training episodes and evaluations of a run; return the picture, if there is data.
+
+    `out` is the folder for the picture and the evaluations as CSV; the run's own by default.
+    """
+    training = _columns(CsvLog(run / 'metrics.csv'))
+    evaluations = _columns(CsvLog(run / 'evaluations.csv'))
+    if not training:
+        return None
+    folder = out or run
+    if (run / 'evaluations.csv').exists():
+        write_atomically(folder / TABLE, (run / 'evaluations.csv').read_bytes())
+    path = folder / PICTURE
+    write_atomically(path, lambda temporary: _draw(training, evaluations, temporary))
+    return path
+
+
+def _columns(log: CsvLog) -> dict[str, np.ndarray]:
+    rows = log.rows()
+    if not rows:
+        return {}
+    names = ('steps', 'episode_return', 'distance_m')
+    return {name: np.array([float(row[name] or 'nan') for row in rows]) for name in names}
+
+
+def _draw(
+    training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], path: Path
+) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), dpi=100, layout='constrained')
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    labels = (('episode_return', 'return'), ('distance_m', 'forward distance (m)'))
+    for axes, (name, label) in zip((upper, lower), labels, strict=True):
+        axes.plot(training['steps'] / 1e6, training[name], color='0.65', label='training, exploring')
+        if evaluations:
+            axes.plot(
+                evaluations['steps'] / 1e6, evaluations[name], marker='.', label='evaluation'
+            )
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    upper.legend()
+    lower.set_xlabel('environment steps (millions)')
+    figure.savefig(path)

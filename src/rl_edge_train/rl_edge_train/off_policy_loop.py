@@ -1,0 +1,131 @@
+"""The loop of algorithms that learn from replay: simulation and updates run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_edge_train.agent import Agent, Decision
+from rl_edge_train.loop import LoopReport
+from rl_edge_train.replay import ReplayBuffer
+from rl_edge_train.replay_journal import ReplayJournal
+from rl_edge_train.vector_environment import VectorEnvironment
+
+
+@dataclass(frozen=True)
+class OffPolicyConfig:
+    """Schedule of collecting and learning."""
+
+    environments: int = 16
+    """Environments stepped together."""
+    updates_per_iteration: int = 4
+    """Updates while all environments take one step; updates a step are this by environments."""
+    batch_size: int = 256
+    """Transitions an update."""
+    warmup_steps: int = 10_000
+    """Steps with uniformly random actions before learning starts."""
+    replay_capacity: int = 1_000_000
+    """Newest transitions that are kept."""
+
+
+class OffPolicyLoop:
+    """Collect transitions with an agent and let it learn from the replay buffer."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        environments: VectorEnvironment,
+        config: OffPolicyConfig,
+        *,
+        action_limits: tuple[np.ndarray, np.ndarray],
+        total_steps: int,
+        seed: int,
+        folder: Path,
+    ) -> None:
+        """Set up buffer and journal in `folder`; the environments must have been reset."""
+        self.agent, self.environments, self.config = agent, environments, config
+        self.total_steps = total_steps
+        self.steps = 0
+        self.replay = ReplayBuffer(agent.layout, capacity=config.replay_capacity, seed=seed)
+        self.journal = ReplayJournal(folder / 'replay', width=agent.layout.width)
+        self._action_limits = action_limits
+        self._checkpoint_added = 0
+        self._generator = np.random.default_rng([seed, 1])
+
+    def iterate(self) -> LoopReport:
+        """Step every environment once; learn meanwhile from what was there before."""
+        observation = self.environments.observation
+        self.agent.observe(observation)
+        self.agent.set_progress(self.steps / self.total_steps)
+        decision = self._decide(observation)
+        self.environments.start_step(decision.action)
+        metrics = self._learn()
+        step = self.environments.finish_step()
+        rows = self.replay.add(
+            {
+                'observation': observation,
+                'action': decision.action,
+                'reward': step.reward,
+                'next_observation': step.next_observation,
+                'terminated': step.terminated,
+                'truncated': step.truncated,
+                **decision.extras,
+            }
+        )
+        self.journal.append(rows)
+        self.steps += len(rows)
+        return LoopReport(step.episodes, metrics)
+
+    def _decide(self, observation: np.ndarray) -> Decision:
+        if self.steps >= self.config.warmup_steps:
+            return self.agent.act(observation, explore=True)
+        low, high = self._action_limits
+        shape = (len(observation), len(low))
+        return Decision(self._generator.uniform(low, high, shape).astype(np.float32))
+
+    def _learn(self) -> dict[str, float]:
+        if len(self.replay) < max(self.config.batch_size, self.config.environments):
+            return {}
+        if self.steps < self.config.warmup_steps:
+            return {}
+        rows = self.replay.sample(self.config.updates_per_iteration, self.config.batch_size)
+        return self.agent.update(rows)
+
+    def state(self) -> dict[str, Any]:
+        """Return counts and generator states as JSON values."""
+        self.journal.flush()
+        return {
+            'steps': self.steps,
+            'replay_added': self.replay.added,
+            'replay_generator': self.replay.generator.bit_generator.state,
+            'generator': self._generator.bit_generator.state,
+        }
+
+    def after_checkpoint(self) -> None:
+        """Drop replay segments that no kept checkpoint needs."""
+        oldest_kept = self._checkpoint_added
+        self._checkpoint_added = self.replay.added
+        self.journal.drop_before(oldest_kept - self.config.replay_capacity)
+
+    def load_state(self, state: Mapping[str, Any]) -> str:
+        """Go on from `state`; return what a person should know about the replay."""
+        self.steps = state['steps']
+        self._checkpoint_added = 0
+        loaded = self.journal.load_into(self.replay, written=state['replay_added'])
+        self.replay.generator.bit_generator.state = state['replay_generator']
+        self._generator.bit_generator.state = state['generator']
+        wanted = min(state['replay_added'], self.config.replay_capacity)
+        if loaded == wanted:
+            return f'{loaded} transitions of replay'
+        return (
+            f'only {loaded} of {wanted} transitions of replay are left: learning goes on as the '
+            'buffer refills with new ones'
+        )
+
+    def close(self) -> None:
+        """Close the files."""
+        self.journal.close()

@@ -1,0 +1,129 @@
+"""Learn from transitions that somebody else collects, at a declared number of updates each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rl_edge_core.configuration import from_mapping
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ConfigurationError
+
+from rl_edge_train import checkpoint
+from rl_edge_train.agent import Agent
+from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
+from rl_edge_train.off_policy_loop import OffPolicyConfig
+from rl_edge_train.replay_store import ReplayStore
+from rl_edge_train.run_config import RunConfig
+
+MOST_UPDATES_BEHIND = 1000
+"""Updates that may be owed when transitions come faster than updates are made; more are forgone."""
+
+
+class OnlineLearner:
+    """An off-policy agent, its replay, and the updates that are due. Not safe for threads."""
+
+    def __init__(
+        self, agent: Agent, config: OffPolicyConfig, *, seed: int, folder: Path
+    ) -> None:
+        """Take the agent ready made; journal and checkpoints are written below `folder`."""
+        self.agent, self.config, self.folder = agent, config, folder
+        self.transitions = 0
+        self.updates = 0
+        self._owed = 0.0
+        self.store = ReplayStore(
+            agent.layout, capacity=config.replay_capacity, seed=seed, folder=folder
+        )
+
+    def add(self, transitions: Mapping[str, np.ndarray]) -> None:
+        """Store a batch of transitions; each array (batch, ...), observations raw."""
+        self.agent.observe(transitions['observation'])
+        count = self.store.add(transitions)
+        self.transitions += count
+        if self.transitions > self.config.warmup_steps:
+            ratio = self.config.updates_per_iteration / self.config.environments
+            self._owed = min(self._owed + count * ratio, MOST_UPDATES_BEHIND)
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether a round of updates is owed and can be made."""
+        return (
+            self._owed >= self.config.updates_per_iteration
+            and len(self.store) >= self.config.batch_size
+        )
+
+    def learn(self) -> dict[str, float]:
+        """Make one round of updates; return the agent's figures.
+
+        Raise FloatingPointError, before anything of it is saved, when a figure is not finite.
+        """
+        count = self.config.updates_per_iteration
+        figures = self.agent.update(self.store.sample(count, self.config.batch_size))
+        self._owed -= count
+        self.updates += count
+        for name, value in figures.items():
+            if not np.isfinite(value):
+                raise FloatingPointError(
+                    f'{name} became {value} after {self.updates} updates: lower the learning '
+                    f'rates or scale the rewards, then resume from {self.folder}'
+                )
+        return figures
+
+    def save_checkpoint(self) -> Path:
+        """Write a checkpoint of everything; raise StorageError when it can't be written."""
+        state = {
+            'transitions': self.transitions,
+            'updates': self.updates,
+            'owed': self._owed,
+            **self.store.state(),
+        }
+        content = checkpoint.Checkpoint(self.transitions, state, self.agent.arrays())
+        path = checkpoint.write(self.folder / 'checkpoints', content)
+        self.store.after_checkpoint()
+        return path
+
+    def resume(self) -> str:
+        """Go on from the newest whole checkpoint; return what a person should know."""
+        content, faults = checkpoint.read_newest(self.folder / 'checkpoints')
+        self.agent.load_arrays(content.arrays)
+        self.transitions = content.state['transitions']
+        self.updates = content.state['updates']
+        self._owed = content.state['owed']
+        said = self.store.load_state(content.state)
+        return '; '.join([*faults, f'resumed after {self.transitions} transitions with {said}'])
+
+    def close(self) -> None:
+        """Close the files."""
+        self.store.close()
+
+
+def check_algorithm(algorithm: str) -> None:
+    """Raise ConfigurationError for an algorithm that can't learn from recorded transitions."""
+    if algorithm in ON_POLICY:
+        raise ConfigurationError(
+            f'{algorithm} learns on-policy: it needs whole rollouts of the policy that it updates, '
+            'which transitions of several policies are not; use sac, td3 or ddpg here, or train '
+            f'{algorithm} with python -m rl_edge_train train'
+        )
+    if algorithm == 'actor_critic':
+        raise ConfigurationError(
+            'actor_critic needs the log-probability of each action under the policy that took it, '
+            'which a Transition does not carry; use sac, td3 or ddpg here, or train it with '
+            'python -m rl_edge_train train'
+        )
+
+
+def make_learner(
+    run: RunConfig, spec: EnvironmentSpec, *, seed: int, folder: Path
+) -> OnlineLearner:
+    """Build the learner of a preset for the environment that the robots announce."""
+    check_algorithm(run.algorithm)
+    agent = make_agent(run.algorithm, spec, run.agent, seed=seed)
+    return OnlineLearner(agent, from_mapping(OffPolicyConfig, run.loop), seed=seed, folder=folder)
+
+
+def stack_transitions(transitions: list[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return arrays (batch, ...) of a list of single transitions."""
+    return {name: np.stack([one[name] for one in transitions]) for name in transitions[0]}

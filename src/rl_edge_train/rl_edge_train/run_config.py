@@ -1,0 +1,57 @@
+"""The whole configuration of a training run, and the presets that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rl_edge_core.configuration import from_mapping, read_yaml
+from rl_edge_core.errors import ConfigurationError
+
+from rl_edge_train.environments import EnvironmentConfig
+from rl_edge_train.selection import SelectionConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What to train, where and for how long."""
+
+    algorithm: str
+    """One of the algorithms' names."""
+    total_steps: int
+    """Environment steps of the whole run."""
+    environment: EnvironmentConfig = EnvironmentConfig()
+    """Where to train."""
+    selection: SelectionConfig = SelectionConfig()
+    """How the best policy is found."""
+    simulation_processes: int = 1
+    """Worker processes that share the environments."""
+    checkpoint_period_sec: float = 300.0
+    """Wall-clock time between checkpoints."""
+    log_every_steps: int = 10_000
+    """Steps between rows of metrics.csv."""
+    loop: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the loop's configuration."""
+    agent: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the algorithm's configuration."""
+
+
+def preset_names() -> list[str]:
+    """Return the presets that ship with the package."""
+    folder = resources.files('rl_edge_train') / 'presets'
+    return sorted(Path(str(f)).stem for f in folder.iterdir() if str(f).endswith('.yaml'))
+
+
+def load_preset(preset: str) -> RunConfig:
+    """Read a preset by name, or a YAML file by path."""
+    if preset.endswith(('.yaml', '.yml')):
+        return from_mapping(RunConfig, read_yaml(Path(preset)))
+    if preset not in preset_names():
+        raise ConfigurationError(
+            f'unknown preset {preset!r}; valid are {", ".join(preset_names())}, or a .yaml file'
+        )
+    path = resources.files('rl_edge_train') / 'presets' / f'{preset}.yaml'
+    return from_mapping(RunConfig, read_yaml(Path(str(path))))

@@ -1,0 +1,232 @@
+"""Run a loop to its end: metrics, evaluations, checkpoints, the best policy, a clean stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+import math
+from pathlib import Path
+import time
+from typing import Any, Protocol
+
+import numpy as np
+from rl_edge_core.errors import RlEdgeError
+
+from rl_edge_train import checkpoint
+from rl_edge_train.agent import Agent
+from rl_edge_train.learning_curve import draw_learning_curve
+from rl_edge_train.loop import Loop, LoopReport
+from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
+from rl_edge_train.run_config import RunConfig
+from rl_edge_train.selection import SELECTION_SEED, figures_of, play
+from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
+
+
+class TrainingFailure(RlEdgeError):
+    """Learning broke down; the last good checkpoint is kept."""
+
+
+class Display(Protocol):
+    """Where a person sees how the run goes."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def show(self, figures: Mapping[str, float]) -> None:
+        """Show the newest figures of the run."""
+        ...
+
+    def write_scalars(self, prefix: str, figures: Mapping[str, float]) -> None:
+        """Record figures, `steps` among them, for plots over the steps."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+@dataclass
+class Progress:
+    """What a run remembers besides its loop."""
+
+    best_return: float | None = None
+    """Mean return of the best policy so far, over all its selection episodes."""
+    seconds: float = 0.0
+    """Wall-clock time trained, over all stops and resumes."""
+
+
+class Runner:
+    """Owns the folder of a run."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        *,
+        agent: Agent,
+        loop: Loop,
+        environments: VectorEnvironment,
+        evaluation_environments: VectorEnvironment,
+        keep_best: Callable[[Path, dict[str, Any]], None],
+        display: Display,
+    ) -> None:
+        """Take the parts ready made; `keep_best` writes the policy with its figures."""
+        self.config, self.folder = config, folder
+        self.agent, self.loop = agent, loop
+        self.environments, self.evaluation_environments = environments, evaluation_environments
+        self.keep_best, self.display = keep_best, display
+        self.progress = Progress()
+        self.metrics = CsvLog(folder / 'metrics.csv')
+        self.evaluations = CsvLog(folder / 'evaluations.csv')
+        self._window, self._means = EpisodeWindow(), MetricMeans()
+        self._stop = False
+
+    def request_stop(self) -> None:
+        """Ask for a checkpoint and an end after the current iteration."""
+        self._stop = True
+
+    def run(self) -> None:
+        """Train until the steps are done or a stop was asked for; leave a checkpoint.
+
+        After an error the newest checkpoint is that of the last time everything was in order.
+        """
+        started = checkpointed = logged = time.monotonic()
+        before, logged_steps = self.progress.seconds, self.loop.steps
+        while self.loop.steps < self.config.total_steps and not self._stop:
+            steps = self.loop.steps
+            self._take(self.loop.iterate())
+            now = time.monotonic()
+            self.progress.seconds = before + now - started
+            if self._passed(steps, self.config.log_every_steps):
+                self._log((self.loop.steps - logged_steps) / (now - logged))
+                logged, logged_steps = now, self.loop.steps
+            if self._passed(steps, self.config.selection.every_steps):
+                self.evaluate()
+            if now - checkpointed > self.config.checkpoint_period_sec:
+                self.checkpoint()
+                checkpointed = time.monotonic()
+        self.checkpoint()
+        draw_learning_curve(self.folder)
+
+    def _passed(self, steps_before: int, every: int) -> bool:
+        return steps_before // every != self.loop.steps // every
+
+    def _take(self, report: LoopReport) -> None:
+        self._window.add(report.episodes)
+        self._means.add(report.metrics)
+        for name, value in report.metrics.items():
+            if not math.isfinite(value):
+                raise TrainingFailure(
+                    f'{name} became {value} at step {self.loop.steps}: lower the learning rates '
+                    f'or scale the rewards; the last good checkpoint is kept in {self.folder}'
+                )
+
+    def _log(self, rate: float) -> None:
+        figures = {
+            'steps': self.loop.steps,
+            'seconds': self.progress.seconds,
+            'steps_per_second': rate,
+            **self._window.means(),
+            **self._means.take(),
+        }
+        self.metrics.append(figures)
+        self.display.write_scalars('training', figures)
+        self.display.show(figures)
+
+    def evaluate(self) -> float:
+        """Play the selection episodes; keep the policy when it is the best so far."""
+        best = self.progress.best_return
+        episodes = self._play(SELECTION_SEED)
+        if best is None or _mean_return(episodes) > best:
+            wanted = len(episodes) + self.config.selection.confirmations
+            while len(episodes) < wanted:
+                episodes += self._play(SELECTION_SEED + len(episodes))
+        figures = {
+            'steps': self.loop.steps,
+            'seconds': self.progress.seconds,
+            **figures_of(episodes),
+        }
+        mean = figures['episode_return']
+        is_best = best is None or mean > best
+        self.evaluations.append(figures)
+        self.display.write_scalars('evaluation', figures)
+        self.display.say(
+            f'evaluation at {self.loop.steps:,} steps: return {mean:.1f}, distance '
+            f'{figures["distance_m"]:.1f} m, {figures["falls"]} of {len(episodes)} fell'
+            + (' (best)' if is_best else '')
+        )
+        if is_best:
+            self.progress.best_return = mean
+            self.keep_best(self.folder / 'best', figures)
+        return mean
+
+    def _play(self, first_seed: int) -> list[FinishedEpisode]:
+        return play(
+            self.evaluation_environments,
+            lambda observation: self.agent.act(observation, explore=False).action,
+            first_seed=first_seed,
+        )
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint of everything; raise TrainingFailure when it is not worth keeping."""
+        arrays = {f'agent/{n}': v for n, v in self.agent.arrays().items()}
+        broken = [name for name, values in arrays.items() if not np.all(np.isfinite(values))]
+        if broken:
+            raise TrainingFailure(
+                f'{broken[0]} is not finite at step {self.loop.steps}: the last good checkpoint '
+                f'in {self.folder} is kept; lower the learning rates, then resume from it'
+            )
+        arrays |= {f'environments/{n}': v for n, v in self.environments.arrays().items()}
+        state = {
+            'loop': self.loop.state(),
+            'progress': asdict(self.progress),
+            'episodes': self._window.state(),
+            'means': self._means.state(),
+        }
+        content = checkpoint.Checkpoint(self.loop.steps, state, arrays)
+        checkpoint.write(self.folder / 'checkpoints', content)
+        self.loop.after_checkpoint()
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint that is whole."""
+        content, faults = checkpoint.read_newest(self.folder / 'checkpoints')
+        for fault in faults:
+            self.display.say(f'passed over a checkpoint: {fault}')
+        self.agent.load_arrays(_below(content.arrays, 'agent/'))
+        said = self.loop.load_state(content.state['loop'])
+        self._resume_environments(_below(content.arrays, 'environments/'))
+        self.progress = Progress(**content.state['progress'])
+        self._window.load_state(content.state['episodes'])
+        self._means.load_state(content.state['means'])
+        for log in (self.metrics, self.evaluations):
+            log.cut_after(self.loop.steps)
+        self.display.say(f'resumed at {self.loop.steps:,} steps with {said}')
+
+    def _resume_environments(self, arrays: dict[str, np.ndarray]) -> None:
+        count = self.environments.count
+        first = self.loop.steps % 100_000
+        going_on = self.environments.load_arrays(arrays, fresh_seeds=range(first, first + count))
+        if going_on < count:
+            self.display.say(
+                f'{count - going_on} of {count} open episodes could not be saved: they restart'
+            )
+
+    def close(self) -> None:
+        """End the simulation and close the files."""
+        self.loop.close()
+        self.environments.close()
+        self.evaluation_environments.close()
+        self.display.close()
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): values
+        for name, values in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _mean_return(episodes: list[FinishedEpisode]) -> float:
+    return float(np.mean([episode.episode_return for episode in episodes]))

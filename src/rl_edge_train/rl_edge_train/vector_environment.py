@@ -1,0 +1,206 @@
+"""Many environments in parallel processes, stepped together through shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import multiprocessing
+
+import numpy as np
+from rl_edge_core.configuration import to_mapping
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import RlEdgeError
+
+from rl_edge_train import environment_worker
+from rl_edge_train.environments import EnvironmentConfig
+
+
+class EnvironmentFailure(RlEdgeError):
+    """A worker process died or an environment in it raised."""
+
+
+@dataclass(frozen=True)
+class FinishedEpisode:
+    """One episode that ended in the vector environment."""
+
+    environment: int
+    """Index of the environment it ran in."""
+    episode_return: float
+    """Sum of rewards."""
+    length: int
+    """Steps."""
+    distance: float
+    """Forward coordinate at the end, m; NaN where there is none."""
+    terminated: bool
+    """Whether it ended by termination and not by its time limit."""
+
+
+@dataclass(frozen=True)
+class VectorStep:
+    """What one step of all environments led to; arrays are copies, first axis the environment."""
+
+    reward: np.ndarray
+    next_observation: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    episodes: list[FinishedEpisode]
+
+
+class VectorEnvironment:
+    """Step `count` environments, dealt out to worker processes; an ended episode starts anew."""
+
+    def __init__(
+        self,
+        config: EnvironmentConfig,
+        spec: EnvironmentSpec,
+        *,
+        count: int,
+        processes: int,
+        cpus: Sequence[int] = (),
+    ) -> None:
+        """Start the processes; `cpus` pins them. Call `reset` before the first step."""
+        if not 1 <= processes <= count:
+            raise ValueError(f'processes must be from 1 to the {count} environments: {processes}')
+        self.count = count
+        sizes = environment_worker.widths(spec.observation_size, spec.action_size)
+        context = multiprocessing.get_context('spawn')
+        buffers = {
+            name: context.RawArray('f', count * max(width, 1)) for name, width in sizes.items()
+        }
+        self._arrays = environment_worker.views(buffers, sizes, count)
+        self._workers = []
+        self._connections = []
+        for indices in np.array_split(np.arange(count), processes):
+            ours, theirs = context.Pipe()
+            worker = context.Process(
+                target=environment_worker.work,
+                args=(
+                    theirs,
+                    to_mapping(config),
+                    buffers,
+                    sizes,
+                    count,
+                    tuple(indices.tolist()),
+                    tuple(cpus),
+                ),
+                daemon=True,
+            )
+            worker.start()
+            theirs.close()
+            self._workers.append(worker)
+            self._connections.append(ours)
+        self.returns = np.zeros(count)
+        self.lengths = np.zeros(count, np.int64)
+
+    @property
+    def observation(self) -> np.ndarray:
+        """Return a copy of the observations (count, observation_size) to act on."""
+        return self._arrays.observation.copy()
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """Start a fresh episode in every environment, one seed each; return the observations."""
+        self._send(b'r' + np.asarray(seeds, np.int64).tobytes())
+        self._receive()
+        self.returns[:], self.lengths[:] = 0.0, 0
+        return self.observation
+
+    def start_step(self, action: np.ndarray) -> None:
+        """Send actions (count, action_size); the simulation runs while the caller goes on."""
+        self._arrays.action[:] = action
+        self._send(b's')
+
+    def finish_step(self) -> VectorStep:
+        """Wait for the step that was started and return what it led to."""
+        self._receive()
+        arrays = self._arrays
+        self._check_finite()
+        self.returns += arrays.reward
+        self.lengths += 1
+        return VectorStep(
+            arrays.reward.copy(),
+            arrays.next_observation.copy(),
+            arrays.terminated.copy(),
+            arrays.truncated.copy(),
+            self._finished(),
+        )
+
+    def _check_finite(self) -> None:
+        for name in ('reward', 'next_observation'):
+            values = getattr(self._arrays, name)
+            if not np.isfinite(values.sum()):
+                index = int(np.argwhere(~np.isfinite(values))[0][0])
+                raise EnvironmentFailure(
+                    f'environment {index} returned a {name} that is not finite after '
+                    f'{self.lengths[index] + 1} steps: check its reward and its actions'
+                )
+
+    def _finished(self) -> list[FinishedEpisode]:
+        arrays = self._arrays
+        episodes = []
+        for index in np.flatnonzero((arrays.terminated + arrays.truncated) > 0):
+            episodes.append(
+                FinishedEpisode(
+                    int(index),
+                    float(self.returns[index]),
+                    int(self.lengths[index]),
+                    float(arrays.position[index]),
+                    bool(arrays.terminated[index]),
+                )
+            )
+            self.returns[index], self.lengths[index] = 0.0, 0
+        return episodes
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the state of every environment in mid-episode, by name."""
+        self._send(b'g')
+        states = {
+            name: value
+            for reply in self._receive()
+            for name, value in environment_worker.unpack(reply).items()
+        }
+        return states | {
+            'observation': self.observation,
+            'returns': self.returns.copy(),
+            'lengths': self.lengths.copy(),
+        }
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], *, fresh_seeds: Sequence[int]) -> int:
+        """Put every environment where `arrays` found it; return how many episodes go on.
+
+        Environments whose state could not be saved start an episode with their fresh seed.
+        """
+        states = {n: v for n, v in arrays.items() if n not in ('returns', 'lengths')}
+        states['fresh_seeds'] = np.asarray(fresh_seeds, np.int64)
+        self._send(b'p' + environment_worker.pack(states))
+        goes_on = np.frombuffer(b''.join(self._receive()), np.uint8)
+        self.returns[:] = arrays['returns'] * goes_on
+        self.lengths[:] = arrays['lengths'] * goes_on
+        return int(goes_on.sum())
+
+    def _send(self, message: bytes) -> None:
+        for connection in self._connections:
+            try:
+                connection.send_bytes(message)
+            except (BrokenPipeError, OSError) as error:
+                raise EnvironmentFailure('a simulation process has ended') from error
+
+    def _receive(self) -> list[bytes]:
+        replies = []
+        for connection in self._connections:
+            try:
+                replies.append(connection.recv_bytes())
+            except (EOFError, OSError) as error:
+                raise EnvironmentFailure('a simulation process has ended') from error
+        for reply in replies:
+            if reply[:1] == b'e':
+                raise EnvironmentFailure(f'an environment failed: {reply[1:].decode()}')
+        return [reply[1:] for reply in replies]
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for connection in self._connections:
+            connection.close()
+        for worker in self._workers:
+            worker.join(timeout=5)
+            if worker.is_alive():
+                worker.kill()
