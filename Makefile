@@ -1,0 +1,41 @@
+# Every target sets up the environment first, and rebuilds what changed: see tools/env --help.
+# PYTHON=python3.12 make test picks another interpreter.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test build bench bench-train lint format lock clean
+
+ENV := tools/env
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## both configurations on the same seeds: one table of what compression cost and saved
+	@$(ENV) python -m rl_edge_bringup demo
+
+test: ## all tests; ARGS='-k name' passes arguments to pytest
+	@$(ENV) python -m pytest $(ARGS)
+
+build: ## set up the environment and build the packages, nothing else
+	@$(ENV) --build
+
+bench: ## measure inference, the loop over ROS 2, memory and start-up: results/bench.json
+	@$(ENV) --with bench python -m rl_edge_bringup bench
+
+bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
+	@$(ENV) --with bench-train python -m rl_edge_train bench
+
+lint: ## ruff and mypy over the whole workspace
+	@$(ENV) ruff check .
+	@$(ENV) ruff format --check .
+	@$(ENV) tools/typecheck
+
+format: ## rewrite the sources in the house style
+	@$(ENV) ruff check --fix .
+	@$(ENV) ruff format .
+
+lock: ## resolve tools/requirements/*.in again, keeping the versions that still fit
+	@$(ENV) tools/lock
+
+clean: ## remove the environments and the builds; results/ stays
+	rm -rf .venv .venv-* .set_up.lock build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
