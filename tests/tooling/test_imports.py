@@ -1,0 +1,81 @@
+"""Imports run one way, ROS stays at the edge of each package, and nothing is pickled."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BELOW = {
+    'rl_edge_core': {'rl_edge_interfaces'},
+    'rl_edge_sim': {'rl_edge_interfaces', 'rl_edge_core'},
+    'rl_edge_policy': {'rl_edge_interfaces', 'rl_edge_core'},
+}
+BELOW['rl_edge_compress'] = BELOW['rl_edge_sim'] | {'rl_edge_sim', 'rl_edge_policy'}
+BELOW['rl_edge_eval'] = BELOW['rl_edge_compress']
+BELOW['rl_edge_train'] = BELOW['rl_edge_compress'] | {'rl_edge_compress'}
+BELOW['rl_edge_bringup'] = BELOW['rl_edge_train'] | {'rl_edge_train', 'rl_edge_eval'}
+ROS = re.compile(r'rclpy|launch|launch_ros|rl_edge_interfaces|builtin_interfaces|\w+_(msgs|srvs)')
+PICKLING = {'pickle', '_pickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal'}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def modules() -> list[Path]:
+    """Return the modules of all packages, tests left out."""
+    return sorted(
+        file
+        for package in BELOW
+        for file in (ROOT / 'src' / package / package).rglob('*.py')
+        if '__pycache__' not in file.parts
+    )
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the top-level names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition('.')[0]
+
+
+def may_import_ros(file: Path) -> bool:
+    """Tell whether a module is one of those that ROS is for."""
+    package = file.relative_to(ROOT / 'src').parts[0]
+    return (
+        package == 'rl_edge_bringup'
+        or file.name.endswith('_node.py')
+        or 'ros' in file.parts[-3:-1]
+    )
+
+
+def case_id(file: Path) -> str:
+    """Name a test after the module it looks at."""
+    return str(file.relative_to(ROOT / 'src'))
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert modules()
+
+
+@pytest.mark.parametrize('file', modules(), ids=case_id)
+def test_imports_run_one_way_and_know_ros_only_where_it_belongs(file: Path) -> None:
+    package = file.relative_to(ROOT / 'src').parts[0]
+    names = set(imported(file))
+
+    ours = {name for name in names if name.startswith('rl_edge_')}
+    assert ours <= BELOW[package] | {package}
+    if not may_import_ros(file):
+        assert not {name for name in names if ROS.fullmatch(name)}
+
+
+@pytest.mark.parametrize('file', modules(), ids=case_id)
+def test_nothing_is_pickled(file: Path) -> None:
+    assert not PICKLING & set(imported(file))
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
