@@ -10,6 +10,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
+        ('share/' + package_name + '/config', ['config/sim_node.yaml']),
     ],
     install_requires=['setuptools', 'numpy', 'gymnasium[mujoco]', 'PyYAML'],
     zip_safe=True,
@@ -17,4 +18,5 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='The simulator: Gymnasium environments, the rollout, and the sim node.',
     license='Apache-2.0',
+    entry_points={'console_scripts': ['sim_node = rl_edge_sim.sim_node:main']},
 )

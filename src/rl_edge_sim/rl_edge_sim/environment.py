@@ -69,10 +69,10 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
 def _make(
     environment_id: str, *, render_mode: str | None, kwargs: dict[str, Any]
 ) -> gymnasium.Env:
+    # Environments that draw nothing do not take the argument, not even None.
+    drawing: dict[str, Any] = {} if render_mode is None else {'render_mode': render_mode}
     try:
-        env = gymnasium.make(
-            environment_id, render_mode=render_mode, disable_env_checker=True, **kwargs
-        )
+        env = gymnasium.make(environment_id, disable_env_checker=True, **drawing, **kwargs)
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error, ImportError) as error:
         raise ConfigurationError(_why_not_made(environment_id, error)) from error
     except (TypeError, ValueError, OSError, ArithmeticError) as error:

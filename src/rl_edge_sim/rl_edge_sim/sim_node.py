@@ -20,6 +20,7 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import DiagnosticsPublisher
 from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
+from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_sim.control_loop import ControlLoop, LoopSettings, Phase
 from rl_edge_sim.environment import make_environment
@@ -91,12 +92,13 @@ class SimNode(Node):
         self.create_service(SetBool, '~/pause', self._on_pause)
         self._diagnostics = DiagnosticsPublisher(self)
         self._report_throttle = Throttle(1.0 / _REPORT_PERIOD_SEC)
-        self._rivals: list[str] = []
+        self._troubles: list[str] = []
         self._reported = Health(b'', '')
         self._rejections_seen = self._dropped_seen = 0
         self._resources = ResourceReporter(self)
         self._publications.publish_environment(settings.mode)
         self.create_timer(_WATCH_PERIOD_SEC, self._watch, clock=self._steady)
+        stop_watching_qos_events(self)
 
     @property
     def run_id(self) -> int:
@@ -182,12 +184,12 @@ class SimNode(Node):
     def _report(self) -> None:
         is_due = self._report_throttle.is_due()
         if is_due:
-            self._look_for_rivals()
+            self._look_for_troubles()
         loop = self._loop
         dropped = loop.dropped_periods if isinstance(loop, Realtime) else 0
         health = health_of(
             loop,
-            rivals=self._rivals,
+            troubles=self._troubles,
             new_rejections=loop.rejected_actions - self._rejections_seen,
             dropped=dropped - self._dropped_seen,
         )
@@ -199,13 +201,18 @@ class SimNode(Node):
                 health.level, health.reason, figures_of(loop, self._simulation)
             )
 
-    def _look_for_rivals(self) -> None:
-        self._rivals = rivals(
-            self,
-            observation=self._publications.observation.topic_name,
-            action=self._action.topic_name,
-            clock='/clock' if self._settings.publish_clock else None,
-        )
+    def _look_for_troubles(self) -> None:
+        observation = self._publications.observation
+        self._troubles = [
+            *rivals(
+                self,
+                observation=observation.topic_name,
+                action=self._action.topic_name,
+                clock='/clock' if self._settings.publish_clock else None,
+            ),
+            *incompatible_peers(self, observation),
+            *incompatible_peers(self, self._action),
+        ]
 
     def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         response.run_id = self._run_id

@@ -17,16 +17,17 @@ class Health(NamedTuple):
 
 
 def health_of(
-    loop: ControlLoop, *, rivals: list[str], new_rejections: int, dropped: int
+    loop: ControlLoop, *, troubles: list[str], new_rejections: int, dropped: int
 ) -> Health:
     """Return the worst of what there is to say.
 
-    ``new_rejections`` and ``dropped`` (periods of real time) are those of the last second.
+    ``troubles`` are those with other nodes; ``new_rejections`` and ``dropped`` (periods of real
+    time) are those of the last second.
     """
     if loop.phase is Phase.FAILED:
         return Health(ERROR, loop.failure)
-    if rivals:
-        return Health(ERROR, '; '.join(rivals))
+    if troubles:
+        return Health(ERROR, '; '.join(troubles))
     if loop.is_policy_silent:
         return Health(WARN, 'the policy is silent: an observation stays unanswered; waiting')
     if new_rejections:

@@ -99,8 +99,10 @@ class Publications:
 
     def publish_step(self, stepped: Stepped) -> None:
         """Publish a transition and what goes with the time that it led to."""
-        fill_transition(self._transition_message, stepped)
-        self._transition.publish(self._transition_message)
+        # Filling and serializing it for nobody would cost as much as the observation.
+        if self._transition.get_subscription_count():
+            fill_transition(self._transition_message, stepped)
+            self._transition.publish(self._transition_message)
         self._publish_slow_ones(stepped.time_ns)
 
     def publish_episode(self, finished: Finished) -> None:

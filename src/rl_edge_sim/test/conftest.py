@@ -1,0 +1,88 @@
+"""What the tests of loops and of the node share."""
+
+import numpy as np
+import pytest
+
+from rl_edge_sim.action_gate import Answer
+from rl_edge_sim.control_loop import LoopSettings
+from rl_edge_sim.environment import make_environment
+from rl_edge_sim.simulation import Simulation
+
+RUN_ID = 17
+
+
+class Clock:
+    """A steady clock that stands still unless it is told to move on."""
+
+    def __init__(self):
+        self.now_ns = 5_000_000_000
+
+    def __call__(self):
+        return self.now_ns
+
+    def advance(self, seconds):
+        self.now_ns += round(seconds * 1e9)
+
+
+class Recorder:
+    """Keep what a loop hands out, in order."""
+
+    def __init__(self):
+        self.events = []
+        self.observations, self.steps, self.episodes = [], [], []
+        self.tick_restarts = 0
+        self.exit_code = None
+
+    def publish_observation(self, observed):
+        self.observations.append(observed)
+        self.events.append(('observation', observed.episode, observed.step))
+
+    def publish_step(self, stepped):
+        self.steps.append(stepped)
+        self.events.append(('step', stepped.episode, stepped.step))
+
+    def publish_episode(self, finished):
+        self.episodes.append(finished)
+        self.events.append(('episode', finished.episode, finished.result.ended_by.name))
+
+    def restart_ticks(self):
+        self.tick_restarts += 1
+
+    def finish(self, exit_code):
+        assert self.exit_code is None
+        self.exit_code = exit_code
+
+
+class Bench:
+    """A loop on InvertedPendulum-v5 with a clock and a recorder, and words to talk to it."""
+
+    def __init__(self, loop_type, *, seed=0, max_episode_steps=1000, settings=None, **loop_kwargs):
+        self.clock, self.out = Clock(), Recorder()
+        self.env = make_environment('InvertedPendulum-v5', max_episode_steps=max_episode_steps)
+        self.simulation = Simulation(self.env, seed=seed)
+        self.loop = loop_type(
+            self.simulation,
+            self.out,
+            LoopSettings(run_id=RUN_ID, **(settings or {})),
+            now_ns=self.clock,
+            **loop_kwargs,
+        )
+
+    def begin(self):
+        self.loop.on_timer(policy_is_connected=True)
+        return self
+
+    def answer(self, values=(0.0,), *, to=None, run_id=RUN_ID, **fields):
+        episode, step = to or (self.simulation.episode, self.simulation.step)
+        array = np.asarray(values, np.float32)
+        self.loop.on_action(Answer(run_id, episode, step, array, model_hash='abc', **fields))
+
+    def run_episode(self):
+        episode = self.simulation.episode
+        while self.simulation.episode == episode and self.out.exit_code is None:
+            self.answer()
+
+
+@pytest.fixture
+def bench():
+    return Bench
