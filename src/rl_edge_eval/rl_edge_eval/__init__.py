@@ -1,0 +1,1 @@
+"""Record the control loop, evaluate what was recorded, and replay it through other policies."""

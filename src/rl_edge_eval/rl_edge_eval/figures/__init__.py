@@ -1,0 +1,1 @@
+"""From messages to figures: per episode, per robot, per node."""

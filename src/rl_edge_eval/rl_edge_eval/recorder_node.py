@@ -1,0 +1,170 @@
+"""The recorder node: raw messages into a bag, as ``ros2 bag record`` where that is missing."""
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from rosbags.interfaces import Connection
+
+from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
+from rl_edge_core.ros.node_main import run_node
+from rl_edge_core.ros.parameters import declare_parameters, parameter
+from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_eval.recording.bag_file import STORAGES, BagFile
+from rl_edge_eval.recording.batch import ArrivalOrder, Received
+from rl_edge_eval.recording.message_definitions import message_definition
+from rl_edge_eval.recording.topic_selection import ALL, DEFAULT, select_topics
+from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
+
+_DISCOVERY_PERIOD_SEC = 0.25
+_TAKE_PERIOD_SEC = 0.05
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of the recorder node."""
+
+    output: str = parameter('', 'bag folder to create; it must not exist')
+    storage: str = parameter('mcap', 'file format of the bag', choices=STORAGES)
+    record_topics: str = parameter(
+        DEFAULT,
+        f'{DEFAULT} (what an evaluation needs), {ALL} (the whole graph), or topic names '
+        'separated by commas; * stands for anything',
+    )
+    namespaces: str = parameter(
+        '', 'namespaces of the robots, separated by commas; empty for that of this node'
+    )
+    flush_period_sec: float = parameter(
+        0.5, 'in s: what a kill or a power cut may cost at most', minimum=0.05, maximum=1.0
+    )
+    linger_sec: float = parameter(
+        3.0,
+        'in s: how long to go on, once told to end, while the loop still has publishers',
+        minimum=0.0,
+        maximum=60.0,
+    )
+
+
+class RecorderNode(Node):
+    """Record topics of one or more robots.
+
+    A thread takes serialized messages from the middleware and writes them in batches. The
+    executor only looks for new topics. The storage file exists as soon as the topics of the
+    loop are subscribed to.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Create the bag and start to record; raise StorageError when it can't be created."""
+        super().__init__('recorder_node', **kwargs)
+        self.finished: Future = Future()
+        self._settings = settings = declare_parameters(self, RecorderParameters)
+        if not settings.output:
+            raise ConfigurationError('parameter output is empty: name the bag folder to create')
+        namespaces = settings.namespaces.replace(',', ' ').split() or [self.get_namespace()]
+        selection = select_topics(settings.record_topics, namespaces)
+        self._topics = RecordedTopics(self, selection)
+        self._bag = BagFile(Path(settings.output).expanduser(), settings.storage)
+        self._connections: dict[str, Connection] = {}
+        self._order: ArrivalOrder[Subscribed] = ArrivalOrder()
+        self._failure = ''
+        self._closing = threading.Event()
+        self._diagnostics = DiagnosticsPublisher(self)
+        self._resources = ResourceReporter(self)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_DISCOVERY_PERIOD_SEC, self._topics.discover, clock=steady)
+        self.create_timer(1.0, self._report, clock=steady)
+        self._thread = threading.Thread(target=self._record, name='recorder', daemon=True)
+        self._thread.start()
+        self.get_logger().info(
+            f'recording {settings.record_topics} of {", ".join(namespaces)} to {self._bag.path}'
+        )
+
+    def close(self) -> None:
+        """Record the last messages, finish the bag, and say what is in it."""
+        self._closing.set()
+        self._thread.join()
+        self._resources.close()
+        self._report()
+
+    def _record(self) -> None:
+        try:
+            self._record_until_closed()
+            self._bag.close()
+        except RlEdgeError as error:
+            self._fail(str(error))
+        except Exception as error:  # the thread's last word: the node must not go on silently
+            self._fail(f'{type(error).__name__}: {error}')
+            raise
+
+    def _record_until_closed(self) -> None:
+        flushed = time.monotonic()
+        while not self._closing.wait(_TAKE_PERIOD_SEC):
+            self._write_round()
+            if time.monotonic() - flushed >= self._settings.flush_period_sec:
+                self._bag.flush()
+                flushed = time.monotonic()
+        self._write_rest()
+
+    def _write_round(self) -> None:
+        began_ns = time.time_ns()
+        self._take()
+        for message in self._order.release(began_ns):
+            self._write(message)
+
+    def _write_rest(self) -> None:
+        """Go on while the loop says its last words, which a signal to all makes it do now."""
+        deadline = time.monotonic() + self._settings.linger_sec
+        while self._topics.has_publishers() and time.monotonic() < deadline:
+            self._write_round()
+            time.sleep(_TAKE_PERIOD_SEC)
+        self._take()
+        for message in self._order.release_all():
+            self._write(message)
+
+    def _take(self) -> None:
+        for message in self._topics.take():
+            self._order.add(message)
+
+    def _write(self, message: Received[Subscribed]) -> None:
+        topic = message.topic
+        connection = self._connections.get(topic.name)
+        if connection is None:
+            connection = self._connections[topic.name] = self._bag.add_topic(
+                topic.name,
+                topic.message_type,
+                message_definition(topic.message_type),
+                topic.bag_qos,
+            )
+        self._bag.write(connection, message.time_ns, message.data)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self.get_logger().error(
+            f'recording ended: {reason}. The {self._bag.messages_written} messages before that '
+            f'are in {self._bag.path}, those of the last {self._settings.flush_period_sec} s aside'
+        )
+        if not self.finished.done():
+            self.finished.set_result(1)
+
+    def _report(self) -> None:
+        figures = {'bag': self._bag.path, 'messages': self._bag.messages_written}
+        if self._failure:
+            self._diagnostics.publish(ERROR, self._failure, figures)
+        else:
+            self._diagnostics.publish(OK, '', figures)
+
+
+def main() -> None:
+    """Run the node until it is told to end; exit code 1 when the bag can't be written."""
+    sys.exit(run_node(RecorderNode))
+
+
+if __name__ == '__main__':
+    main()

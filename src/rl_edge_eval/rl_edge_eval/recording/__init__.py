@@ -1,0 +1,1 @@
+"""Write bags that survive a kill. No ROS here: messages come as serialized bytes."""

@@ -1,0 +1,90 @@
+"""The full text of a message type and its hash, from the installed .msg files."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from rl_edge_core.errors import ConfigurationError
+
+_SEPARATOR = '=' * 80
+# A field is a type and a name; constants, which have a value, never have a message type.
+_FIELD = re.compile(r'^\s*([A-Za-z][\w/]*)\s*(?:\[[^\]]*\])?\s+[A-Za-z]\w*')
+_BASE_TYPES = frozenset(
+    'bool byte char float32 float64 string wstring '
+    'int8 uint8 int16 uint16 int32 uint32 int64 uint64'.split()
+)
+
+
+@dataclass(frozen=True)
+class MessageDefinition:
+    """What a bag must know of a type so that readers need no installed package."""
+
+    text: str
+    """The .msg file, then those of all types it uses, as ``ros2 bag record`` writes them."""
+    type_hash: str
+    """RIHS01, as the type's publishers announce it."""
+
+
+@cache
+def message_definition(message_type: str) -> MessageDefinition:
+    """Return the definition of ``package/msg/Name``.
+
+    Raise ConfigurationError when its package or .msg file is not installed.
+    """
+    texts = {message_type: _text_of(message_type)}
+    waiting = [message_type]
+    while waiting:
+        for used in _types_used_by(waiting.pop(), texts):
+            texts[used] = _text_of(used)
+            waiting.append(used)
+    text = texts.pop(message_type)
+    for used in sorted(texts):
+        text += f'\n{_SEPARATOR}\nMSG: {used.replace("/msg/", "/")}\n{texts[used]}'
+    return MessageDefinition(text, type_hash_of(text, message_type))
+
+
+def type_hash_of(text: str, message_type: str) -> str:
+    """Return the RIHS01 hash of a definition's full text (REP 2011)."""
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(text, message_type))
+    return store.hash_rihs01(message_type)
+
+
+def _types_used_by(message_type: str, known: dict[str, str]) -> list[str]:
+    package = message_type.split('/')[0]
+    used = []
+    for line in known[message_type].splitlines():
+        field = _FIELD.match(line.split('#')[0])
+        if not field or field[1].split('<')[0] in _BASE_TYPES:
+            continue
+        full = _full_name(field[1], package)
+        if full not in known and full not in used:
+            used.append(full)
+    return used
+
+
+def _full_name(name: str, package: str) -> str:
+    parts = name.split('/')
+    owner = parts[0] if len(parts) > 1 else package
+    return f'{owner}/msg/{parts[-1]}'
+
+
+def _text_of(message_type: str) -> str:
+    package, _, name = message_type.partition('/msg/')
+    if not name:
+        raise ConfigurationError(
+            f'{message_type!r} is no message type of the form package/msg/Name; '
+            f'services and actions are not recorded'
+        )
+    try:
+        path = Path(get_package_share_directory(package)) / 'msg' / f'{name}.msg'
+        return path.read_text()
+    except (PackageNotFoundError, OSError) as error:
+        raise ConfigurationError(
+            f'{message_type} cannot be recorded: its .msg file is not installed ({error}); '
+            f'install or source the package {package}'
+        ) from error

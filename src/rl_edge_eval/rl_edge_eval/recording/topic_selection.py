@@ -1,0 +1,66 @@
+"""Which topics are recorded, and how they are subscribed to before anyone publishes them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from rl_edge_core.errors import ConfigurationError
+
+DEFAULT, ALL = 'default', 'all'
+DEFAULT_TOPICS = ('transition', 'episode', 'environment', 'policy_status', 'resource_usage/*')
+"""What an evaluation needs, relative to a robot's namespace."""
+
+_NAME = re.compile(r'^[A-Za-z0-9_/*?]+$')
+
+
+@dataclass(frozen=True)
+class TopicSelection:
+    """Decide by name whether a topic is recorded."""
+
+    patterns: tuple[str, ...]
+    """Absolute names, in which ``*`` stands for anything."""
+
+    def wants(self, topic: str) -> bool:
+        """Return whether ``topic``, an absolute name, is recorded.
+
+        Hidden topics (a part of the name starts with an underscore) never are.
+        """
+        if any(part.startswith('_') for part in topic.split('/')):
+            return False
+        return any(fnmatchcase(topic, pattern) for pattern in self.patterns)
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Return the names that need no discovery."""
+        return tuple(name for name in self.patterns if '*' not in name and '?' not in name)
+
+
+def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelection:
+    """Return the selection that ``record_topics`` stands for.
+
+    It is ``default``, ``all``, or names separated by commas or spaces; relative names hold in
+    each of ``namespaces``. Raise ConfigurationError for what is no topic name.
+    """
+    words = record_topics.replace(',', ' ').split()
+    if words == [ALL]:
+        return TopicSelection(('*',))
+    names: list[str] = []
+    for word in words or [DEFAULT]:
+        names.extend(DEFAULT_TOPICS if word == DEFAULT else [word])
+    for name in names:
+        if not _NAME.match(name):
+            raise ConfigurationError(
+                f'record_topics has {name!r}, which is no topic name; give {DEFAULT}, {ALL}, or '
+                f'names such as transition or /clock, separated by commas'
+            )
+    patterns = [
+        pattern for namespace in namespaces for name in names for pattern in [_join(namespace, name)]
+    ]
+    return TopicSelection(tuple(dict.fromkeys(patterns)))
+
+
+def _join(namespace: str, name: str) -> str:
+    if name.startswith('/'):
+        return name
+    return '/' + '/'.join(part for part in (namespace.strip('/'), name) if part)

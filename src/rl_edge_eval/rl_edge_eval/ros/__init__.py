@@ -1,0 +1,1 @@
+"""Talk to the ROS graph: what to subscribe to, and how."""
