@@ -61,6 +61,10 @@ class Workspace:
         return self.places.workspace / 'install' / 'scratch' / 'share' / 'scratch'
 
 
+BUILDS = pytest.mark.timeout(600)
+"""Marks a test that runs colcon, which takes seconds, and many on a machine that is busy."""
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace beside the real one, built with the real one's tools."""
@@ -85,6 +89,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace(places=there, source=source, builds=builds)
 
 
+@BUILDS
 def test_only_what_changed_is_built_and_python_is_live(scratch: Workspace) -> None:
     assert scratch.build() == 1
     assert (scratch.share / 'config' / 'one.yaml').read_text() == 'value: 1'
@@ -108,6 +113,7 @@ def test_only_what_changed_is_built_and_python_is_live(scratch: Workspace) -> No
     assert [file.name for file in (scratch.share / 'config').iterdir()] == ['two.yaml']
 
 
+@BUILDS
 def test_a_build_that_failed_or_was_interrupted_starts_from_nothing(scratch: Workspace) -> None:
     from places import StepError
 

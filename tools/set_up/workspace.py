@@ -71,13 +71,13 @@ def build_changed(places: Places, installation: str) -> list[str]:
             _remove_products(places, name)
         (stamps / name).unlink(missing_ok=True)
         (places.workspace / 'build' / name / 'colcon_build.rc').unlink(missing_ok=True)
+        _remove_dangling_links(places, name)
     try:
         with step(f'building {", ".join(changed)}'):
             _colcon_build(places, [packages[name] for name in changed])
     finally:
         for name in changed:
             if _succeeded(places, name):
-                _remove_dangling_links(places.workspace / 'install' / name)
                 (stamps / name).write_text(digests[name])
     return list(packages)
 
@@ -115,8 +115,9 @@ def _remove_products(places: Places, name: str) -> None:
         shutil.rmtree(places.workspace / kind / name, ignore_errors=True)
 
 
-def _remove_dangling_links(install: Path) -> None:
-    """Remove links to data files that no longer exist in the sources."""
-    for file in install.rglob('*'):
-        if file.is_symlink() and not file.exists():
-            file.unlink()
+def _remove_dangling_links(places: Places, name: str) -> None:
+    """Remove links to data files that are gone; setup.py would find them in the build folder."""
+    for kind in ('build', 'install'):
+        for file in (places.workspace / kind / name).rglob('*'):
+            if file.is_symlink() and not file.exists():
+                file.unlink()

@@ -1,0 +1,69 @@
+"""Ask the policy of one robot for its state: exit code 0 when it answers observations.
+
+usage: policy_health.py NAMESPACE [TIMEOUT_SEC]
+
+It reads the latched topic policy_status, so it is answered at once by a policy that lives.
+"""
+
+import sys
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.task import Future
+from rl_edge_core.ros import qos
+from rl_edge_interfaces.msg import PolicyStatus
+
+DEFAULT_TIMEOUT_SEC = 5.0
+STATES = {
+    PolicyStatus.UNCONFIGURED: 'unconfigured',
+    PolicyStatus.INACTIVE: 'inactive',
+    PolicyStatus.ACTIVE: 'active',
+    PolicyStatus.REFUSING: 'refusing',
+    PolicyStatus.FAILED: 'failed',
+    PolicyStatus.FINALIZED: 'finalized',
+}
+
+
+def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
+    """Return the status of the policy in ``namespace``; None when none comes in time."""
+    context = Context()
+    rclpy.init(context=context, args=[])
+    node = Node('policy_health', namespace=namespace, context=context)
+    received: Future = Future()
+
+    def take(message: PolicyStatus) -> None:
+        if not received.done():
+            received.set_result(message)
+
+    node.create_subscription(PolicyStatus, 'policy_status', take, qos.policy_status())
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    executor.spin_until_future_complete(received, timeout_sec=timeout_sec)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    return received.result() if received.done() else None
+
+
+def main() -> int:
+    """Print one line and return the exit code."""
+    if not 2 <= len(sys.argv) <= 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    namespace = sys.argv[1]
+    timeout_sec = float(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_TIMEOUT_SEC
+    status = latest_status(namespace, timeout_sec)
+    if status is None:
+        print(f'no policy in {namespace} answered within {timeout_sec:g} s')
+        return 1
+    print(
+        f'{STATES.get(status.state, status.state)}: {status.model_id} ({status.runtime}), '
+        f'{status.actions} actions{"; " + status.reason if status.reason else ""}'
+    )
+    return 0 if status.state == PolicyStatus.ACTIVE else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
