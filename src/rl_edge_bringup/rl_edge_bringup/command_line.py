@@ -5,8 +5,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
-from rl_edge_bringup.arguments import Argument, did_you_mean
-from rl_edge_bringup.experiments import EXPERIMENTS
+from rl_edge_bringup.arguments import Argument, did_you_mean, parse_arguments, parse_pairs
+from rl_edge_bringup.experiments import Experiment, experiments
 from rl_edge_bringup.run_command import run_system
 from rl_edge_bringup.systems import SYSTEMS
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
@@ -42,15 +42,19 @@ def _find(name: str) -> tuple[Sequence[Argument], Callable[[list[str]], int]]:
     for system in SYSTEMS:
         if system.name == name:
             return system.arguments, functools.partial(run_system, system)
-    for experiment in EXPERIMENTS:
+    for experiment in experiments():
         if experiment.name == name:
-            return experiment.arguments, experiment.run
+            return experiment.arguments, functools.partial(_run_experiment, experiment)
     names = [system.name for system in SYSTEMS]
-    names += [experiment.name for experiment in EXPERIMENTS]
+    names += [experiment.name for experiment in experiments()]
     raise ConfigurationError(
         f'no system or experiment is called {name!r}{did_you_mean(name, names)}; '
         f'there are {", ".join(names)}'
     )
+
+
+def _run_experiment(experiment: Experiment, words: list[str]) -> int:
+    return experiment.run(parse_arguments(experiment.arguments, parse_pairs(words)))
 
 
 def overview() -> str:
@@ -58,7 +62,7 @@ def overview() -> str:
     lines = [_USAGE, '', 'systems']
     lines += [f'  {system.name:<10}{system.description}' for system in SYSTEMS]
     lines += ['', 'experiments']
-    lines += [f'  {experiment.name:<10}{experiment.description}' for experiment in EXPERIMENTS]
+    lines += [f'  {experiment.name:<10}{experiment.description}' for experiment in experiments()]
     return '\n'.join(lines)
 
 

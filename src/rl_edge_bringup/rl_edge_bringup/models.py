@@ -39,6 +39,8 @@ class ModelRequest:
     recipe: str = ''
     runtime: str = AUTO
     environment_id: str = DEFAULT_ENVIRONMENT
+    environment_arguments: str = ''
+    """A YAML mapping."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def choose_model(request: ModelRequest) -> ChosenModel:
 def _find(request: ModelRequest) -> tuple[Path, str, str]:
     """Return the artifact's folder, the file in it that was asked for, and a note."""
     if request.model == UNTRAINED:
-        return _untrained(request.environment_id, 'untrained, as asked for')
+        return _untrained(request, 'untrained, as asked for')
     if not request.model:
-        return _default(request.environment_id)
+        return _default(request)
     for path in (Path(request.model).expanduser(), models_folder() / request.model):
         if path.is_file():
             return path.resolve().parent, path.name, ''
@@ -107,20 +109,23 @@ def _find(request: ModelRequest) -> tuple[Path, str, str]:
     raise ConfigurationError(_not_found(request.model))
 
 
-def _default(environment_id: str) -> tuple[Path, str, str]:
+def _default(request: ModelRequest) -> tuple[Path, str, str]:
     folder = models_folder() / DEFAULT_MODEL
-    if environment_id != DEFAULT_ENVIRONMENT:
-        return _untrained(environment_id, f'untrained: no model of {environment_id} was named')
+    if request.environment_id != DEFAULT_ENVIRONMENT:
+        return _untrained(request, f'untrained: no model of {request.environment_id} was named')
     if not (folder / MANIFEST_NAME).is_file():
-        return _untrained(environment_id, f'untrained: there is no {DEFAULT_MODEL} in models/')
+        return _untrained(request, f'untrained: there is no {DEFAULT_MODEL} in models/')
     return folder, '', ''
 
 
-def _untrained(environment_id: str, note: str) -> tuple[Path, str, str]:
+def _untrained(request: ModelRequest, note: str) -> tuple[Path, str, str]:
     # Imported late: the edge device, which names its model, has no simulator to ask for shapes.
     from rl_edge_bringup.untrained import ensure_untrained
 
-    return ensure_untrained(environment_id, results_folder() / UNTRAINED), '', note
+    path = ensure_untrained(
+        request.environment_id, request.environment_arguments, results_folder() / UNTRAINED
+    )
+    return path, '', note
 
 
 def _not_found(model: str) -> str:

@@ -17,8 +17,9 @@ _EVERY_NODE, _PARAMETERS = '/**', 'ros__parameters'
 
 def resolved_parameters(node: NodeDescription) -> dict[str, Any]:
     """Return the parameters in the node's own file with those of the description over them."""
-    path = share_folder(node.package) / 'config' / f'{node.executable}.yaml'
-    return {**read_parameters(path), **node.parameters}
+    path = share_folder(node.package) / 'config' / f'{node.name}.yaml'
+    own = read_parameters(path) if path.is_file() else {}
+    return {**own, **node.parameters}
 
 
 def read_parameters(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,8 @@ def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSyst
 
 
 def _choose(values: Mapping[str, Value]) -> ChosenModel:
-    names = ('configuration', 'model', 'recipe', 'runtime', 'environment_id')
-    return choose_model(ModelRequest(**{n: str(values[n]) for n in names if n in values}))
+    names = [field.name for field in fields(ModelRequest) if field.name in values]
+    return choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
 
 
 def _model_values(model: ChosenModel | None) -> dict[str, Value]:

@@ -6,15 +6,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rl_edge_bringup.child_process import ChildProcess
+from rl_edge_bringup.description import NodeDescription
 from rl_edge_bringup.line_log import LineLog
 from rl_edge_bringup.node_exit import HEALTHY_SEC, SHUTDOWN, describe_exit, judge_exit
-from rl_edge_bringup.prepare import NodeProcess
 
+_STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a process that was asked to stop and did, some before it could do so well."""
 RUNNER = 'run'
 """Name under which the runner's own lines are passed on."""
 
@@ -37,10 +39,22 @@ class Outcome:
     reason: str
 
 
+class Startable(Protocol):
+    """What it takes to start a node; `prepare` makes them."""
+
+    @property
+    def node(self) -> NodeDescription:
+        """Which node it is."""
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The command line that starts it."""
+
+
 class _Node:
     """A node and the process that it has now, if any."""
 
-    def __init__(self, process: NodeProcess) -> None:
+    def __init__(self, process: Startable) -> None:
         self.process = process
         self.name = process.node.name
         self.child: ChildProcess | None = None
@@ -58,7 +72,7 @@ class RunningSystem:
 
     def __init__(
         self,
-        processes: Iterable[NodeProcess],
+        processes: Iterable[Startable],
         *,
         on_node_exit: str = SHUTDOWN,
         environment: Mapping[str, str] | None = None,
@@ -113,6 +127,10 @@ class RunningSystem:
             raise self._failure
         assert self._outcome is not None
         return self._outcome
+
+    def is_running(self) -> bool:
+        """Return whether the run goes on."""
+        return self._thread.is_alive()
 
     def pid(self, node: str, *, other_than: int = 0, timeout_sec: float = 60.0) -> int:
         """Return the process id of a node, waiting until it runs (again, in another process).
@@ -190,7 +208,7 @@ class RunningSystem:
         self._set_child(node, None)
         if self._outcome is None:
             self._judge(node, child.pid, return_code)
-        elif return_code:
+        elif return_code not in _STOPPED:
             self._say(f'{node.name} (pid {child.pid}) {describe_exit(return_code)} while stopping')
         self._end_if_idle()
 

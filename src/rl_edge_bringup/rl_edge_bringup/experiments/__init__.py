@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rl_edge_bringup.arguments import Argument
+from rl_edge_bringup.arguments import Argument, Values
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,14 @@ class Experiment:
     name: str
     description: str
     arguments: tuple[Argument, ...]
-    run: Callable[[list[str]], int]
-    """Takes ``name:=value`` words, returns the exit code."""
+    run: Callable[[Values], int]
+    """Takes a checked value of each argument, returns the exit code."""
 
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+def experiments() -> tuple[Experiment, ...]:
+    """Return the experiments there are."""
+    # Imported late: they need what the edge device, which runs systems too, does not have.
+    from rl_edge_bringup.experiments.bench.experiment import BENCH
+    from rl_edge_bringup.experiments.demo import DEMO
+
+    return (DEMO, BENCH)

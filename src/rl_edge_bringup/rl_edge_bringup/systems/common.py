@@ -55,13 +55,27 @@ POLICY_ARGUMENTS = (
         'what loads the model; auto takes the first of the file that is installed',
         choices=RUNTIMES,
     ),
+    Argument('threads', 1, 'threads that compute an action', minimum=1),
+    Argument(
+        'exploration',
+        'none',
+        'act as the policy is, or sample from its distribution (uncompressed alone)',
+        choices=('none', 'stochastic'),
+    ),
+    Argument('exploration_seed', 0, 'seed of what is sampled', minimum=0),
 )
+_NOT_OF_THE_NODE = ('configuration',)
 
 SIM_ARGUMENTS = (
     Argument(
         'environment_id',
         DEFAULT_ENVIRONMENT,
         'Gymnasium environment with continuous actions, e.g. InvertedPendulum-v5',
+    ),
+    Argument(
+        'environment_arguments',
+        '',
+        'arguments of the environment as a YAML mapping, e.g. {max_episode_steps: 200}',
     ),
     Argument(
         'mode',
@@ -96,6 +110,24 @@ SIM_ARGUMENTS = (
         choices=('fail', 'wait'),
     ),
     Argument(
+        'policy_timeout_sec',
+        10.0,
+        'from when on an unanswered observation makes the policy silent, in lockstep',
+        minimum=0.01,
+    ),
+    Argument(
+        'first_action_timeout_sec',
+        60.0,
+        'the same from the start of the sim to the first action, which Keras takes seconds for',
+        minimum=0.01,
+    ),
+    Argument(
+        'action_max_age_sec',
+        0.2,
+        'for how long an action is held in realtime before the safe action stands in',
+        minimum=0.0,
+    ),
+    Argument(
         'publish_clock', False, 'publish simulation time on /clock; for one sim of a graph only'
     ),
 )
@@ -108,7 +140,11 @@ def policy_node(values: Values) -> NodeDescription:
         executable='policy_node',
         name='policy',
         namespace=str(values['namespace']),
-        parameters={name: values[name] for name in ('model', 'recipe', 'runtime')},
+        parameters={
+            argument.name: values[argument.name]
+            for argument in POLICY_ARGUMENTS
+            if argument.name not in _NOT_OF_THE_NODE
+        },
     )
 
 

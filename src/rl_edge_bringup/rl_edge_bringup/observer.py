@@ -1,0 +1,150 @@
+"""A small node that watches one robot: it keeps what was published and lets others wait for it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from rl_edge_interfaces.msg import (
+    Environment,
+    EpisodeSummary,
+    PolicyStatus,
+    ResourceUsage,
+    Transition,
+)
+
+from rl_edge_core.ros import qos
+
+Message = TypeVar('Message')
+
+
+class Observer:
+    """Subscribe to a robot's topics in a ROS context of its own, served by its own thread.
+
+    Transitions arrive serialized and are decoded only when asked for, so that watching costs
+    little while the loop runs.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        domain_id: int | None = None,
+        transitions: bool = True,
+        on_first_transition: Callable[[], None] | None = None,
+    ) -> None:
+        """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
+        self._context = Context()
+        self._context.init(args=[], domain_id=domain_id)
+        self.node = Node('observer', namespace=namespace, context=self._context)
+        self._changed = threading.Condition()
+        self._raw: list[bytes] = []
+        self._on_first_transition = on_first_transition
+        self.first_transition_sec = self.last_transition_sec = float('nan')
+        """When the first and the last transition arrived, steady clock."""
+        self.environments: list[Environment] = []
+        self.episodes: list[EpisodeSummary] = []
+        self.episode_arrivals_sec: list[float] = []
+        self.statuses: list[PolicyStatus] = []
+        self.usages: list[ResourceUsage] = []
+        if transitions:
+            self._subscribe(Transition, 'transition', qos.transition(), self._on_raw, raw=True)
+        self._subscribe(EpisodeSummary, 'episode', qos.episode(), self._on_episode)
+        self._keep(Environment, 'environment', qos.environment(), self.environments)
+        self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
+        for name in ('sim', 'policy'):
+            topic = f'resource_usage/{name}'
+            self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> 'Observer':
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop watching."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop watching; what was kept stays."""
+        self._context.try_shutdown()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+    @property
+    def transition_count(self) -> int:
+        """Return how many transitions have arrived."""
+        return len(self._raw)
+
+    def transitions(self) -> list[Transition]:
+        """Return the transitions that have arrived, in order."""
+        return [deserialize_message(raw, Transition) for raw in list(self._raw)]
+
+    def wait_for(self, condition: Callable[[], Any], timeout_sec: float = 60.0) -> Any:
+        """Wait until ``condition`` is true of what has arrived and return what it returned.
+
+        Raise TimeoutError otherwise.
+        """
+        with self._changed:
+            if value := self._changed.wait_for(condition, timeout_sec):
+                return value
+        raise TimeoutError(
+            f'waited {timeout_sec} s in vain; arrived: {len(self.environments)} environments, '
+            f'{len(self._raw)} transitions, {len(self.episodes)} episodes, '
+            f'{len(self.statuses)} statuses'
+        )
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _subscribe(
+        self,
+        message_type: type,
+        topic: str,
+        profile: QoSProfile,
+        callback: Callable[[Any], None],
+        *,
+        raw: bool = False,
+    ) -> None:
+        self.node.create_subscription(message_type, topic, callback, profile, raw=raw)
+
+    def _keep(self, message_type: type, topic: str, profile: QoSProfile, kept: list[Any]) -> None:
+        def append(message: Any) -> None:
+            with self._changed:
+                kept.append(message)
+                self._changed.notify_all()
+
+        self._subscribe(message_type, topic, profile, append)
+
+    def _on_raw(self, raw: bytes) -> None:
+        self.last_transition_sec = time.monotonic()
+        if not self._raw:
+            self.first_transition_sec = self.last_transition_sec
+            if self._on_first_transition is not None:
+                self._on_first_transition()
+        with self._changed:
+            self._raw.append(raw)
+            self._changed.notify_all()
+
+    def _on_episode(self, message: EpisodeSummary) -> None:
+        with self._changed:
+            self.episodes.append(message)
+            self.episode_arrivals_sec.append(time.monotonic())
+            self._changed.notify_all()

@@ -1,0 +1,121 @@
+"""Artifacts with random weights, of the study's shape: they stand in until a policy is trained.
+
+Run as a program (``python -m rl_edge_bringup.untrained ID ARGUMENTS FOLDER``) it makes one, so
+that TensorFlow is loaded in a process of its own and not in the one that starts nodes.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from rl_edge_core.artifact import MANIFEST_NAME, load_manifest
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError, RlEdgeError
+from rl_edge_sim.environment import make_environment, spec_of
+from rl_edge_sim.rollout import rollout
+from rl_edge_sim.ros.parameters import environment_arguments
+
+ALGORITHM = 'untrained'
+SEED = 0
+_WIDTH = 256
+_CALIBRATION_EPISODES = 5
+
+
+def ensure_untrained(environment_id: str, arguments: str, folder: Path) -> Path:
+    """Return the folder of an untrained artifact for an environment, below ``folder``.
+
+    It is made when it is not there, which takes about ten seconds. ``arguments`` is a YAML
+    mapping for the environment. Raise ConfigurationError for an unknown environment,
+    ArtifactError when it can't be made.
+    """
+    spec = _spec(environment_id, arguments)
+    path = folder / f'{environment_id.replace("/", "_")}-{spec.hash[:8]}'
+    if _is_usable(path, spec):
+        return path
+    print(f'making an untrained policy for {environment_id} in {path}', flush=True)
+    module = 'rl_edge_bringup.untrained'
+    command = [sys.executable, '-m', module, environment_id, arguments, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
+        raise ArtifactError(f'an untrained policy for {environment_id} could not be made: {last}')
+    return path
+
+
+def _is_usable(path: Path, spec: EnvironmentSpec) -> bool:
+    if not (path / MANIFEST_NAME).is_file():
+        return False
+    try:
+        return load_manifest(path).environment == spec
+    except ArtifactError:  # of an older version: made again
+        return False
+
+
+def _spec(environment_id: str, arguments: str) -> EnvironmentSpec:
+    env = make_environment(environment_id, **environment_arguments(arguments))
+    try:
+        return spec_of(env)
+    finally:
+        env.close()
+
+
+def make_untrained(environment_id: str, arguments: str, path: Path) -> None:
+    """Write the artifact; imports TensorFlow."""
+    import keras
+    import numpy as np
+
+    from rl_edge_compress.export import export_artifact
+
+    env = make_environment(environment_id, **environment_arguments(arguments))
+    spec = spec_of(env)
+    keras.utils.set_random_seed(SEED)
+    model = _actor_critic(spec)
+    seen: list[np.ndarray] = []
+    generator = np.random.default_rng(SEED)
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        seen.append(np.array(observation, np.float32))
+        return generator.uniform(spec.low, spec.high).astype(np.float32)
+
+    rollout(env, act, range(SEED, SEED + _CALIBRATION_EPISODES))
+    env.close()
+    export_artifact(
+        model,
+        spec=spec,
+        name=f'{ALGORITHM}/{environment_id}',
+        out=path,
+        algorithm=ALGORITHM,
+        training={'seed': SEED, 'steps': 0},
+        recipes=('int8', 'float32'),  # the first one is the preferred one
+        calibration=np.array(seen),
+    )
+
+
+def _actor_critic(spec: EnvironmentSpec):  # type: ignore[no-untyped-def]  # keras comes late
+    """Return the study's actor and critic: Dense 256 relu, LayerNorm, Dense 256 relu, head."""
+    import keras
+    import numpy as np
+
+    layers = keras.layers
+    observation = keras.Input((spec.observation_size,), name='observation')
+
+    def trunk(name: str) -> keras.KerasTensor:
+        hidden = layers.Dense(_WIDTH, 'relu', name=f'{name}_1')(observation)
+        hidden = layers.LayerNormalization(name=f'{name}_norm')(hidden)
+        return layers.Dense(_WIDTH, 'relu', name=f'{name}_2')(hidden)
+
+    squashed = layers.Dense(spec.action_size, 'tanh', name='actor_head')(trunk('actor'))
+    scale, offset = (spec.high - spec.low) / 2, (spec.high + spec.low) / 2
+    if not (np.all(scale == 1.0) and np.all(offset == 0.0)):
+        squashed = layers.Rescaling(scale.tolist(), offset.tolist(), name='limits')(squashed)
+    action = layers.Identity(name='action')(squashed)
+    value = layers.Dense(1, name='value')(trunk('critic'))
+    return keras.Model(observation, {'action': action, 'value': value}, name='actor_critic')
+
+
+if __name__ == '__main__':
+    _id, _arguments, _path = sys.argv[1:]
+    try:
+        make_untrained(_id, _arguments, Path(_path))
+    except RlEdgeError as error:
+        sys.exit(f'error: {error}')
