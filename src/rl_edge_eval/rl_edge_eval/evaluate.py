@@ -1,5 +1,6 @@
 """Evaluate a bag: one pass over its messages, in bounded memory."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,17 @@ class BagEvaluation:
             messages=sum(self.bag.message_counts.values()),
             duration_sec=duration_sec,
             robots=robots,
-            topics=tuple(
-                TopicFigures(
-                    topic.name,
-                    topic.message_type,
-                    count,
-                    count / duration_sec if duration_sec else float('nan'),
-                )
-                for topic, count in sorted(self.bag.message_counts.items())
-            ),
+            topics=self._topics(duration_sec),
             notes=self.notes.lines,
+        )
+
+    def _topics(self, duration_sec: float) -> tuple[TopicFigures, ...]:
+        counts: Counter[tuple[str, str]] = Counter()
+        for topic, count in self.bag.message_counts.items():  # one of each storage file
+            counts[topic.name, topic.message_type] += count
+        return tuple(
+            TopicFigures(*key, count, count / duration_sec if duration_sec else float('nan'))
+            for key, count in sorted(counts.items())
         )
 
     def _handler_of(self, topic: BagTopic) -> Handler | None:

@@ -1,5 +1,6 @@
 """What the readers of all storages yield."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rl_edge_core.errors import RlEdgeError
@@ -9,8 +10,12 @@ class BagError(RlEdgeError):
     """There is no bag to read at a path."""
 
 
-class BagTopic(NamedTuple):
-    """A topic of a bag, with what is needed to decode its messages."""
+@dataclass(frozen=True, eq=False)
+class BagTopic:
+    """A topic of one storage file, with what is needed to decode its messages.
+
+    Compared by identity, since it is looked up for every message.
+    """
 
     name: str
     message_type: str

@@ -111,13 +111,18 @@ class RobotRecord:
                 f'{message.spec_hash[:12] or "nothing"}'
             )
         if self.spec is None:
-            self.environment, self.spec = message, spec
-            self._sizes = (spec.observation_size, spec.action_size)
+            self.environment = message
+            self.use_spec(spec)
         elif spec != self.spec:
             self._note(
                 'the environment changed during the recording, figures use the first one: '
                 + '; '.join(self.spec.differences(spec))
             )
+
+    def use_spec(self, spec: EnvironmentSpec) -> None:
+        """Judge the sizes of transitions by ``spec``."""
+        self.spec = spec
+        self._sizes = (spec.observation_size, spec.action_size)
 
     def add_policy_status(self, message: Any) -> None:
         """Take a decoded PolicyStatus."""

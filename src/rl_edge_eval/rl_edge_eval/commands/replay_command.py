@@ -1,0 +1,107 @@
+"""``python -m rl_edge_eval replay``: recorded observations through other models."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_eval.output.files import STANDARD_OUTPUT, without_nan, write_text
+from rl_edge_eval.output.tables import make_console, number
+from rl_edge_eval.replay import Agreement, Parting, Replay, replay
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Describe the command's arguments."""
+    parser = commands.add_parser('replay', help='would other models have done the same?')
+    parser.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
+    parser.add_argument(
+        '--model',
+        action='append',
+        required=True,
+        dest='models',
+        metavar='PATH',
+        help='artifact folder or a model file inside one; give it once for each model',
+    )
+    parser.add_argument('--runtime', default='auto', help='what loads the models (auto)')
+    parser.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.1,
+        help='difference of an action from which two models part (0.1, in units of the action)',
+    )
+    parser.add_argument('--json', metavar='FILE', help='write all figures; - for standard output')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay the bag through the models and print how far they agree."""
+    from rl_edge_policy.load import load_policy
+
+    if not arguments.threshold > 0:
+        raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
+    policies = [
+        (path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models
+    ]
+    outcome = replay(
+        arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold
+    )
+    console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
+    _print(console, outcome)
+    if arguments.json:
+        content = without_nan(dataclasses.asdict(outcome))
+        write_text(arguments.json, json.dumps(content, indent=1) + '\n')
+    return 0
+
+
+def _print(console: Console, outcome: Replay) -> None:
+    console.print(
+        f'[bold]{outcome.bag}[/bold] {outcome.robot}: {outcome.steps} steps', highlight=False
+    )
+    table = Table(title='models', title_justify='left')
+    for heading in ('model', 'runtime', 'act us p50/p99/max', 'rejected'):
+        table.add_column(heading)
+    for model in outcome.models:
+        table.add_row(model.name, model.runtime, str(model.act_us), str(model.rejected))
+    console.print(table)
+    for agreement in outcome.agreements:
+        _print_agreement(console, agreement, outcome.threshold)
+    for note in outcome.notes:
+        console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
+
+
+def _print_agreement(console: Console, agreement: Agreement, threshold: float) -> None:
+    title = f'{agreement.second} against {agreement.first}, {agreement.steps} steps'
+    table = Table(title=title, title_justify='left')
+    for heading in ('action', 'RMSE', 'maximum', 'correlation'):
+        table.add_column(heading, justify='left' if heading == 'action' else 'right')
+    rows = zip(
+        agreement.joints,
+        agreement.rmse,
+        agreement.max_difference,
+        agreement.correlation,
+        strict=True,
+    )
+    for name, *figures in rows:
+        table.add_row(name, *(number(figure) for figure in figures))
+    console.print(table)
+    share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
+    console.print(
+        f'all joints RMSE {number(agreement.rmse_all)}; further apart than {threshold:g} on '
+        f'{agreement.parted_steps} steps ({share:.1f} %); first {_place(agreement.parts_first)}; '
+        f'most {_place(agreement.parts_most)}',
+        highlight=False,
+    )
+
+
+def _place(parting: Parting | None) -> str:
+    if parting is None:
+        return 'nowhere'
+    return (
+        f'episode {parting.episode} step {parting.step} {parting.joint} '
+        f'({number(parting.first)} against {number(parting.second)})'
+    )
