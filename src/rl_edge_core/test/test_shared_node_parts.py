@@ -112,6 +112,9 @@ def test_a_parameter_overrides_the_profile_of_a_topic(context):
 
 NODE_PROGRAM = """
 import sys
+import threading
+# As libraries do on import: it blocks no signal, so the kernel may pick it.
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 from rclpy.node import Node
 from rclpy.task import Future
 from rl_edge_core.errors import ConfigurationError

@@ -81,16 +81,30 @@ def _finish(finished: Future) -> None:
 
 
 def _complete_on_signal(stop_requested: Future) -> None:
-    # A handler in Python would run only when the executor's wait in C ends. A thread that waits
-    # for the signal wakes the executor at once. All threads started later inherit the mask.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    # A handler in Python would run only when the executor's wait in C ends. The wake-up descriptor
+    # is written to at once, in whichever thread the kernel picks: a mask and sigwait would miss
+    # the threads that NumPy started when it was imported.
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _leave_to_thread)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(
-        target=_wait_for_signals, args=(stop_requested,), name='signals', daemon=True
+        target=_wait_for_signals, args=(reading, stop_requested), name='signals', daemon=True
     ).start()
 
 
-def _wait_for_signals(stop_requested: Future) -> None:
-    signal.sigwait(_ENDING_SIGNALS)
+def _leave_to_thread(number: int, frame: object) -> None:
+    pass
+
+
+def _wait_for_signals(reading: int, stop_requested: Future) -> None:
+    _next_signal(reading)
     stop_requested.set_result(True)
-    number = signal.sigwait(_ENDING_SIGNALS)
-    os._exit(128 + number)
+    os._exit(128 + _next_signal(reading))
+
+
+def _next_signal(reading: int) -> int:
+    while (number := os.read(reading, 1)[0]) not in _ENDING_SIGNALS:
+        pass
+    return number
