@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from rl_edge_core.environment_spec import EnvironmentSpec
 
 

@@ -55,5 +55,5 @@ class Agent(Protocol):
         ...
 
     def policy_model(self) -> keras.Model:
-        """Build the exported network: raw observation -> action, value and for Gaussians log_std."""
+        """Build raw observation -> action, value and, for Gaussians, log_std."""
         ...

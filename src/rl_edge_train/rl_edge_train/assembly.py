@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,19 @@ os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false'
 ).strip()
 
-import tensorflow as tf  # noqa: E402 - after the variables that it reads when imported
-from rl_edge_core.configuration import from_mapping  # noqa: E402
-from rl_edge_core.files import folder_written_atomically  # noqa: E402
+import tensorflow as tf
 
-from rl_edge_train.algorithms.registry import ON_POLICY, make_agent  # noqa: E402
-from rl_edge_train.display import RunDisplay  # noqa: E402
-from rl_edge_train.environments import spec_of  # noqa: E402
-from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop  # noqa: E402
-from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop  # noqa: E402
-from rl_edge_train.loop import Loop  # noqa: E402
-from rl_edge_train.run_config import RunConfig  # noqa: E402
-from rl_edge_train.runner import Runner  # noqa: E402
-from rl_edge_train.vector_environment import VectorEnvironment  # noqa: E402
+from rl_edge_core.configuration import from_mapping
+from rl_edge_core.files import folder_written_atomically
+from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
+from rl_edge_train.display import RunDisplay
+from rl_edge_train.environments import spec_of
+from rl_edge_train.loop import Loop
+from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop
+from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop
+from rl_edge_train.run_config import RunConfig
+from rl_edge_train.runner import Runner
+from rl_edge_train.vector_environment import VectorEnvironment
 
 
 def assemble(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-import json
 from pathlib import Path
-import shutil
 from typing import Any
-import zipfile
 
 import numpy as np
+
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_train.array_archive import read_arrays, write_arrays
 
 KEPT = 2
 
@@ -41,7 +43,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     path = folder / f'step_{checkpoint.steps:012d}'
     with folder_written_atomically(path) as temporary:
         with (temporary / 'arrays.npz').open('wb') as file:
-            np.savez(file, allow_pickle=False, **checkpoint.arrays)  # type: ignore[arg-type]
+            write_arrays(file, checkpoint.arrays)
         content = {
             'steps': checkpoint.steps,
             'state': checkpoint.state,
@@ -64,8 +66,8 @@ def read(path: Path) -> Checkpoint:
         content = json.loads((path / 'state.json').read_text())
         if sha256_of(path / 'arrays.npz') != content['arrays_sha256']:
             raise CheckpointError(f'{path}: arrays.npz does not match its sha256')
-        with np.load(path / 'arrays.npz', allow_pickle=False) as archive:
-            return Checkpoint(content['steps'], content['state'], dict(archive))
+        with (path / 'arrays.npz').open('rb') as file:
+            return Checkpoint(content['steps'], content['state'], read_arrays(file))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f'{path} is damaged: {error}') from error
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-import sys
 from typing import Any
 
 from rl_edge_core.errors import RlEdgeError
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_evaluate(commands)
     _add_export(commands)
+    _add_bench(commands)
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen) or 0)
@@ -65,6 +66,14 @@ def _add_export(commands: Any) -> None:
     parser.set_defaults(run=_export)
 
 
+def _add_bench(commands: Any) -> None:
+    parser = commands.add_parser('bench', help='compare with Stable-Baselines3 on this machine')
+    parser.add_argument('--algorithms', nargs='+', default=['sac', 'ppo'])
+    parser.add_argument('--seconds', type=float, default=60.0, help='of each run')
+    parser.add_argument('--out', type=Path, default=Path('results/bench_train.json'))
+    parser.set_defaults(run=_bench)
+
+
 def _train(arguments: argparse.Namespace) -> None:
     from rl_edge_train.train_command import train
 
@@ -81,3 +90,9 @@ def _export(arguments: argparse.Namespace) -> None:
     from rl_edge_train.export_command import export
 
     export(arguments)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from rl_edge_train.bench.comparison import compare
+
+    compare(arguments)

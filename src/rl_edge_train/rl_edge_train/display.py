@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-import sys
 from typing import TextIO
 
 import tensorflow as tf

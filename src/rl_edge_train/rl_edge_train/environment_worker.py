@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-import io
-from multiprocessing.connection import Connection
 import os
 import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import gymnasium
 import numpy as np
-from rl_edge_core.configuration import from_mapping
 
+from rl_edge_core.configuration import from_mapping
+from rl_edge_train.array_archive import pack, unpack
 from rl_edge_train.environments import EnvironmentConfig, make, restore, snapshot
 
 
@@ -49,7 +49,9 @@ def views(buffers: dict[str, Any], sizes: dict[str, int], count: int) -> SharedA
     """View the raw shared buffers as arrays."""
     return SharedArrays(
         **{
-            name: np.frombuffer(buffers[name], np.float32).reshape((count, width)[: 1 + bool(width)])
+            name: np.frombuffer(buffers[name], np.float32).reshape(
+                (count, width)[: 1 + bool(width)]
+            )
             for name, width in sizes.items()
         }
     )
@@ -78,7 +80,7 @@ def work(
             try:
                 reply = commands[message[:1]](environments, arrays, message[1:])
                 connection.send_bytes(b'k' + (reply or b''))
-            except Exception as error:  # noqa: BLE001 - carried to the learner, which raises it
+            except Exception as error:
                 connection.send_bytes(b'e' + f'{type(error).__name__}: {error}'.encode())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
@@ -133,16 +135,3 @@ def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -
             seed = int(states['fresh_seeds'][index])
             arrays.observation[index] = environment.reset(seed=seed)[0]
     return bytes(goes_on)
-
-
-def pack(arrays: dict[str, np.ndarray]) -> bytes:
-    """Write named arrays as npz bytes, without pickle."""
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
-
-
-def unpack(content: bytes) -> dict[str, np.ndarray]:
-    """Read what `pack` wrote."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return dict(archive)

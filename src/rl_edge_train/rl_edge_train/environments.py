@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
+
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_sim import environment as simulator
 from rl_edge_sim import mujoco_state
@@ -25,9 +26,7 @@ class EnvironmentConfig:
 
 def make(config: EnvironmentConfig) -> gymnasium.Env:
     """Build one environment; ConfigurationError says what is wrong with the configuration."""
-    return simulator.make_environment(
-        config.environment_id, reward_shaping=config.reward_shaping
-    )
+    return simulator.make_environment(config.environment_id, reward_shaping=config.reward_shaping)
 
 
 def spec_of(config: EnvironmentConfig) -> EnvironmentSpec:

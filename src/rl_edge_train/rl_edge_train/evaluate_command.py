@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from tqdm import tqdm
+
 from rl_edge_core.artifact import FULL_RECIPE, load_manifest
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_core.evaluation_summary import summarize
@@ -13,8 +15,6 @@ from rl_edge_core.files import write_atomically
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.rollout import rollout
-from tqdm import tqdm
-
 from rl_edge_train.selection import EVALUATION_SEED
 
 

@@ -12,6 +12,7 @@ from rl_edge_train import assembly  # first: it sets what TensorFlow reads when 
 # isort: split
 import keras
 import numpy as np
+
 from rl_edge_compress.export import export_artifact
 from rl_edge_compress.keras_models import describe_network, load_keras
 from rl_edge_core.artifact import Manifest
@@ -19,7 +20,6 @@ from rl_edge_core.configuration import load, to_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
-
 from rl_edge_train import checkpoint, environments
 from rl_edge_train.algorithms.registry import action_distribution, make_agent
 from rl_edge_train.learning_curve import draw_learning_curve
@@ -86,8 +86,9 @@ def export_model(
 
 def visited_observations(model: keras.Model, config: RunConfig) -> np.ndarray:
     """Return observations (count, n) of a few episodes of the policy, on selection seeds."""
-    from rl_edge_sim.rollout import RolloutStep, rollout
     import tensorflow as tf
+
+    from rl_edge_sim.rollout import RolloutStep, rollout
 
     seen: list[np.ndarray] = []
     act = tf.function(lambda observation: model(observation, training=False)['action'])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from rl_edge_core.files import write_atomically
 
+from rl_edge_core.files import write_atomically
 from rl_edge_train.metrics import CsvLog
 
 PICTURE = 'learning_curve.png'
@@ -38,9 +38,7 @@ def _columns(log: CsvLog) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or 'nan') for row in rows]) for name in names}
 
 
-def _draw(
-    training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], path: Path
-) -> None:
+def _draw(training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,7 +47,9 @@ def _draw(
     upper, lower = figure.subplots(2, 1, sharex=True)
     labels = (('episode_return', 'return'), ('distance_m', 'forward distance (m)'))
     for axes, (name, label) in zip((upper, lower), labels, strict=True):
-        axes.plot(training['steps'] / 1e6, training[name], color='0.65', label='training, exploring')
+        axes.plot(
+            training['steps'] / 1e6, training[name], color='0.65', label='training, exploring'
+        )
         if evaluations:
             axes.plot(
                 evaluations['steps'] / 1e6, evaluations[name], marker='.', label='evaluation'

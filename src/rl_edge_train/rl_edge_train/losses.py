@@ -21,7 +21,7 @@ def td_target(
 
 
 def gaussian_log_prob(sample: tf.Tensor, mean: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
-    """Return log N(sample; mean, exp(log_std)) summed over the last axis: (batch, n) -> (batch,)."""
+    """Return log N(sample; mean, exp(log_std)), summed: (batch, n) -> (batch,)."""
     deviation = (sample - mean) * tf.exp(-log_std)
     return tf.reduce_sum(-0.5 * tf.square(deviation) - log_std - 0.5 * LOG_TWO_PI, axis=-1)
 
@@ -70,14 +70,12 @@ def quantile_huber_loss(predicted: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def truncated_quantiles(quantiles: tf.Tensor, *, drop: int) -> tf.Tensor:
-    """Return the (batch, n - drop) smallest of the pooled target quantiles (TQC, Kuznetsov 2020)."""
+    """Return the (batch, n - drop) smallest of pooled quantiles (TQC, Kuznetsov 2020)."""
     ordered = tf.sort(quantiles, axis=-1)
     return ordered[:, : quantiles.shape[-1] - drop]
 
 
-def clipped_policy_loss(
-    ratio: tf.Tensor, advantage: tf.Tensor, *, clip_range: float
-) -> tf.Tensor:
+def clipped_policy_loss(ratio: tf.Tensor, advantage: tf.Tensor, *, clip_range: float) -> tf.Tensor:
     """Return PPO's loss, the negative of equation 7 of Schulman 2017; both (batch,)."""
     clipped = tf.clip_by_value(ratio, 1.0 - clip_range, 1.0 + clip_range)
     return -tf.reduce_mean(tf.minimum(ratio * advantage, clipped * advantage))
@@ -90,14 +88,14 @@ def standardized(values: tf.Tensor) -> tf.Tensor:
 
 
 def approximate_kl(log_ratio: tf.Tensor) -> tf.Tensor:
-    """Return KL(old || new) from samples of the old policy, (ratio - 1) - log ratio, never below 0."""
+    """Return KL(old || new) from samples of the old policy: ratio - 1 - log ratio, 0 or more."""
     return tf.reduce_mean(tf.exp(log_ratio) - 1.0 - log_ratio)
 
 
 def importance_weight(
     log_prob: tf.Tensor, behaviour_log_prob: tf.Tensor, *, maximum: float
 ) -> tf.Tensor:
-    """Return min(pi / mu, maximum) (batch,), cut as in IMPALA (Espeholt 2018), without gradient."""
+    """Return min(pi / mu, maximum) (batch,) without gradient (IMPALA, Espeholt 2018)."""
     return tf.stop_gradient(tf.minimum(tf.exp(log_prob - behaviour_log_prob), maximum))
 
 

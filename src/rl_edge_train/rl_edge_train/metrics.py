@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import deque
 from collections.abc import Mapping
-import csv
 from dataclasses import astuple
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rl_edge_core.files import storage_errors, write_atomically
 
+from rl_edge_core.files import storage_errors, write_atomically
 from rl_edge_train.vector_environment import FinishedEpisode
 
 EPISODE_WINDOW = 50

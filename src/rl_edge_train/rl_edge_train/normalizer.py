@@ -11,10 +11,10 @@ MINIMUM_VARIANCE = 1e-4
 
 
 class ObservationNormalizer:
-    """Scale observations to mean 0 and variance 1, clipped to +-10, with statistics of what was seen."""
+    """Scale observations by what was seen to mean 0 and variance 1, clipped to +-10."""
 
     def __init__(self, size: int, *, enabled: bool, frozen_after: int = 0) -> None:
-        """Start at mean 0 and variance 1; `frozen_after` observations (0: never) stop the counting."""
+        """Start at mean 0, variance 1; stop counting `frozen_after` observations (0: never)."""
         self.enabled = enabled
         self.frozen_after = frozen_after
         self.count = 0.0

@@ -1,4 +1,4 @@
-"""The replay buffer on disk: append-only segments of rows, so that a checkpoint rewrites nothing."""
+"""The replay buffer on disk: segments of rows, appended to, so that nothing is rewritten."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from rl_edge_core.files import storage_errors
 
+from rl_edge_core.files import storage_errors
 from rl_edge_train.replay import ReplayBuffer
 
 SEGMENT_ROWS = 100_000
@@ -48,7 +48,7 @@ class ReplayJournal:
                 path.unlink(missing_ok=True)
 
     def load_into(self, buffer: ReplayBuffer, *, written: int) -> int:
-        """Fill an empty buffer with the rows before `written`, cut off later ones; return how many.
+        """Fill an empty buffer with the rows before `written`, cut later ones; return how many.
 
         Only the unbroken end counts. When the newest segment is missing or short, nothing is
         left to go on from: the journal starts afresh at the next segment.

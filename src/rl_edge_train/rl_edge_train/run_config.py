@@ -10,7 +10,6 @@ from typing import Any
 
 from rl_edge_core.configuration import from_mapping, read_yaml
 from rl_edge_core.errors import ConfigurationError
-
 from rl_edge_train.environments import EnvironmentConfig
 from rl_edge_train.selection import SelectionConfig
 
@@ -23,9 +22,9 @@ class RunConfig:
     """One of the algorithms' names."""
     total_steps: int
     """Environment steps of the whole run."""
-    environment: EnvironmentConfig = EnvironmentConfig()
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     """Where to train."""
-    selection: SelectionConfig = SelectionConfig()
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
     """How the best policy is found."""
     simulation_processes: int = 1
     """Worker processes that share the environments."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-import math
 from pathlib import Path
-import time
 from typing import Any, Protocol
 
 import numpy as np
-from rl_edge_core.errors import RlEdgeError
 
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_train import checkpoint
 from rl_edge_train.agent import Agent
 from rl_edge_train.learning_curve import draw_learning_curve
@@ -22,7 +22,7 @@ from rl_edge_train.selection import SELECTION_SEED, figures_of, play
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
 
-class TrainingFailure(RlEdgeError):
+class TrainingError(RlEdgeError):
     """Learning broke down; the last good checkpoint is kept."""
 
 
@@ -117,7 +117,7 @@ class Runner:
         self._means.add(report.metrics)
         for name, value in report.metrics.items():
             if not math.isfinite(value):
-                raise TrainingFailure(
+                raise TrainingError(
                     f'{name} became {value} at step {self.loop.steps}: lower the learning rates '
                     f'or scale the rewards; the last good checkpoint is kept in {self.folder}'
                 )
@@ -169,11 +169,11 @@ class Runner:
         )
 
     def checkpoint(self) -> None:
-        """Write a checkpoint of everything; raise TrainingFailure when it is not worth keeping."""
+        """Write a checkpoint of everything; raise TrainingError when it is not worth keeping."""
         arrays = {f'agent/{n}': v for n, v in self.agent.arrays().items()}
         broken = [name for name, values in arrays.items() if not np.all(np.isfinite(values))]
         if broken:
-            raise TrainingFailure(
+            raise TrainingError(
                 f'{broken[0]} is not finite at step {self.loop.steps}: the last good checkpoint '
                 f'in {self.folder} is kept; lower the learning rates, then resume from it'
             )

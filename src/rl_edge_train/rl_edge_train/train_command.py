@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
 from rl_edge_core.configuration import from_mapping, load, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, write_atomically
-
 from rl_edge_train.run_config import RunConfig, load_preset
 
 if TYPE_CHECKING:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import multiprocessing
 
 import numpy as np
+
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
-
 from rl_edge_train import environment_worker
+from rl_edge_train.array_archive import pack, unpack
 from rl_edge_train.environments import EnvironmentConfig
 
 
-class EnvironmentFailure(RlEdgeError):
+class SimulationError(RlEdgeError):
     """A worker process died or an environment in it raised."""
 
 
@@ -129,7 +130,7 @@ class VectorEnvironment:
             values = getattr(self._arrays, name)
             if not np.isfinite(values.sum()):
                 index = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise EnvironmentFailure(
+                raise SimulationError(
                     f'environment {index} returned a {name} that is not finite after '
                     f'{self.lengths[index] + 1} steps: check its reward and its actions'
                 )
@@ -154,9 +155,7 @@ class VectorEnvironment:
         """Return the state of every environment in mid-episode, by name."""
         self._send(b'g')
         states = {
-            name: value
-            for reply in self._receive()
-            for name, value in environment_worker.unpack(reply).items()
+            name: value for reply in self._receive() for name, value in unpack(reply).items()
         }
         return states | {
             'observation': self.observation,
@@ -171,7 +170,7 @@ class VectorEnvironment:
         """
         states = {n: v for n, v in arrays.items() if n not in ('returns', 'lengths')}
         states['fresh_seeds'] = np.asarray(fresh_seeds, np.int64)
-        self._send(b'p' + environment_worker.pack(states))
+        self._send(b'p' + pack(states))
         goes_on = np.frombuffer(b''.join(self._receive()), np.uint8)
         self.returns[:] = arrays['returns'] * goes_on
         self.lengths[:] = arrays['lengths'] * goes_on
@@ -182,7 +181,7 @@ class VectorEnvironment:
             try:
                 connection.send_bytes(message)
             except (BrokenPipeError, OSError) as error:
-                raise EnvironmentFailure('a simulation process has ended') from error
+                raise SimulationError('a simulation process has ended') from error
 
     def _receive(self) -> list[bytes]:
         replies = []
@@ -190,10 +189,10 @@ class VectorEnvironment:
             try:
                 replies.append(connection.recv_bytes())
             except (EOFError, OSError) as error:
-                raise EnvironmentFailure('a simulation process has ended') from error
+                raise SimulationError('a simulation process has ended') from error
         for reply in replies:
             if reply[:1] == b'e':
-                raise EnvironmentFailure(f'an environment failed: {reply[1:].decode()}')
+                raise SimulationError(f'an environment failed: {reply[1:].decode()}')
         return [reply[1:] for reply in replies]
 
     def close(self) -> None:

@@ -12,14 +12,20 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from rl_edge_core.environment_spec import EnvironmentSpec
 import tensorflow as tf
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam
 from rl_edge_train.exported_models import gaussian_model
-from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.networks import (
+    STUDY_TRUNK,
+    TrunkConfig,
+    build_network,
+    clone_network,
+    soft_update,
+)
 from rl_edge_train.normalizer import ObservationNormalizer
 
 METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'advantage_std')
@@ -29,9 +35,9 @@ METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'adva
 class ActorCriticConfig:
     """Hyper-parameters of the advantage actor-critic."""
 
-    actor: TrunkConfig = TrunkConfig(layer_norms=('after', 'none'))
+    actor: TrunkConfig = STUDY_TRUNK
     """Hidden layers of the actor."""
-    critic: TrunkConfig = TrunkConfig(layer_norms=('after', 'none'))
+    critic: TrunkConfig = STUDY_TRUNK
     """Hidden layers of the state-value network."""
     observation_inputs: int = 0
     """Leading observation inputs the networks see; 0 takes all."""
@@ -65,9 +71,7 @@ class ActorCriticAgent(BaseAgent):
             spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
         )
         self.config = config
-        self.normalizer = ObservationNormalizer(
-            self.inputs, enabled=config.normalize_observations
-        )
+        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         self.actor = build_network(
             self.inputs,
             spec.action_size,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
-from rl_edge_core.environment_spec import EnvironmentSpec
 import tensorflow as tf
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.action_scale import ActionScale
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
@@ -28,7 +28,7 @@ class BaseAgent:
         observation_inputs: int,
         extras: Mapping[str, int] | None = None,
     ) -> None:
-        """Keep the leading `observation_inputs` (0: all); `extras` are stored with a transition."""
+        """Keep the leading `observation_inputs` (0: all); store `extras` with a transition."""
         if observation_inputs > spec.observation_size:
             raise ValueError(
                 f'observation_inputs is {observation_inputs}, {spec.environment_id} has '

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-
 from rl_edge_train.algorithms.deterministic import DdpgConfig, DeterministicAgent, TargetRules
 
 __all__ = ['DdpgAgent', 'DdpgConfig']

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from rl_edge_core.environment_spec import EnvironmentSpec
 import tensorflow as tf
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
 from rl_edge_train.exported_models import deterministic_model
-from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.networks import (
+    PLAIN_TRUNK,
+    TrunkConfig,
+    build_network,
+    clone_network,
+    soft_update,
+)
 from rl_edge_train.normalizer import ObservationNormalizer
 
 METRICS = ('critic_loss', 'actor_loss', 'q_mean')
@@ -24,9 +30,9 @@ METRICS = ('critic_loss', 'actor_loss', 'q_mean')
 class DdpgConfig:
     """Hyper-parameters of deep deterministic policy gradient."""
 
-    actor: TrunkConfig = TrunkConfig()
+    actor: TrunkConfig = PLAIN_TRUNK
     """Hidden layers of the actor."""
-    critic: TrunkConfig = TrunkConfig()
+    critic: TrunkConfig = PLAIN_TRUNK
     """Hidden layers of a critic."""
     observation_inputs: int = 0
     """Leading observation inputs the networks see; 0 takes all."""
@@ -67,9 +73,7 @@ class DeterministicAgent(BaseAgent):
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
         self.config, self.rules = config, rules
-        self.normalizer = ObservationNormalizer(
-            self.inputs, enabled=config.normalize_observations
-        )
+        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         inputs, actions, first = self.inputs, spec.action_size, seed * 1000
         self.actor = build_network(
             inputs, actions, config.actor, name='actor', seed=first, output_scale=0.1
@@ -93,7 +97,7 @@ class DeterministicAgent(BaseAgent):
         return Decision(self._act(tf.constant(self.kept(observation)), explore).numpy())
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows (updates, batch, width); updates must be a multiple of the policy delay."""
+        """Learn from rows (updates, batch, width), updates a multiple of the policy delay."""
         if len(rows) % self.rules.policy_delay:
             raise ValueError(
                 f'{len(rows)} updates a call are no multiple of policy_delay '
@@ -143,7 +147,7 @@ class DeterministicAgent(BaseAgent):
         return tf.concat([observation, action], axis=-1)
 
     def critic_target(self, rows: tf.Tensor) -> tf.Tensor:
-        """Return the TD targets (batch,) of rows (batch, width), with the smoothed target action."""
+        """Return the TD targets (batch,) of rows (batch, width); the target action is smoothed."""
         target_actor, *target_critics = self.targets
         following = self.normalizer(self.layout.column(rows, 'next_observation'))
         action = tf.tanh(target_actor(following))

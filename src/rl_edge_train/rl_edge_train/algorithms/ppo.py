@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
-from rl_edge_core.environment_spec import EnvironmentSpec
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.advantage import generalized_advantages
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam
 from rl_edge_train.exported_models import gaussian_model
-from rl_edge_train.networks import TrunkConfig, build_network
+from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.return_scaler import ReturnScaler
 from rl_edge_train.variables import generator_words, set_generator_words
 
-METRICS = ('policy_loss', 'value_loss', 'entropy', 'kl', 'clip_share')
+METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
 
 
 @dataclass(frozen=True)
 class PpoConfig:
     """Hyper-parameters of proximal policy optimisation."""
 
-    actor: TrunkConfig = TrunkConfig(activations=('tanh',))
+    actor: TrunkConfig = TANH_TRUNK
     """Hidden layers of the actor."""
-    critic: TrunkConfig = TrunkConfig(activations=('tanh',))
+    critic: TrunkConfig = TANH_TRUNK
     """Hidden layers of the value network."""
     observation_inputs: int = 0
     """Leading observation inputs the networks see; 0 takes all."""
@@ -80,9 +81,7 @@ class PpoAgent(BaseAgent):
             spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
         )
         self.config = config
-        self.normalizer = ObservationNormalizer(
-            self.inputs, enabled=config.normalize_observations
-        )
+        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         self.return_scaler = ReturnScaler(discount=config.discount, enabled=config.scale_rewards)
         self._build_networks(self.inputs, actions)
         self._generator = np.random.default_rng([seed, 2])
@@ -156,29 +155,41 @@ class PpoAgent(BaseAgent):
                 f'a rollout of {len(batch)} steps cannot be cut into {self.config.minibatches} '
                 'minibatches: lower minibatches or collect longer rollouts'
             )
-        policy_measured, value_losses = [], []
-        stopped = False
-        for epoch in range(max(self.config.policy_epochs, self.config.value_epochs)):
-            order = self._generator.permutation(len(batch))[: size * self.config.minibatches]
-            shuffled = batch[order].reshape(self.config.minibatches, size, -1)
-            if epoch < self.config.value_epochs:
-                value_losses.append(float(self._value_epoch(shuffled)))
-            if epoch < self.config.policy_epochs and not stopped:
-                policy_measured.append(self._policy_epoch(shuffled).numpy())
-                stopped = 0.0 < self.config.target_kl < policy_measured[-1][2]
+        epochs = max(self.config.policy_epochs, self.config.value_epochs)
+        orders = [self._generator.permutation(len(batch)) for _ in range(epochs)]
+
+        def shuffled(epoch: int) -> np.ndarray:
+            order = orders[epoch][: size * self.config.minibatches]
+            return batch[order].reshape(self.config.minibatches, size, -1)
+
+        # The two networks share nothing: on two cores they learn at the same time.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            value_epochs = pool.submit(self._train_value, shuffled)
+            measured = self._train_policy(shuffled)
+            measured['value_loss'] = value_epochs.result()
         self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
-        policy_loss, entropy, kl, clipped = policy_measured[-1]
-        return {
-            'policy_loss': float(policy_loss),
-            'value_loss': value_losses[-1],
-            'entropy': float(entropy),
-            'kl': float(kl),
-            'clip_share': float(clipped),
-            'policy_epochs': float(len(policy_measured)),
-        }
+        return measured
+
+    def _train_value(self, shuffled: Callable[[int], np.ndarray]) -> float:
+        """Return the loss of the last epoch."""
+        loss = 0.0
+        for epoch in range(self.config.value_epochs):
+            loss = float(self._value_epoch(tf.constant(shuffled(epoch))))
+        return loss
+
+    def _train_policy(self, shuffled: Callable[[int], np.ndarray]) -> dict[str, float]:
+        """Return what the last epoch measured; stop at the target KL."""
+        measured: list[float] = []
+        epochs = 0
+        while epochs < self.config.policy_epochs:
+            measured = self._policy_epoch(tf.constant(shuffled(epochs))).numpy().tolist()
+            epochs += 1
+            if 0.0 < self.config.target_kl < measured[METRICS.index('kl')]:
+                break
+        return dict(zip(METRICS, measured, strict=True)) | {'policy_epochs': float(epochs)}
 
     def _training_batch(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows (time * environments, ...) of observation, sample, log_prob, advantage, return."""
+        """Return rows of observation, sample, log_prob, advantage and return, time flattened."""
         column = self.layout.column
         terminated = column(rows, 'terminated')
         ended = np.maximum(terminated, column(rows, 'truncated'))
@@ -222,7 +233,7 @@ class PpoAgent(BaseAgent):
 
     @tf.function(jit_compile=True)
     def _policy_epoch(self, minibatches: tf.Tensor) -> tf.Tensor:
-        total = tf.zeros(4)
+        total = tf.zeros(len(METRICS))
         for index in tf.range(minibatches.shape[0]):
             with tf.GradientTape() as tape:
                 loss, measured = self._policy_loss(minibatches[index])

@@ -8,7 +8,6 @@ from typing import Any
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
-
 from rl_edge_train.agent import Agent
 from rl_edge_train.algorithms.actor_critic import ActorCriticAgent, ActorCriticConfig
 from rl_edge_train.algorithms.ddpg import DdpgAgent, DdpgConfig
@@ -29,7 +28,7 @@ ON_POLICY = ('ppo',)
 def make_agent(
     algorithm: str, spec: EnvironmentSpec, settings: Mapping[str, Any], *, seed: int
 ) -> Agent:
-    """Build the agent of an algorithm; unknown names and settings are errors that list the valid."""
+    """Build the agent of an algorithm; errors for unknown names and settings list the valid."""
     if algorithm not in ALGORITHMS:
         raise ConfigurationError(
             f'unknown algorithm {algorithm!r}; valid are {", ".join(ALGORITHMS)}'
@@ -40,7 +39,7 @@ def make_agent(
 
 
 def action_distribution(algorithm: str, settings: Mapping[str, Any]) -> tuple[str, float]:
-    """Return what exploration samples from, and its standard deviation where that is a constant."""
+    """Return what exploration samples from, and its standard deviation if it is constant."""
     if algorithm == 'sac':
         return 'squashed_gaussian', 0.0
     if algorithm in ('ddpg', 'td3'):

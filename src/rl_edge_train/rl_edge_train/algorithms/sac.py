@@ -8,13 +8,19 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from rl_edge_core.environment_spec import EnvironmentSpec
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
 from rl_edge_train.exported_models import squashed_gaussian_model
-from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+from rl_edge_train.networks import (
+    PLAIN_TRUNK,
+    TrunkConfig,
+    build_network,
+    clone_network,
+    soft_update,
+)
 from rl_edge_train.normalizer import ObservationNormalizer
 
 METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
@@ -24,12 +30,12 @@ METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
 class SacConfig:
     """Hyper-parameters of soft actor-critic."""
 
-    actor: TrunkConfig = TrunkConfig()
+    actor: TrunkConfig = PLAIN_TRUNK
     """Hidden layers of the actor, the part that the edge device runs."""
-    critic: TrunkConfig = TrunkConfig()
+    critic: TrunkConfig = PLAIN_TRUNK
     """Hidden layers of each of the two critics."""
     observation_inputs: int = 0
-    """Leading observation inputs the networks see; 0 takes all. The artifact takes all either way."""
+    """Leading observation inputs the networks see; 0 takes all. The artifact takes all anyway."""
     normalize_observations: bool = False
     """Scale observations by running moments."""
     normalizer_frozen_after: int = 0
@@ -241,7 +247,7 @@ class SacAgent(BaseAgent):
         }
 
     def policy_model(self) -> keras.Model:
-        """Build raw observation -> action, value (the smaller mean Q at that action) and log_std."""
+        """Build raw observation -> action, value (the smaller mean Q there) and log_std."""
         return squashed_gaussian_model(
             observation_size=self.spec.observation_size,
             kept=self.inputs,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-
 from rl_edge_train.algorithms.deterministic import DdpgConfig, DeterministicAgent, TargetRules
 
 

@@ -1,0 +1,1 @@
+"""Our trainer beside Stable-Baselines3, on the same work."""

@@ -1,0 +1,270 @@
+"""What every agent must do, and what each of its losses moves."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_train.algorithms.registry import ALGORITHMS, make_agent
+from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
+
+_location = importlib.util.spec_from_file_location('agents', Path(__file__).parent / 'agents.py')
+agents = importlib.util.module_from_spec(_location)
+_location.loader.exec_module(agents)
+SPEC, small_agent, rows_of = agents.SPEC, agents.small_agent, agents.rows_of
+
+
+@pytest.fixture(autouse=True)
+def _eager():
+    # Compiling each small update takes longer than running it.
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def changed(agent, act):
+    """Return the groups of variables, optimizers and counters aside, that `act` changes."""
+    before = agent.arrays()
+    act()
+    after = agent.arrays()
+    groups = {n.split('/')[0] for n in after if not np.array_equal(before[n], after[n])}
+    return {g for g in groups if 'optimizer' not in g and g not in ('counters', 'generator')}
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+def test_actions_keep_to_the_limits_and_exploration_follows_the_seed(algorithm):
+    observation = 10 * np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    first, second = (small_agent(algorithm) for _ in range(2))
+    explored = first.act(observation, explore=True).action
+    assert np.all((explored >= SPEC.low) & (explored <= SPEC.high))
+    np.testing.assert_array_equal(explored, second.act(observation, explore=True).action)
+    assert not np.array_equal(explored, first.act(observation, explore=True).action)
+    np.testing.assert_array_equal(
+        first.act(observation, explore=False).action, second.act(observation, explore=False).action
+    )
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+def test_a_restored_agent_learns_on_exactly_as_the_saved_one(algorithm):
+    saved, restored = small_agent(algorithm), small_agent(algorithm)
+    rows = np.stack([rows_of(saved, 8, seed=seed) for seed in range(4)])
+    saved.update(rows)
+    restored.load_arrays(saved.arrays())
+    assert saved.update(rows) == restored.update(rows)
+    for name, values in saved.arrays().items():
+        np.testing.assert_array_equal(values, restored.arrays()[name], err_msg=name)
+
+
+def test_the_arrays_of_another_agent_are_refused():
+    with pytest.raises(ValueError, match='another agent'):
+        small_agent('sac').load_arrays(small_agent('td3').arrays())
+    with pytest.raises(ValueError, match='shape'):
+        small_agent('td3').load_arrays(small_agent('td3', actor={'widths': [9]}).arrays())
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+def test_the_exported_model_acts_as_the_agent(algorithm, tmp_path):
+    agent = small_agent(algorithm, normalize_observations=True)
+    observation = np.random.default_rng(1).normal(3.0, 2.0, (20, 4)).astype(np.float32)
+    agent.observe(observation)
+    agent.policy_model().save(tmp_path / 'policy.keras')
+    model = keras.models.load_model(tmp_path / 'policy.keras', safe_mode=True)
+    outputs = model(observation)
+    np.testing.assert_allclose(
+        outputs['action'], agent.act(observation, explore=False).action, atol=1e-5
+    )
+    assert outputs['value'].shape == (20, 1)
+    # The networks see the first three inputs alone, the artifact takes all four.
+    observation[:, 3] = 1e3
+    np.testing.assert_array_equal(model(observation)['action'], outputs['action'])
+
+
+def test_the_exported_value_is_the_smaller_q_at_the_action():
+    agent = small_agent('td3')
+    for critic, value in zip(agent.critics, (5.0, 3.0), strict=True):
+        make_constant(critic, value)
+    np.testing.assert_allclose(agent.policy_model()(np.zeros((1, 4)))['value'], [[3.0]])
+
+
+def make_constant(network, value):
+    """Make a network answer `value` whatever its input."""
+    for variable in network.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    network.layers[-1].bias.assign(tf.fill(network.layers[-1].bias.shape, value))
+
+
+def ends(agent):
+    """Return rows with reward 1: one goes on, one terminated, one was cut by the time limit."""
+    return rows_of(
+        agent,
+        3,
+        reward=np.ones(3),
+        terminated=np.array([0.0, 1.0, 0.0]),
+        truncated=np.array([0.0, 0.0, 1.0]),
+    )
+
+
+def test_ddpg_and_td3_targets_bootstrap_unless_terminated():
+    # 1 + 0.99 * 10 = 10.9; TD3 takes the smaller of its targets, 4: 1 + 0.99 * 4 = 4.96.
+    for algorithm, values, expected in (('ddpg', (10.0,), 10.9), ('td3', (10.0, 4.0), 4.96)):
+        agent = small_agent(algorithm)
+        for critic, value in zip(agent.targets[1:], values, strict=True):
+            make_constant(critic, value)
+        target = agent.critic_target(tf.constant(ends(agent)))
+        np.testing.assert_allclose(target, [expected, 1.0, expected], rtol=1e-6)
+
+
+def test_sac_target_is_the_smaller_value_less_the_entropy_term():
+    agent = small_agent('sac', initial_temperature=1e-12)
+    for critic, value in zip(agent.target_critics, (10.0, 4.0), strict=True):
+        make_constant(critic, value)
+    rows = tf.constant(ends(agent))
+    np.testing.assert_allclose(agent.critic_target(rows)[:, 0], [4.96, 1.0, 4.96], rtol=1e-5)
+    # A policy of low density (high entropy) is worth more once the temperature counts.
+    agent.log_temperature.assign(0.0)
+    for variable in agent.actor.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    assert float(agent.critic_target(rows)[1, 0]) == 1.0
+    assert float(agent.critic_target(rows)[0, 0]) != pytest.approx(4.96)
+
+
+def test_actor_critic_target_bootstraps_unless_terminated():
+    agent = small_agent('actor_critic')
+    make_constant(agent.target_critic, 10.0)
+    target = agent.value_target(tf.constant(ends(agent)))
+    np.testing.assert_allclose(target, [10.9, 1.0, 10.9], rtol=1e-6)
+
+
+def test_sac_losses_move_their_own_weights_alone():
+    agent = small_agent('sac')
+    rows = tf.constant(rows_of(agent, 8))
+    assert changed(agent, lambda: agent._update_critics(rows)) == {'critics', 'target_critics'}
+    assert changed(agent, lambda: agent._update_actor(rows)) == {'actor', 'log_temperature'}
+
+
+def test_td3_losses_move_their_own_weights_alone():
+    agent = small_agent('td3')
+    rows = tf.constant(rows_of(agent, 8))
+    actor, critics = (
+        [v.numpy() for v in agent.actor.weights],
+        [v.numpy() for v in agent.critic_variables],
+    )
+    assert changed(agent, lambda: agent._update_critics(rows)) == {'networks'}
+    same = [np.array_equal(a, b) for a, b in zip(actor, agent.actor.weights, strict=True)]
+    assert all(same)
+    critics = [v.numpy() for v in agent.critic_variables]
+    assert changed(agent, lambda: agent._update_actor(rows)) == {'networks'}
+    for before, after in zip(critics, agent.critic_variables, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_ppo_losses_move_their_own_weights_alone():
+    agent = small_agent('ppo')
+    batch = tf.constant(
+        agent._training_batch(np.stack([rows_of(agent, 2, seed=s) for s in (0, 1)]))[None]
+    )
+    assert changed(agent, lambda: agent._value_epoch(batch)) == {'critic'}
+    assert changed(agent, lambda: agent._policy_epoch(batch)) == {'actor', 'log_std'}
+
+
+def test_actor_critic_trains_its_actor_and_its_critic():
+    # The study differentiated the critic's loss alone, so its exported actor was random.
+    agent = small_agent('actor_critic')
+    rows = tf.constant(rows_of(agent, 8))
+    observation = agent.normalizer(agent.layout.column(rows, 'observation'))
+    advantage = tf.ones(8)
+    assert changed(agent, lambda: agent._update_actor(rows, observation, advantage)) == {'actor'}
+    moved = changed(agent, lambda: agent._update_once(rows))
+    assert moved == {'actor', 'critic', 'target_critic'}
+
+
+def test_the_policy_is_delayed():
+    agent = small_agent('td3', policy_delay=2)
+    rows = np.stack([rows_of(agent, 8, seed=seed) for seed in range(4)])
+    agent.update(rows)
+    assert int(agent.critic_optimizer.iterations.numpy()) == 4
+    assert int(agent.actor_optimizer.iterations.numpy()) == 2
+    with pytest.raises(ValueError, match='policy_delay 2'):
+        agent.update(rows[:3])
+
+
+def test_log_probabilities_belong_to_the_stored_sample():
+    for algorithm in ('ppo', 'actor_critic'):
+        agent = small_agent(algorithm)
+        decision = agent.act(np.zeros((200, 4), np.float32), explore=True)
+        # One Gaussian for all rows: its mean and std are recovered from the samples' densities.
+        sample, log_prob = decision.extras['sample'], decision.extras['log_prob']
+        mean = agent.scale.to_network(agent.act(np.zeros((1, 4)), explore=False).action)
+        std = np.exp(np.broadcast_to(agent.log_std.numpy(), (2,)))
+        expected = -0.5 * ((sample - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+        np.testing.assert_allclose(log_prob, expected.sum(axis=1), rtol=1e-4)
+        applied = np.clip(agent.scale.to_environment(sample), SPEC.low, SPEC.high)
+        np.testing.assert_allclose(decision.action, applied, rtol=1e-6)
+
+
+def test_ppo_stops_its_policy_epochs_at_the_target_kl():
+    for target_kl, epochs in ((1e-9, 1), (0.0, 3)):
+        agent = small_agent('ppo', target_kl=target_kl, policy_learning_rate=0.01)
+        rows = np.stack([rows_of(agent, 4, seed=seed) for seed in range(4)])
+        assert agent.update(rows)['policy_epochs'] == epochs
+
+
+def test_ppo_refuses_a_rollout_too_short_for_its_minibatches():
+    agent = small_agent('ppo', minibatches=8)
+    with pytest.raises(ValueError, match='minibatches'):
+        agent.update(np.stack([rows_of(agent, 2)]))
+
+
+def test_exploration_noise_falls_over_the_run():
+    agent = small_agent('actor_critic', initial_std=1.0, final_std=0.1)
+    stds = []
+    for share in (0.0, 0.5, 1.0, 2.0):
+        agent.set_progress(share)
+        stds.append(float(np.exp(agent.log_std.numpy())))
+    np.testing.assert_allclose(stds, [1.0, 0.55, 0.1, 0.1], rtol=1e-6)
+
+
+def test_soft_update():
+    # 1 + 0.1 * (3 - 1) = 1.2.
+    target, source = tf.Variable([1.0]), tf.Variable([3.0])
+    soft_update([target], [source], tau=0.1)
+    np.testing.assert_allclose(target, [1.2], rtol=1e-6)
+
+
+def test_a_target_network_starts_equal_and_is_apart():
+    network = build_network(3, 2, TrunkConfig(widths=(4,)), name='n', seed=0)
+    clone = clone_network(network, name='t')
+    inputs = np.ones((1, 3), np.float32)
+    np.testing.assert_array_equal(network(inputs), clone(inputs))
+    network.layers[-1].bias.assign([1.0, 1.0])
+    np.testing.assert_allclose(network(inputs) - clone(inputs), [[1.0, 1.0]], rtol=1e-6)
+
+
+def test_layer_norm_and_activation_are_where_the_configuration_says():
+    trunk = TrunkConfig((4, 4), activations=('relu', 'tanh'), layer_norms=('after', 'none'))
+    network = build_network(3, 2, trunk, name='n', seed=0)
+    kinds = [type(layer).__name__ for layer in network.layers[1:]]
+    assert kinds == ['Dense', 'Activation', 'LayerNormalization', 'Dense', 'Activation', 'Dense']
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'discont': 0.9}, 'discount'),
+        ({'actor': {'widths': []}}, 'widths'),
+        ({'actor': {'widths': [4], 'activations': ['rele']}}, 'relu'),
+        ({'observation_inputs': 5}, '4 observation values'),
+    ],
+)
+def test_unfit_settings_are_errors_that_name_the_valid(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_agent('sac', SPEC, settings, seed=0)
+
+
+def test_an_unknown_algorithm_is_an_error_that_lists_the_valid():
+    with pytest.raises(ConfigurationError, match='sac'):
+        make_agent('sak', SPEC, {}, seed=0)

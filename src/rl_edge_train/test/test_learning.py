@@ -1,0 +1,114 @@
+"""Every algorithm learns a tiny environment through the real loops, compiled as in training."""
+
+import numpy as np
+import pytest
+
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop
+from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop
+from rl_edge_train.vector_environment import VectorStep
+
+SPEC = EnvironmentSpec(
+    environment_id='Reach-v0',
+    observation_names=('offset',),
+    observation_units=('m',),
+    action_names=('push',),
+    action_units=('m',),
+    action_low=(-2.0,),
+    action_high=(2.0,),
+    safe_action=(0.0,),
+    control_period_sec=0.05,
+    max_episode_steps=5,
+)
+NETWORKS = {
+    'actor': {'widths': [16], 'activations': ['tanh']},
+    'critic': {'widths': [32]},
+}
+SETTINGS = {
+    'sac': {'actor_learning_rate': 3e-3, 'critic_learning_rate': 3e-3, 'discount': 0.5},
+    'td3': {'actor_learning_rate': 3e-3, 'critic_learning_rate': 3e-3, 'discount': 0.5},
+    'ddpg': {'actor_learning_rate': 3e-3, 'critic_learning_rate': 3e-3, 'discount': 0.5},
+    'actor_critic': {
+        'actor_learning_rate': 3e-3,
+        'critic_learning_rate': 3e-3,
+        'discount': 0.5,
+        'initial_std': 0.5,
+        'final_std': 0.2,
+        'normalize_advantages': True,
+    },
+    'ppo': {
+        'policy_learning_rate': 3e-3,
+        'value_learning_rate': 3e-3,
+        'discount': 0.5,
+        'minibatches': 4,
+    },
+}
+
+
+class Reach:
+    """A point that each action moves; the reward is -offset^2. Episodes are cut at 5 steps."""
+
+    def __init__(self, count):
+        self.count = count
+        self.generator = np.random.default_rng(0)
+        self.steps = 0
+        self.offset = self.generator.uniform(-2, 2, count)
+
+    @property
+    def observation(self):
+        return self.offset[:, None].astype(np.float32)
+
+    def start_step(self, action):
+        self.offset = np.clip(self.offset + action[:, 0], -4, 4)
+
+    def finish_step(self):
+        self.steps += 1
+        following, reward = self.observation, -np.square(self.offset).astype(np.float32)
+        cut = self.steps % SPEC.max_episode_steps == 0
+        if cut:
+            self.offset = self.generator.uniform(-2, 2, self.count)
+        truncated = np.full(self.count, cut, np.float32)
+        return VectorStep(reward, following, np.zeros_like(truncated), truncated, [])
+
+
+def loop_for(algorithm, agent, folder):
+    environment = Reach(8)
+    if algorithm == 'ppo':
+        config = OnPolicyConfig(environments=8, rollout_length=20)
+        return OnPolicyLoop(agent, environment, config, total_steps=8000)
+    recent = algorithm == 'actor_critic'
+    config = OffPolicyConfig(
+        environments=8,
+        updates_per_iteration=2,
+        batch_size=64,
+        warmup_steps=0 if recent else 200,
+        replay_capacity=500 if recent else 10_000,
+    )
+    limits = (SPEC.low, SPEC.high)
+    return OffPolicyLoop(
+        agent,
+        environment,
+        config,
+        action_limits=limits,
+        total_steps=8000,
+        seed=0,
+        folder=folder,
+    )
+
+
+@pytest.mark.parametrize('algorithm', SETTINGS)
+def test_it_learns_to_go_to_the_origin(algorithm, tmp_path):
+    agent = make_agent(algorithm, SPEC, {**NETWORKS, **SETTINGS[algorithm]}, seed=1)
+    loop = loop_for(algorithm, agent, tmp_path)
+    offsets = np.linspace(-1.5, 1.5, 13, dtype=np.float32)[:, None]
+
+    def error():
+        action = agent.act(offsets, explore=False).action
+        return float(np.abs(offsets + action).mean())
+
+    untrained = error()
+    while loop.steps < 8000 and error() > 0.2:
+        for _ in range(1 if algorithm == 'ppo' else 25):
+            loop.iterate()
+    assert error() <= 0.2 < untrained

@@ -1,0 +1,246 @@
+"""Whole runs of the trainer with real simulation processes: resuming, stopping, failing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl_edge_core.configuration import from_mapping, to_yaml
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_train import checkpoint
+from rl_edge_train.assembly import assemble
+from rl_edge_train.command_line import main
+from rl_edge_train.metrics import CsvLog
+from rl_edge_train.run_config import RunConfig, load_preset, preset_names
+from rl_edge_train.runner import TrainingError
+
+SETTINGS = {
+    'sac': {
+        'loop': {
+            'environments': 2,
+            'updates_per_iteration': 1,
+            'batch_size': 8,
+            'warmup_steps': 100,
+            'replay_capacity': 300,
+        },
+        'agent': {'actor': {'widths': [8]}, 'critic': {'widths': [8]}},
+    },
+    'ppo': {
+        'loop': {'environments': 2, 'rollout_length': 50},
+        'agent': {
+            'actor': {'widths': [8]},
+            'critic': {'widths': [8]},
+            'minibatches': 2,
+            'policy_epochs': 2,
+            'value_epochs': 2,
+        },
+    },
+}
+
+
+def config_for(algorithm, **changes):
+    mapping = {
+        'algorithm': algorithm,
+        'total_steps': 800,
+        'environment': {'environment_id': 'InvertedPendulum-v5'},
+        'selection': {'every_steps': 300, 'episodes': 2, 'confirmations': 0},
+        'checkpoint_period_sec': 1e9,
+        'log_every_steps': 200,
+        **SETTINGS[algorithm],
+        **changes,
+    }
+    return from_mapping(RunConfig, mapping)
+
+
+def run(config, folder, *, resume=False, stop_at=None):
+    runner = assemble(config, folder, seed=3)
+    try:
+        if resume:
+            runner.resume()
+        if stop_at:
+            iterate = runner.loop.iterate
+
+            def iterate_and_stop():
+                report = iterate()
+                if runner.loop.steps >= stop_at:
+                    runner.request_stop()
+                return report
+
+            runner.loop.iterate = iterate_and_stop
+        runner.run()
+    finally:
+        runner.close()
+
+
+def figures(folder, *, without=('seconds', 'steps_per_second')):
+    return [
+        {name: value for name, value in row.items() if name not in without}
+        for log in ('metrics.csv', 'evaluations.csv')
+        for row in CsvLog(folder / log).rows()
+    ]
+
+
+@pytest.mark.parametrize('algorithm', SETTINGS)
+def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, tmp_path, capsys):
+    config = config_for(algorithm)
+    run(config, tmp_path / 'whole')
+    run(config, tmp_path / 'parts', stop_at=500)
+    assert checkpoint.read_newest(tmp_path / 'parts' / 'checkpoints')[0].steps == 500
+    run(config, tmp_path / 'parts', resume=True)
+    whole, parts = (
+        checkpoint.read_newest(tmp_path / name / 'checkpoints')[0] for name in ('whole', 'parts')
+    )
+    assert whole.steps == parts.steps == 800
+    for name, values in whole.arrays.items():
+        np.testing.assert_array_equal(values, parts.arrays[name], err_msg=name)
+    assert figures(tmp_path / 'whole') == figures(tmp_path / 'parts')
+    assert (tmp_path / 'whole' / 'best' / 'policy.keras').exists()
+    assert (tmp_path / 'whole' / 'learning_curve.png').exists()
+    assert list((tmp_path / 'whole' / 'tensorboard').iterdir())
+    assert 'resumed at 500 steps' in capsys.readouterr().out
+
+
+def test_without_its_replay_file_a_run_resumes_and_says_so(tmp_path, capsys):
+    config = config_for('sac', total_steps=400)
+    run(config, tmp_path, stop_at=300)
+    shutil.rmtree(tmp_path / 'replay')
+    run(config, tmp_path, resume=True)
+    assert 'only 0 of 300 transitions of replay are left' in capsys.readouterr().out
+    assert checkpoint.read_newest(tmp_path / 'checkpoints')[0].steps == 400
+
+
+def test_losses_that_explode_end_the_run_and_keep_the_last_checkpoint(tmp_path):
+    config = config_for('sac')
+    run(config, tmp_path, stop_at=200)
+    runner = assemble(config, tmp_path, seed=3)
+    try:
+        runner.resume()
+        runner.agent.critic_variables[0].assign(runner.agent.critic_variables[0] * np.inf)
+        with pytest.raises(TrainingError, match='became nan'):
+            runner.run()
+        with pytest.raises(TrainingError, match='not finite'):
+            runner.checkpoint()
+    finally:
+        runner.close()
+    assert checkpoint.read_newest(tmp_path / 'checkpoints')[0].steps == 200
+
+
+def started(folder, config):
+    preset = folder.parent / 'preset.yaml'
+    preset.write_text(to_yaml(config))
+    command = [sys.executable, '-m', 'rl_edge_train', 'train', '--preset', str(preset)]
+    return subprocess.Popen(
+        [*command, '--seed', '3', '--out', str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_checkpoint(process, folder, *, timeout_sec=240.0):
+    deadline = time.monotonic() + timeout_sec
+    while not checkpoint.paths(folder / 'checkpoints'):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline, 'no checkpoint appeared'
+        time.sleep(0.05)
+
+
+def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_path):
+    folder = tmp_path / 'run'
+    config = config_for('sac', total_steps=10**7, checkpoint_period_sec=0.0)
+    process = started(folder, config)
+    wait_for_checkpoint(process, folder)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    killed_at = checkpoint.read_newest(folder / 'checkpoints')[0].steps
+    run(config, folder, resume=True, stop_at=killed_at + 40)
+    assert checkpoint.read_newest(folder / 'checkpoints')[0].steps == killed_at + 40
+    steps = [int(row['steps']) for row in CsvLog(folder / 'metrics.csv').rows()]
+    assert steps == sorted(set(steps))
+
+    command = [sys.executable, '-m', 'rl_edge_train', 'train', '--resume', str(folder)]
+    process = subprocess.Popen(
+        [*command, '--set', 'checkpoint_period_sec=1e9'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for line in process.stdout:
+        if 'resumed at' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, rest
+    assert checkpoint.read_newest(folder / 'checkpoints')[0].steps >= killed_at + 40
+
+
+@pytest.mark.parametrize('preset', preset_names())
+def test_presets_build_their_agents(preset):
+    from rl_edge_train.algorithms.registry import make_agent
+    from rl_edge_train.environments import spec_of
+
+    config = load_preset(preset)
+    agent = make_agent(config.algorithm, spec_of(config.environment), config.agent, seed=0)
+    assert agent.act(np.zeros((1, 105), np.float32), explore=False).action.shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--preset', 'sack', '--out', 'OUT'], 'study_ppo'),
+        (['--preset', 'sac', '--out', 'OUT', '--set', 'agent.discont=1'], 'discount'),
+        (['--preset', 'sac', '--out', 'OUT', '--set', 'totalsteps=1'], 'total_steps'),
+        (['--preset', 'sac'], '--out'),
+        (['--resume', 'OUT'], 'config.yaml'),
+    ],
+)
+def test_wrong_arguments_are_errors_of_one_line(arguments, message, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    status = main(['train', *[out if a == 'OUT' else a for a in arguments]])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert message in error
+    assert error.count('\n') == 1
+
+
+def test_a_folder_with_a_run_in_it_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / 'config.yaml').write_text('algorithm: sac\n')
+    assert main(['train', '--preset', 'sac', '--out', str(tmp_path)]) == 1
+    assert '--resume' in capsys.readouterr().err
+
+
+def test_export_and_evaluate_the_policy_of_a_run(tmp_path, capsys):
+    folder, artifact = tmp_path / 'run', tmp_path / 'models' / 'pendulum'
+    config = config_for('ppo', total_steps=300)
+    folder.mkdir()
+    (folder / 'config.yaml').write_text(to_yaml(config))
+    (folder / 'run.json').write_text(json.dumps({'seed': 3, 'command': []}))
+    run(config, folder)
+    assert main(['export', str(folder), '--out', str(artifact)]) == 0
+    manifest = json.loads((artifact / 'manifest.json').read_text())
+    assert manifest['name'] == 'models/pendulum'
+    assert manifest['algorithm'] == 'ppo'
+    assert manifest['network']['action_distribution'] == 'gaussian'
+    assert {entry['recipe'] for entry in manifest['files']} == {'keras', 'float32', 'int8'}
+    report = tmp_path / 'evaluation.json'
+    model = str(artifact / 'actor_float32.tflite')
+    assert main(['evaluate', model, '--episodes', '3', '--json', str(report)]) == 0
+    assert 'fall_share' in capsys.readouterr().out
+    figures_ = json.loads(report.read_text())
+    assert figures_['first_seed'] == 2_000_000
+    assert figures_['episode_return']['count'] == 3
+
+
+def test_evaluating_nothing_is_a_clear_error(tmp_path: Path, capsys):
+    assert main(['evaluate', str(tmp_path)]) == 1
+    assert 'manifest.json' in capsys.readouterr().err
+    with pytest.raises(ConfigurationError):
+        load_preset('none')

@@ -1,0 +1,130 @@
+"""Environments in real worker processes."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from rl_edge_train.environments import EnvironmentConfig, make, spec_of
+from rl_edge_train.selection import play
+from rl_edge_train.vector_environment import SimulationError, VectorEnvironment
+
+PENDULUM = EnvironmentConfig('InvertedPendulum-v5')
+
+
+@pytest.fixture(scope='module')
+def pendulums():
+    environments = VectorEnvironment(PENDULUM, spec_of(PENDULUM), count=3, processes=2)
+    yield environments
+    environments.close()
+
+
+def step(environments, actions):
+    environments.start_step(actions)
+    return environments.finish_step()
+
+
+def actions_for(time):
+    return np.sin(np.arange(3) + time)[:, None].astype(np.float32)
+
+
+def test_every_environment_runs_as_it_would_alone(pendulums):
+    pendulums.reset([7, 8, 9])
+    alone = make(PENDULUM)
+    alone.reset(seed=9)
+    for time in range(30):
+        together = step(pendulums, actions_for(time))
+        observation, reward, terminated, _, _ = alone.step(actions_for(time)[2])
+        np.testing.assert_array_equal(together.next_observation[2], observation.astype(np.float32))
+        assert together.reward[2] == reward
+        assert bool(together.terminated[2]) == terminated
+        if terminated:
+            alone.reset()
+    alone.close()
+
+
+def test_an_ended_episode_is_reported_and_starts_anew(pendulums):
+    pendulums.reset([1, 2, 3])
+    pushed = np.full((3, 1), 3.0, np.float32)
+    for _ in range(200):
+        last = step(pendulums, pushed)
+        if last.episodes:
+            break
+    episode = last.episodes[0]
+    assert episode.terminated
+    assert episode.length == episode.episode_return + 1 or episode.length > 1
+    assert abs(last.next_observation[episode.environment][1]) > 0.2
+    assert abs(pendulums.observation[episode.environment][1]) < 0.02
+
+
+def test_a_restored_state_repeats_bit_for_bit(pendulums):
+    pendulums.reset([4, 5, 6])
+    for time in range(10):
+        step(pendulums, actions_for(time))
+    saved = pendulums.arrays()
+    first = [step(pendulums, actions_for(time)) for time in range(60)]
+    assert pendulums.load_arrays(saved, fresh_seeds=(0, 0, 0)) == 3
+    again = [step(pendulums, actions_for(time)) for time in range(60)]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.next_observation, other.next_observation)
+        assert one.episodes == other.episodes
+
+
+def test_selection_episodes_follow_their_seeds(pendulums):
+    def act(observation):
+        return np.clip(-3.0 * observation[:, 1:2], -3.0, 3.0)
+
+    episodes = play(pendulums, act, first_seed=100)
+    assert [episode.environment for episode in episodes] == [0, 1, 2]
+    assert episodes == play(pendulums, act, first_seed=100)
+
+
+def test_the_count_of_processes_must_fit():
+    with pytest.raises(ValueError, match='processes'):
+        VectorEnvironment(PENDULUM, spec_of(PENDULUM), count=1, processes=2)
+
+
+@pytest.fixture
+def broken(monkeypatch, request):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    config = EnvironmentConfig(f'broken_environments:{request.param}')
+    environments = VectorEnvironment(config, spec_of(config), count=1, processes=1)
+    environments.reset([0])
+    yield environments
+    environments.close()
+
+
+@pytest.mark.parametrize(
+    ('broken', 'message'),
+    [('TurnsToNan-v0', 'reward that is not finite after 20'), ('Raises-v0', 'solver diverged')],
+    indirect=['broken'],
+)
+def test_a_broken_environment_is_a_clear_error(broken, message):
+    def many_steps():
+        for _ in range(30):
+            step(broken, np.zeros((1, 1), np.float32))
+
+    with pytest.raises(SimulationError, match=message):
+        many_steps()
+
+
+def test_a_killed_worker_is_a_clear_error():
+    environments = VectorEnvironment(PENDULUM, spec_of(PENDULUM), count=1, processes=1)
+    environments.reset([0])
+    environments._workers[0].kill()
+    environments._workers[0].join()
+    with pytest.raises(SimulationError, match='has ended'):
+        step(environments, np.zeros((1, 1), np.float32))
+    environments.close()
+
+
+def test_environments_without_a_state_to_save_start_anew():
+    config = EnvironmentConfig('Pendulum-v1')
+    environments = VectorEnvironment(config, spec_of(config), count=1, processes=1)
+    environments.reset([0])
+    step(environments, np.ones((1, 1), np.float32))
+    assert environments.load_arrays(environments.arrays(), fresh_seeds=(5,)) == 0
+    expected, _ = gymnasium.make('Pendulum-v1').reset(seed=5)
+    np.testing.assert_array_equal(environments.observation[0], expected)
+    environments.close()
