@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
 from dataclasses import dataclass
 import math
 from pathlib import Path
@@ -11,10 +11,9 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
-from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
+from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import ensure_folder, sha256_of
@@ -27,7 +26,7 @@ from rl_edge_interfaces.srv import LoadModel, SaveCheckpoint
 
 from rl_edge_train.online.learner import OnlineLearner, check_algorithm, make_learner
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.policy_export import export_online_policy
+from rl_edge_train.online.policy_export import ExportedPolicy, export_online_policy
 from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
 from rl_edge_train.run_config import load_preset
 
@@ -40,7 +39,7 @@ class TrainParameters:
     policy_node: str = parameter('policy', 'Name of the policy node in each namespace.')
     preset: str = parameter('sac', 'Preset of rl_edge_train, or path of a YAML file like one.')
     seed: int = parameter(0, 'Seed of networks, replay and exploration.', minimum=0)
-    output: str = parameter('', 'Folder for checkpoints, replay and policies; empty for a new one.')
+    output: str = parameter('', 'Folder for checkpoints, replay and policy; empty for a new one.')
     resume: bool = parameter(False, 'Go on from the newest checkpoint in the output folder.')
     export_period_sec: float = parameter(
         10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
@@ -71,7 +70,7 @@ class TrainNode(Node):
         self._thread: LearnerThread | None = None
         self._feeds: dict[str, RobotFeed] = {}
         self._faults: dict[str, str] = {}
-        self._announced_hash: dict[str, str] = {}
+        self._sent_hash: dict[str, str] = {}
         self._pending: dict[str, Future] = {}
         self._failure: BaseException | None = None
         self._rates = (0, 0)
@@ -95,12 +94,11 @@ class TrainNode(Node):
         self._metrics = self.create_publisher(
             TrainingMetrics, 'training_metrics', qos.training_metrics(), **options
         )
-        group = ReentrantCallbackGroup()
         self._clients = {}
         for robot in self.parameters.robots:
             self._subscribe(robot, options)
             service = f'{robot}/{self.parameters.policy_node}/load_model'
-            self._clients[robot] = self.create_client(LoadModel, service, callback_group=group)
+            self._clients[robot] = self.create_client(LoadModel, service)
         self.create_service(SaveCheckpoint, '~/save_checkpoint', self._save_checkpoint)
         self.create_timer(1.0, self._report)
         self.create_timer(0.1, self._send_policy)
@@ -189,27 +187,28 @@ class TrainNode(Node):
         if self._failure is not None and not self.finished.done():
             self.get_logger().fatal(f'training ended: {self._failure}')
             self.finished.set_result(1)
-        if self._thread is None or not self._thread.figures.model_hash:
+        policy = self._thread.figures.policy if self._thread else None
+        if policy is None:
             return
-        wanted = self._thread.figures.model_hash
         for robot, client in self._clients.items():
-            if self._announced_hash.get(robot) == wanted or robot in self._pending:
+            if self._sent_hash.get(robot) == policy.model_hash or robot in self._pending:
                 continue
             if robot in self._feeds and client.service_is_ready():
-                self._send_to(robot, wanted)
+                self._send_to(robot, policy)
 
-    def _send_to(self, robot: str, wanted: str) -> None:
-        archive = pack_artifact(self.folder / 'policy', [FULL_RECIPE])
+    def _send_to(self, robot: str, policy: ExportedPolicy) -> None:
         request = LoadModel.Request(
-            archive=archive, sha256=sha256_of(archive), recipe=FULL_RECIPE
+            archive=array('B', policy.archive),
+            sha256=sha256_of(policy.archive),
+            recipe=FULL_RECIPE,
         )
         future = self._clients[robot].call_async(request)
         self._pending[robot] = future
-        future.add_done_callback(lambda done: self._on_loaded(robot, wanted, done))
+        future.add_done_callback(lambda done: self._on_loaded(robot, policy.model_hash, done))
 
     def _on_loaded(self, robot: str, wanted: str, future: Future) -> None:
         self._pending.pop(robot, None)
-        self._announced_hash[robot] = wanted
+        self._sent_hash[robot] = wanted
         response = future.result()
         if response is None or not response.success:
             reason = response.message if response else future.exception()
@@ -218,18 +217,19 @@ class TrainNode(Node):
         else:
             self._faults.pop(robot, None)
 
-    def _save_checkpoint(
+    async def _save_checkpoint(
         self, _: SaveCheckpoint.Request, response: SaveCheckpoint.Response
     ) -> SaveCheckpoint.Response:
         if self._thread is None:
             response.message = 'no robot has announced its environment yet: nothing to save'
             return response
-        try:
-            path = self._thread.request_checkpoint().result(timeout=60.0)
-        except Exception as error:  # the caller of the service is told
-            response.message = f'no checkpoint was written: {error}'
+        written = Future(executor=self.executor)
+        self._thread.request_checkpoint().add_done_callback(written.set_result)
+        result = await written
+        if result.exception() is not None:
+            response.message = f'no checkpoint was written: {result.exception()}'
             return response
-        response.success, response.path = True, str(path)
+        response.success, response.path = True, str(result.result())
         response.message = f'saved after {self._thread.figures.transitions} transitions'
         return response
 
@@ -250,7 +250,8 @@ class TrainNode(Node):
         if self._thread is not None:
             figures = self._thread.figures
             message.transitions, message.updates = figures.transitions, figures.updates
-            message.replay_size, message.model_hash = figures.replay_size, figures.model_hash
+            message.replay_size = figures.replay_size
+            message.model_hash = figures.policy.model_hash if figures.policy else ''
             before, self._rates = self._rates, (figures.transitions, figures.updates)
             message.transitions_per_sec = float(figures.transitions - before[0])
             message.updates_per_sec = float(figures.updates - before[1])

@@ -40,11 +40,11 @@ class OnlineLearner:
     def add(self, transitions: Mapping[str, np.ndarray]) -> None:
         """Store a batch of transitions; each array (batch, ...), observations raw."""
         self.agent.observe(transitions['observation'])
-        count = self.store.add(transitions)
-        self.transitions += count
-        if self.transitions > self.config.warmup_steps:
-            ratio = self.config.updates_per_iteration / self.config.environments
-            self._owed = min(self._owed + count * ratio, MOST_UPDATES_BEHIND)
+        before = max(self.transitions, self.config.warmup_steps)
+        self.transitions += self.store.add(transitions)
+        ratio = self.config.updates_per_iteration / self.config.environments
+        owed = self._owed + max(0, self.transitions - before) * ratio
+        self._owed = min(owed, MOST_UPDATES_BEHIND)
 
     @property
     def is_due(self) -> bool:

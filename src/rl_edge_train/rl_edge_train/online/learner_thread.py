@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 import queue
@@ -12,6 +13,7 @@ import time
 from typing import Any
 
 from rl_edge_train.online.learner import OnlineLearner, stack_transitions
+from rl_edge_train.online.policy_export import ExportedPolicy
 
 IDLE_SEC = 0.1
 """How long the thread waits for transitions when no update is due."""
@@ -26,8 +28,8 @@ class LearnerFigures:
     transitions: int = 0
     updates: int = 0
     replay_size: int = 0
-    model_hash: str = ''
-    """Of the last exported policy."""
+    policy: ExportedPolicy | None = None
+    """The last one exported; None before the first."""
     algorithm: Mapping[str, float] = field(default_factory=dict)
     """The algorithm's own figures of the latest round of updates."""
 
@@ -39,15 +41,15 @@ class LearnerThread:
         self,
         make_learner: Callable[[], OnlineLearner],
         *,
-        export: Callable[[OnlineLearner], str],
+        export: Callable[[OnlineLearner], ExportedPolicy],
         export_period_sec: float,
         checkpoint_period_sec: float,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """Start: make the learner, export its first policy, then learn as transitions come.
 
-        `export` writes the present policy and returns its model hash; it runs at the start and
-        every `export_period_sec` in which something was learned. `on_failure` is called, in this
+        `export` writes the present policy; it runs at the start and every `export_period_sec` in
+        which something was learned. `on_failure` is called, in this
         thread, with what ended it.
         """
         self.figures = LearnerFigures()
@@ -56,7 +58,7 @@ class LearnerThread:
         self._checkpoint_period_sec = checkpoint_period_sec
         self._transitions: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._checkpoint_requests: queue.SimpleQueue[Future[Path]] = queue.SimpleQueue()
-        self._stop = threading.Event()
+        self._stop, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name='learner', daemon=True)
         self._thread.start()
 
@@ -68,7 +70,7 @@ class LearnerThread:
         """Ask for a checkpoint; the future holds its path, or why it could not be written."""
         request: Future[Path] = Future()
         self._checkpoint_requests.put(request)
-        if not self._thread.is_alive():
+        if self._ended.is_set():
             self._refuse_requests()
         return request
 
@@ -86,6 +88,9 @@ class LearnerThread:
         except Exception as error:  # whatever it is, the node must hear of it
             self._on_failure(error)
         finally:
+            # In this order: a request is put either before it is refused here, or after the
+            # event is set, and then its asker refuses it.
+            self._ended.set()
             self._refuse_requests()
             if learner is not None:
                 learner.close()
@@ -97,7 +102,7 @@ class LearnerThread:
         while not self._stop.is_set():
             self._take_transitions(learner)
             figures = learner.learn() if learner.is_due else {}
-            self._publish(learner, figures, self.figures.model_hash)
+            self._publish(learner, figures, self.figures.policy)
             self._answer_requests(learner)
             now = time.monotonic()
             if now - exported >= self._export_period_sec and learner.updates > exported_updates:
@@ -120,24 +125,32 @@ class LearnerThread:
             learner.add(stack_transitions(batch))
 
     def _publish(
-        self, learner: OnlineLearner, figures: Mapping[str, float], model_hash: str
+        self,
+        learner: OnlineLearner,
+        figures: Mapping[str, float],
+        policy: ExportedPolicy | None,
     ) -> None:
         self.figures = LearnerFigures(
             transitions=learner.transitions,
             updates=learner.updates,
             replay_size=len(learner.store),
-            model_hash=model_hash,
+            policy=policy,
             algorithm=figures or self.figures.algorithm,
         )
 
     def _answer_requests(self, learner: OnlineLearner) -> None:
-        while not self._checkpoint_requests.empty():
-            request = self._checkpoint_requests.get()
+        for request in _drained(self._checkpoint_requests):
             try:
                 request.set_result(learner.save_checkpoint())
             except Exception as error:  # the asker is told, learning goes on
                 request.set_exception(error)
 
     def _refuse_requests(self) -> None:
-        while not self._checkpoint_requests.empty():
-            self._checkpoint_requests.get().set_exception(RuntimeError('the learner has ended'))
+        for request in _drained(self._checkpoint_requests):
+            request.set_exception(RuntimeError('the learner has ended'))
+
+
+def _drained(requests: queue.SimpleQueue[Future[Path]]) -> Iterator[Future[Path]]:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            yield requests.get_nowait()

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rl_edge_compress.export import export_artifact
-from rl_edge_core.artifact import FULL_RECIPE
+from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.environment_spec import EnvironmentSpec
 
 from rl_edge_train.online.learner import OnlineLearner
 
 
+@dataclass(frozen=True)
+class ExportedPolicy:
+    """A policy ready to be sent."""
+
+    model_hash: str
+    """SHA-256 (hex) of the Keras file."""
+    archive: bytes
+    """The packed artifact, as load_model takes it."""
+
+
 def export_online_policy(
     learner: OnlineLearner, spec: EnvironmentSpec, *, algorithm: str, out: Path
-) -> str:
-    """Write the Keras actor-critic as artifact `out`, whole or not at all; return its hash.
+) -> ExportedPolicy:
+    """Write the Keras actor-critic as artifact `out`, whole or not at all, and pack it.
 
     Compressed files are left to the end of training: a policy that explores is never compressed.
     """
@@ -27,4 +38,4 @@ def export_online_policy(
         training={'transitions': learner.transitions, 'updates': learner.updates},
         recipes=(),
     )
-    return manifest.entry(FULL_RECIPE).sha256
+    return ExportedPolicy(manifest.entry(FULL_RECIPE).sha256, pack_artifact(out, [FULL_RECIPE]))
