@@ -16,8 +16,10 @@ class NodeDescription:
     name: str
     namespace: str
     """Without the leading slash, e.g. ``ant0``."""
+    parameter_file: str = ''
+    """In the folder ``config`` of the package's share."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """What the arguments set, over the node's own parameter file."""
+    """What the arguments set, over the parameter file."""
     ends_run: bool = False
     """True: when it ends with exit code 0, the run is over and the other nodes are stopped."""
 

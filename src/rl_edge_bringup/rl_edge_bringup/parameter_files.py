@@ -12,29 +12,32 @@ from rl_edge_core.configuration import read_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 
-_EVERY_NODE, _PARAMETERS = '/**', 'ros__parameters'
+_PARAMETERS = 'ros__parameters'
 
 
 def resolved_parameters(node: NodeDescription) -> dict[str, Any]:
     """Return the parameters in the node's own file with those of the description over them."""
-    path = share_folder(node.package) / 'config' / f'{node.name}.yaml'
-    own = read_parameters(path) if path.is_file() else {}
-    return {**own, **node.parameters}
+    path = share_folder(node.package) / 'config' / node.parameter_file
+    return {**read_parameters(path), **node.parameters}
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """Return the parameters in a file of the form ``/**: ros__parameters: ...``.
+    """Return the parameters in a file of the form ``NODE: ros__parameters: ...``, of one node.
 
     Raise ConfigurationError for any other form.
     """
-    content = read_yaml(path)
-    section = content.get(_EVERY_NODE)
-    parameters = section.get(_PARAMETERS) if isinstance(section, Mapping) else None
-    if list(content) != [_EVERY_NODE] or not isinstance(parameters, Mapping):
+    sections = list(read_yaml(path).values())
+    parameters = sections[0].get(_PARAMETERS) if _is_one_mapping(sections) else None
+    if not isinstance(parameters, Mapping):
         raise ConfigurationError(
-            f'{path} must hold {_EVERY_NODE}: {_PARAMETERS}: and the parameters below it'
+            f'{path} must hold the name of one node, {_PARAMETERS}: below it, and its parameters '
+            f'below that'
         )
     return dict(parameters)
+
+
+def _is_one_mapping(sections: list[Any]) -> bool:
+    return len(sections) == 1 and isinstance(sections[0], Mapping)
 
 
 def write_parameters(node: NodeDescription, parameters: Mapping[str, Any], folder: Path) -> Path:

@@ -140,6 +140,7 @@ def policy_node(values: Values) -> NodeDescription:
         executable='policy_node',
         name='policy',
         namespace=str(values['namespace']),
+        parameter_file='policy.yaml',
         parameters={
             argument.name: values[argument.name]
             for argument in POLICY_ARGUMENTS
@@ -155,6 +156,7 @@ def sim_node(values: Values) -> NodeDescription:
         executable='sim_node',
         name='sim',
         namespace=str(values['namespace']),
+        parameter_file='sim_node.yaml',
         parameters={argument.name: values[argument.name] for argument in SIM_ARGUMENTS},
         ends_run=True,
     )

@@ -1,0 +1,175 @@
+"""The closed loop of real processes, in both modes, undisturbed and disturbed."""
+
+import itertools
+import signal
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus
+
+LENGTH = 200
+FAST = 10.0
+"""Real-time factor: 200 control periods of the pendulum a second."""
+
+
+def counts_of(episode):
+    return (
+        episode.late_actions,
+        episode.duplicate_actions,
+        episode.foreign_actions,
+        episode.rejected_actions,
+        episode.safe_actions,
+    )
+
+
+@pytest.mark.parametrize('configuration', ['compressed', 'uncompressed'])
+def test_lockstep_completes_its_episodes(system, observe, configuration):
+    observer = observe()
+    run = system('sim', configuration=configuration, episodes=3, first_action_timeout_sec=200)
+
+    assert run.wait(300).exit_code == 0
+
+    observer.wait_for(lambda: len(observer.episodes) == 3)
+    assert [episode.seed for episode in observer.episodes] == [0, 1, 2]
+    for episode in observer.episodes:
+        assert episode.length == LENGTH
+        assert episode.ended_by == EpisodeSummary.ENDED_BY_TIME_LIMIT
+        assert episode.missed_actions == 0
+        assert counts_of(episode) == (0, 0, 0, 0, 0)
+
+
+def test_realtime_completes_its_episodes(system, observe):
+    observer = observe()
+    run = system('sim', mode='realtime', real_time_factor=FAST, episodes=2)
+
+    assert run.wait(300).exit_code == 0
+
+    observer.wait_for(lambda: len(observer.episodes) == 2)
+    assert [episode.length for episode in observer.episodes] == [LENGTH, LENGTH]
+    assert all(episode.rejected_actions == 0 for episode in observer.episodes)
+
+
+def transitions_of(observer):
+    return [
+        (
+            transition.episode,
+            transition.step,
+            transition.observation.tobytes(),
+            transition.action.tobytes(),
+            transition.reward,
+            transition.next_observation.tobytes(),
+        )
+        for transition in observer.transitions()
+    ]
+
+
+def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(system, observe):
+    runs = []
+    for namespace in ('first', 'second'):
+        observer = observe(namespace)
+        run = system('sim', namespace=namespace, episodes=2, seed=7)
+        assert run.wait(300).exit_code == 0
+        observer.wait_for(lambda observer=observer: observer.transition_count == 2 * LENGTH)
+        runs.append(transitions_of(observer))
+
+    assert runs[0] == runs[1]
+    assert len({reward for *_, reward, _ in runs[0]}) > LENGTH
+
+
+def test_lockstep_goes_on_where_it_was_when_a_killed_policy_is_back(system, observe):
+    episodes = 20
+    observer = observe()
+    run = system(
+        'sim',
+        episodes=episodes,
+        on_node_exit='respawn',
+        on_policy_timeout='wait',
+        policy_timeout_sec=0.5,
+    )
+    observer.wait_for(lambda: observer.transition_count > 50)
+    first = run.pid('policy')
+    run.send('policy', signal.SIGKILL)
+    run.pid('policy', other_than=first)
+
+    assert run.wait(300).exit_code == 0
+
+    observer.wait_for(lambda: len(observer.episodes) == episodes)
+    # Every step was made once and in order, and none by a safe action.
+    addresses = [(t.episode, t.step) for t in observer.transitions()]
+    assert addresses == list(itertools.product(range(episodes), range(LENGTH)))
+    assert sum(episode.safe_actions for episode in observer.episodes) == 0
+
+
+def test_realtime_gives_way_to_the_safe_action_until_a_killed_policy_is_back(system, observe):
+    observer = observe()
+    run = system(
+        'sim',
+        mode='realtime',
+        real_time_factor=2.0,
+        on_node_exit='respawn',
+        on_policy_timeout='wait',
+        action_max_age_sec=0.1,
+    )
+    observer.wait_for(lambda: observer.transition_count > 50)
+    first = run.pid('policy')
+    run.send('policy', signal.SIGKILL)
+    run.pid('policy', other_than=first)
+
+    def safe_then_policy():
+        safe = [t.safe_action for t in observer.transitions()[50:]]
+        return True in safe and False in safe[safe.index(True) :]
+
+    observer.wait_for(safe_then_policy)
+    run.stop()
+    assert run.wait(60).exit_code == 0
+    assert all(np.isfinite(t.action).all() for t in observer.transitions())
+
+
+def test_a_second_policy_on_the_topic_is_reported(system, observe):
+    observer = observe()
+    reports = []
+    observer.node.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
+    system('sim', mode='realtime')
+    observer.wait_for(lambda: observer.transition_count > 10)
+
+    system('edge')
+
+    def reported():
+        return [
+            status.message
+            for report in list(reports)
+            for status in report.status
+            if status.level == DiagnosticStatus.ERROR and status.name == '/ant0/sim'
+        ]
+
+    (message, *_) = observer.wait_for(reported)
+    assert 'action' in message
+
+
+def test_a_policy_of_another_environment_refuses_and_says_what_differs(system, observe):
+    observer = observe()
+    run = system('sim', environment_id='InvertedPendulum-v5', first_action_timeout_sec=20)
+
+    def refusing():
+        return [s.reason for s in observer.statuses if s.state == PolicyStatus.REFUSING]
+
+    (reason, *_) = observer.wait_for(refusing)
+    outcome = run.wait(120)
+
+    assert 'InvertedPendulum-v5' in reason
+    assert outcome.exit_code == 1
+    assert 'sim' in outcome.reason
+
+
+def test_a_tflite_policy_maps_no_tensorflow_gymnasium_or_mujoco(system, observe):
+    observer = observe(transitions=False)
+    run = system('edge')
+    observer.wait_for(lambda: any(s.state == PolicyStatus.ACTIVE for s in observer.statuses))
+
+    with open(f'/proc/{run.pid("policy")}/maps') as file:
+        maps = file.read()
+
+    assert 'litert' in maps
+    for name in ('/tensorflow/', '/gymnasium/', '/mujoco/', 'libtensorflow'):
+        assert name not in maps
