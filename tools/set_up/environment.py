@@ -38,8 +38,10 @@ def build_environment(places: Places) -> dict[str, str]:
     for name, folders in _search_paths(places, []).items():
         inherited = [env[name]] if env.get(name) else []
         env[name] = ':'.join([*map(str, folders), *inherited])
-    for name in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL'):  # of the make that may have called us
+    for name in ('MFLAGS', 'MAKELEVEL'):  # of the make that may have called us
         env.pop(name, None)
+    # unless told, colcon adds a load limit, with which a busy machine compiles next to nothing
+    env['MAKEFLAGS'] = f'-j{len(os.sched_getaffinity(0))}'
     env['COLCON_DEFAULTS_FILE'] = os.devnull  # the user's may ask for another layout
     return env
 
