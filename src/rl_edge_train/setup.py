@@ -1,3 +1,5 @@
+from glob import glob
+
 from setuptools import find_packages, setup
 
 package_name = 'rl_edge_train'
@@ -10,6 +12,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
+        ('share/' + package_name + '/config', sorted(glob('config/*.yaml'))),
     ],
     install_requires=['setuptools', 'numpy', 'PyYAML', 'gymnasium', 'matplotlib', 'tqdm'],
     zip_safe=False,
@@ -17,4 +20,5 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='Reinforcement learning for rl_edge: algorithms, buffers and the fast trainer.',
     license='Apache-2.0',
+    entry_points={'console_scripts': ['train_node = rl_edge_train.train_node:main']},
 )
