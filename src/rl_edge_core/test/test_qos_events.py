@@ -40,9 +40,20 @@ def test_an_incompatible_subscriber_is_named(node):
     other = Node('picky', context=node.context, namespace='ant0')
     other.create_subscription(Observation, 'observation', lambda _: None, qos.observation())
     spin_until(node, lambda: node.count_subscribers('/ant0/observation'))
+    spin_until(node, lambda: node.count_publishers('/ant0/observation'))
     (line,) = incompatible_peers(node, publisher)
     assert line.startswith('/ant0/picky exchanges nothing on /ant0/observation')
     assert 'reliab' in line.lower()
+    other.destroy_node()
+
+
+def test_a_compatible_subscriber_is_not_named(node):
+    publisher = node.create_publisher(Observation, 'observation', qos.observation())
+    other = Node('good', context=node.context, namespace='ant0')
+    other.create_subscription(Observation, 'observation', lambda _: None, qos.observation())
+    spin_until(node, lambda: node.count_subscribers('/ant0/observation'))
+    spin_until(node, lambda: node.count_publishers('/ant0/observation'))
+    assert incompatible_peers(node, publisher) == []
     other.destroy_node()
 
 
@@ -55,6 +66,7 @@ def test_an_incompatible_publisher_is_named_and_a_compatible_one_is_not(node):
     good = Node('good', context=node.context)
     good.create_publisher(Observation, '/ant0/observation', qos.observation())
     spin_until(node, lambda: node.count_publishers('/ant0/observation') == 2)
+    spin_until(node, lambda: node.count_subscribers('/ant0/observation'))
     (line,) = incompatible_peers(node, subscription)
     assert line.startswith('/hasty exchanges nothing')
     other.destroy_node()

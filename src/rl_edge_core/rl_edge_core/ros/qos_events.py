@@ -1,5 +1,6 @@
 """Incompatible QoS, looked up when asked instead of watched at each turn of the executor."""
 
+from collections.abc import Iterable
 from typing import cast
 
 from rclpy.event_handler import EventHandler
@@ -7,6 +8,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
 def stop_watching_qos_events(node: Node) -> None:
@@ -29,12 +31,22 @@ def stop_watching_qos_events(node: Node) -> None:
 def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[str]:
     """Return one line for each peer that its QoS keeps from exchanging with ``endpoint``."""
     topic = endpoint.topic_name
+    publishers = node.get_publishers_info_by_topic(topic)
+    subscriptions = node.get_subscriptions_info_by_topic(topic)
+    # The graph says what the middleware made of a profile (no deadline: an infinite one), the
+    # endpoint what was asked for (0); the two can't be compared.
     if isinstance(endpoint, Publisher):
-        peers = node.get_subscriptions_info_by_topic(topic)
-        pairs = [(peer, endpoint.qos_profile, peer.qos_profile) for peer in peers]
+        pairs = [
+            (peer, mine.qos_profile, peer.qos_profile)
+            for mine in _of_node(node, publishers)
+            for peer in subscriptions
+        ]
     else:
-        peers = node.get_publishers_info_by_topic(topic)
-        pairs = [(peer, peer.qos_profile, endpoint.qos_profile) for peer in peers]
+        pairs = [
+            (peer, peer.qos_profile, mine.qos_profile)
+            for mine in _of_node(node, subscriptions)
+            for peer in publishers
+        ]
     lines = []
     for peer, offered, requested in pairs:
         compatibility, reason = qos_check_compatible(offered, requested)
@@ -42,3 +54,8 @@ def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[s
             name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
             lines.append(f'{name} exchanges nothing on {topic}, QoS differs: {reason.strip("; ")}')
     return lines
+
+
+def _of_node(node: Node, endpoints: Iterable[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
+    name = (node.get_name(), node.get_namespace())
+    return [info for info in endpoints if (info.node_name, info.node_namespace) == name]
