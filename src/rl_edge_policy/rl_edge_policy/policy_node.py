@@ -12,8 +12,6 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
-from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
-from rl_edge_interfaces.srv import LoadModel
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
@@ -25,7 +23,10 @@ from rl_edge_core.ros.conversions import (
 )
 from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
+from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
+from rl_edge_interfaces.srv import LoadModel
 from rl_edge_policy.exploration import Explorer
 from rl_edge_policy.latency_histogram import LatencyHistogram
 from rl_edge_policy.load import load_policy
@@ -50,7 +51,7 @@ class PolicyNode(LifecycleNode):
         """Declare parameters and publishers; load nothing (see `autostart`)."""
         super().__init__(node_name, **kwargs)
         self.finished = Future()
-        self._parameters = declare_parameters(self, PolicyParameters)
+        self._settings = declare_parameters(self, PolicyParameters)
         self._policy: Policy | None = None
         self._explorer: Explorer | None = None
         self._state, self._reason = PolicyStatus.UNCONFIGURED, ''
@@ -81,7 +82,7 @@ class PolicyNode(LifecycleNode):
         )
         self._diagnostics = diagnostics.DiagnosticsPublisher(self)
         self._resources = ResourceReporter(self)
-        self.create_timer(self._parameters.status_period_sec, self._report)
+        self.create_timer(self._settings.status_period_sec, self._report)
         # In a group of its own: the call waits for the loading while observations are answered.
         self.create_service(
             LoadModel, '~/load_model', self._load_model, callback_group=ReentrantCallbackGroup()
@@ -90,7 +91,7 @@ class PolicyNode(LifecycleNode):
 
     def autostart(self) -> None:
         """Configure and activate; when the policy is refused, end the process with code 1."""
-        if not self._parameters.autostart:
+        if not self._settings.autostart:
             return
         if self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS:
             return
@@ -154,7 +155,7 @@ class PolicyNode(LifecycleNode):
         self._status_publisher.wait_for_all_acked(Duration(seconds=1))
 
     def _load_configured(self) -> tuple[Policy, Explorer | None]:
-        parameters = self._parameters
+        parameters = self._settings
         if not parameters.model:
             raise ConfigurationError(
                 'parameter model is empty: give an artifact folder, or a model file inside one'
@@ -168,9 +169,9 @@ class PolicyNode(LifecycleNode):
         return policy, self._explorer_of(policy)
 
     def _explorer_of(self, policy: Policy) -> Explorer | None:
-        if self._parameters.exploration == 'none':
+        if self._settings.exploration == 'none':
             return None
-        return Explorer(policy, seed=self._parameters.exploration_seed)
+        return Explorer(policy, seed=self._settings.exploration_seed)
 
     def _create_endpoints(self) -> None:
         overridable = qos.overridable
@@ -192,7 +193,8 @@ class PolicyNode(LifecycleNode):
             qos.environment(),
             qos_overriding_options=overridable(),
         )
-        self._action_topic, self._observation_topic = publisher.topic_name, observations.topic_name
+        self._observations, self._action_publisher = observations, publisher
+        stop_watching_qos_events(self)
         self._endpoints = [
             (self.destroy_publisher, publisher),
             (self.destroy_subscription, observations),
@@ -248,7 +250,7 @@ class PolicyNode(LifecycleNode):
         if self._actions == 1:
             self._first_action_sec = process_age_sec()
             self._publish_status()
-        elif fault:
+        if fault:
             self._report_fault(fault)
 
     def _act(self, message: Observation) -> Any:
@@ -353,8 +355,8 @@ class PolicyNode(LifecycleNode):
                 recipe=request.recipe,
             ),
             present_recipe=self._policy.recipe,  # type: ignore[union-attr]
-            runtime=self._parameters.runtime,
-            threads=self._parameters.threads,
+            runtime=self._settings.runtime,
+            threads=self._settings.threads,
         )
         if self._environment_spec is not None:
             check_environment(policy, self._environment_spec)
@@ -386,7 +388,7 @@ class PolicyNode(LifecycleNode):
             model_id=policy.model_id if policy else '',
             model_hash=policy.model_hash if policy else '',
             runtime=policy.runtime if policy else '',
-            exploration=self._parameters.exploration,
+            exploration=self._settings.exploration,
             actions=self._actions,
             rejected_observations=self._rejected,
             swaps=self._swaps,
@@ -425,18 +427,22 @@ class PolicyNode(LifecycleNode):
         return diagnostics.OK, 'answering' if self._state == PolicyStatus.ACTIVE else 'not active'
 
     def _rivals(self) -> str:
-        """Say which role more than one node has; empty when none."""
+        """Say which role more than one node has, or whose QoS does not fit; empty when none."""
         if not self._endpoints:
             return ''
         found = (
-            ('policies publish', self._action_topic),
-            ('simulators publish', self._observation_topic),
+            ('policies publish', self._action_publisher.topic_name),
+            ('simulators publish', self._observations.topic_name),
         )
         for role, topic in found:
             count = self.count_publishers(topic)
             if count > 1:
                 return f'{count} {role} {topic}, there must be one'
-        return ''
+        peers = (
+            *incompatible_peers(self, self._observations),
+            *incompatible_peers(self, self._action_publisher),
+        )
+        return '; '.join(peers)
 
 
 def _unpublished(_: Action) -> None:

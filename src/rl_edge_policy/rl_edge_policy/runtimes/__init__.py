@@ -1,6 +1,7 @@
 """The runtimes that load model files. Each is imported when a policy asks for it, not before."""
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 
 from rl_edge_core.artifact import ModelFile
@@ -19,6 +20,13 @@ class Runtime:
     """Python package that must be importable."""
     install: str
     """What installs it."""
+    rival: str = ''
+    """Package that exports the same C++ symbols: the second one in a process crashes it."""
+
+    @property
+    def meets_rival(self) -> bool:
+        """Return whether the rival is in this process already."""
+        return self.rival in sys.modules
 
     @property
     def is_installed(self) -> bool:
@@ -34,9 +42,11 @@ class Runtime:
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        Runtime('keras', 'tensorflow', 'tensorflow keras'),
+        Runtime('keras', 'tensorflow', 'tensorflow keras', rival='tflite_runtime'),
         Runtime('litert', 'ai_edge_litert', 'ai-edge-litert'),
-        Runtime('tflite_runtime', 'tflite_runtime', "tflite-runtime 'numpy<2'"),
+        Runtime(
+            'tflite_runtime', 'tflite_runtime', "tflite-runtime 'numpy<2'", rival='tensorflow'
+        ),
     )
 }
 RUNTIME_CHOICES = (AUTO, *RUNTIMES)
@@ -65,12 +75,12 @@ def choose_runtime(entry: ModelFile, wanted: str) -> Runtime:
 
 def _first_installed(entry: ModelFile, candidates: list[Runtime]) -> Runtime:
     for runtime in candidates:
-        if runtime.is_installed:
+        if runtime.is_installed and not runtime.meets_rival:
             return runtime
     remedies = ', or '.join(runtime.remedy for runtime in candidates)
     names = ', '.join(runtime.name for runtime in candidates)
     raise ConfigurationError(
-        f'no runtime for {entry.file} (recipe {entry.recipe}) is installed; it needs one of '
+        f'no runtime for {entry.file} (recipe {entry.recipe}) can be used here; it needs one of '
         f'{names}: {remedies}'
     )
 
@@ -85,4 +95,9 @@ def _wanted(entry: ModelFile, candidates: list[Runtime], wanted: str) -> Runtime
         )
     if not runtime.is_installed:
         raise ConfigurationError(f'runtime {wanted} is not installed: {runtime.remedy}')
+    if runtime.meets_rival:
+        raise ConfigurationError(
+            f'runtime {wanted} cannot run in a process that has imported {runtime.rival}: start '
+            f'a process of its own for it'
+        )
     return runtime
