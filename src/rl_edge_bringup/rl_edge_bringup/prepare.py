@@ -15,6 +15,7 @@ from rl_edge_bringup.locations import executable_path, ros_log_folder
 from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
 from rl_edge_bringup.namespaces import checked_namespace
 from rl_edge_bringup.parameter_files import resolved_parameters, write_parameters
+from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, qos_parameters
 from rl_edge_core.files import ensure_folder, write_atomically
 
 CONFIGURATION_FILE = 'configuration.yaml'
@@ -72,8 +73,12 @@ def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSyst
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, **_model_values(model)}
     nodes = system.nodes(settled)
+    overrides = load_qos(str(values['qos']))
     folder = ensure_folder(_output_folder(str(values['output']), system.name))
-    processes = tuple(_process(node, str(values['log_level']), folder) for node in nodes)
+    processes = tuple(
+        _process(node, overrides, log_level=str(values['log_level']), folder=folder)
+        for node in nodes
+    )
     prepared = PreparedSystem(system, values, model, processes, folder)
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
     write_atomically(folder / CONFIGURATION_FILE, text)
@@ -98,8 +103,13 @@ def _output_folder(output: str, system: str) -> Path:
     return ros_log_folder() / 'rl_edge' / f'{stamp}-{system}-{os.getpid()}'
 
 
-def _process(node: NodeDescription, log_level: str, folder: Path) -> NodeProcess:
-    parameters = resolved_parameters(node)
+def _process(
+    node: NodeDescription, overrides: QosOverrides, *, log_level: str, folder: Path
+) -> NodeProcess:
+    parameters = {
+        **resolved_parameters(node),
+        **qos_parameters(overrides, namespace=node.namespace, node=node.name),
+    }
     executable_path(node.package, node.executable)  # a missing program is found out here
     return NodeProcess(node, parameters, write_parameters(node, parameters, folder), log_level)
 

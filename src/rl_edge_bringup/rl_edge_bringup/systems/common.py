@@ -21,6 +21,11 @@ RUN_ARGUMENTS = (
         choices=(SHUTDOWN, RESPAWN),
     ),
     Argument(
+        'qos',
+        'default',
+        'QoS of the topics: default, wired, lossy, or a file of the form of config/qos_lossy.yaml',
+    ),
+    Argument(
         'output',
         '',
         'folder for the resolved configuration; empty for a new one beside the ROS 2 logs',
