@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test picks another interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build bench bench-train lint format lock clean
+.PHONY: help demo test build edge faults two-hosts soak bench bench-train lint format lock clean
 
 ENV := tools/env
 
@@ -17,6 +17,18 @@ test: ## all tests; ARGS='-k name' passes arguments to pytest
 
 build: ## set up the environment and build the packages, nothing else
 	@$(ENV) --build
+
+edge: ## the installation for the edge device, in .edge or INTO=folder (docs/deployment.md)
+	@$(ENV) tools/edge --into $(or $(INTO),.edge)
+
+faults: ## break the running system in every way of the fault matrix: results/faults.json
+	@$(ENV) python -m rl_edge_bringup faults
+
+two-hosts: ## sim and policy on two hosts (network namespaces, root): results/two_hosts.json
+	@$(ENV) python -m rl_edge_bringup two_hosts
+
+soak: ## the compressed loop with recording for MINUTES=30: results/soak.json
+	@$(ENV) python -m rl_edge_bringup soak minutes:=$(or $(MINUTES),30)
 
 bench: ## measure inference, the loop over ROS 2, memory and start-up: results/bench.json
 	@$(ENV) --with bench python -m rl_edge_bringup bench

@@ -25,10 +25,10 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
+
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
-
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 
@@ -155,7 +155,7 @@ def row(values: Sequence[str]) -> str:
 
 
 def main() -> int:
-    """Print the table's head, our row, and the load of the machine, which the figures depend on."""
+    """Print the head of the table and our row, and the load, which the figures depend on."""
     if not 3 <= len(sys.argv) <= 4:
         print('usage: rl_edge measure MODEL [RECIPE]', file=sys.stderr)
         return 2

@@ -12,6 +12,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
+
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import PolicyStatus
 

@@ -1,0 +1,115 @@
+"""The edge installation, made in a clean folder and driven through an episode."""
+
+import contextlib
+import json
+import subprocess
+
+import psutil
+import pytest
+
+from rl_edge_bringup.observer import Observer
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import find_system
+from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus
+
+LARGEST_PYTHON_PACKAGES_MB = 120
+LARGEST_MEMORY_MB = 100
+ENVIRONMENT = 'Ant-v5'
+STEPS = 60
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    arguments = f'{{max_episode_steps: {STEPS}, terminate_when_unhealthy: false}}'
+    folder = tmp_path_factory.mktemp('models')
+    return ensure_untrained(ENVIRONMENT, arguments, folder), arguments
+
+
+@contextlib.contextmanager
+def policy_of(edge, environment, *arguments):
+    command = [edge / 'bin' / 'rl_edge', 'policy', *arguments]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run_edge(edge, environment, *arguments, timeout_sec=300):
+    command = [edge / 'bin' / 'rl_edge', *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=timeout_sec, check=False
+    )
+
+
+def test_its_python_packages_are_small_enough(edge):
+    installation = json.loads((edge / 'installation.json').read_text())
+
+    assert installation['python_packages_mb'] <= LARGEST_PYTHON_PACKAGES_MB
+    assert 'ai-edge-litert' in installation['packages_mb']
+
+
+def test_it_has_no_compiler_and_nothing_of_training(edge, checkout, bare_environment):
+    check = [checkout / 'docker' / 'check_edge', edge, '--in-folder']
+
+    done = subprocess.run(check, env=bare_environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_acts_through_a_whole_episode_and_says_that_it_is_well(
+    edge, bare_environment, ros_domain_id, model, tmp_path
+):
+    path, arguments = model
+    given = {'environment_id': ENVIRONMENT, 'environment_arguments': arguments}
+    given |= {'episodes': '1', 'output': str(tmp_path), 'first_action_timeout_sec': '120'}
+    desktop = find_system('desktop')
+    valid = {argument.name for argument in desktop.arguments}
+    prepared = prepare(desktop, {key: value for key, value in given.items() if key in valid})
+    with (
+        Observer('ant0', domain_id=ros_domain_id) as observer,
+        policy_of(edge, bare_environment, path) as process,
+    ):
+        observer.wait_for(lambda: any(s.state == PolicyStatus.ACTIVE for s in observer.statuses))
+        health = run_edge(edge, bare_environment, 'health', 60)
+        with RunningSystem(prepared.processes) as simulator:
+            assert simulator.wait(200).exit_code == 0
+            observer.wait_for(lambda: observer.episodes)
+        memory_mb = process.memory_info().rss / 1e6
+
+    (episode,) = observer.episodes
+    assert episode.length == STEPS
+    assert episode.ended_by == EpisodeSummary.ENDED_BY_TIME_LIMIT
+    assert (episode.safe_actions, episode.rejected_actions) == (0, 0)
+    assert all(transition.model_hash for transition in observer.transitions())
+    assert health.returncode == 0, health.stdout
+    assert health.stdout.startswith('active: ')
+    assert memory_mb < LARGEST_MEMORY_MB
+
+
+def test_health_is_bad_where_no_policy_answers(edge, bare_environment):
+    health = run_edge(edge, bare_environment, 'health', 0.5)
+
+    assert health.returncode == 1
+    assert 'no policy in /ant0 answered' in health.stdout
+
+
+def test_a_model_that_is_not_there_is_named(edge, bare_environment, tmp_path):
+    done = run_edge(edge, bare_environment, 'policy', tmp_path / 'nothing')
+
+    assert done.returncode == 2
+    assert f'no model {tmp_path / "nothing"}' in done.stderr
+
+
+def test_the_measurement_prints_a_row_for_the_table(edge, bare_environment, model):
+    done = run_edge(edge, bare_environment, 'measure', model[0])
+
+    assert done.returncode == 0, done.stderr
+    head, line, row = done.stdout.splitlines()
+    assert head.count('|') == line.count('|') == row.count('|')
+    assert 'litert' in row
