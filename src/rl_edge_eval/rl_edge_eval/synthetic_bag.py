@@ -36,11 +36,22 @@ class Serializer:
         known = self._store.fielddefs
         self._store.register({name: one for name, one in types.items() if name not in known})
 
-    def serialize(self, name: str, values: Mapping[str, Any], *, sim_time_sec: float = 0.0) -> bytes:
+    def serialize(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        *,
+        sim_time_sec: float = 0.0,
+        little_endian: bool = True,
+    ) -> bytes:
         """Return the CDR of a message of rl_edge_interfaces; fields that are left out are 0."""
         full = PACKAGE + name
         message = self._message(full, {'header': self._header(sim_time_sec), **values})
-        return bytes(self._store.serialize_cdr(message, full))
+        return bytes(self._store.serialize_cdr(message, full, little_endian=little_endian))
+
+    def deserialize(self, data: bytes, name: str) -> Any:
+        """Return what rosbags makes of the CDR of a message of rl_edge_interfaces."""
+        return self._store.deserialize_cdr(data, PACKAGE + name)
 
     def _header(self, sim_time_sec: float) -> Any:
         nanoseconds = round(sim_time_sec * 1e9)

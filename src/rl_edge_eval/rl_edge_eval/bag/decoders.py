@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_eval.bag.cdr import Types, decode
 from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.bag.transition_decoder import (
     LITTLE_ENDIAN,
@@ -25,24 +26,19 @@ class DecodingError(RlEdgeError):
 
 
 def generic_decoder(topic: BagTopic) -> Decoder:
-    """Return rosbags' own deserializer for a topic.
+    """Return what decodes a topic's messages into their fields.
 
     Raise DecodingError when neither the bag nor this computer has the type's definition.
     """
     if topic.serialization != 'cdr':
         raise DecodingError(f'{topic.name} is serialized as {topic.serialization!r}, not as cdr')
-    try:
-        store = get_typestore(Stores.EMPTY)
-        store.register(_types_of(topic))
-        name = topic.message_type
-        store.get_msgdef(name)
-    except DecodingError:
-        raise
-    except Exception as error:  # rosbags raises several types for damaged definitions
+    types, name = _types_of(topic), topic.message_type
+    missing = sorted(_used_by(name, types) - types.keys())
+    if missing:
         raise DecodingError(
-            f'{topic.name}: the definition of {topic.message_type} cannot be used: {error}'
-        ) from error
-    return lambda data: store.deserialize_cdr(data, name)
+            f'{topic.name}: the definition of {name} lacks {", ".join(missing)}'
+        )
+    return lambda data: decode(data, name, types)
 
 
 def transition_decoder(topic: BagTopic) -> Callable[[bytes], TransitionRow]:
@@ -106,10 +102,30 @@ class GenericTransitionRow(TransitionRow):
         return np.asarray(self.message.action, np.float32)
 
 
-def _types_of(topic: BagTopic) -> dict:
-    if topic.definition and topic.definition_format in ('ros2idl', 'omgidl'):
-        return get_types_from_idl(topic.definition)
-    return get_types_from_msg(topic.definition or _installed_definition(topic), topic.message_type)
+def _types_of(topic: BagTopic) -> Types:
+    text = topic.definition or _installed_definition(topic)
+    try:
+        if topic.definition and topic.definition_format in ('ros2idl', 'omgidl'):
+            return get_types_from_idl(text)
+        return get_types_from_msg(text, topic.message_type)
+    except Exception as error:  # rosbags raises several types for damaged definitions
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DecodingError(
+            f'{topic.name}: the definition of {topic.message_type} cannot be used: {reason}'
+        ) from error
+
+
+def _used_by(name: str, types: Types) -> set[str]:
+    """Return the names of all types that ``name`` is made of, its own included."""
+    used, waiting = {name}, [name]
+    while waiting:
+        _, fields = types.get(waiting.pop(), ((), ()))
+        for _, (kind, content) in fields:
+            inner = content if kind in (Nodetype.BASE, Nodetype.NAME) else content[0][1]
+            if isinstance(inner, str) and inner not in used:
+                used.add(inner)
+                waiting.append(inner)
+    return used
 
 
 def _installed_definition(topic: BagTopic) -> str:

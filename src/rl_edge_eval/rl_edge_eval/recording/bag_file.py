@@ -31,8 +31,11 @@ class BagFile:
         """
         if storage not in STORAGES:
             raise ConfigurationError(f'storage is {storage!r}, must be one of {", ".join(STORAGES)}')
-        if folder.exists():
-            raise StorageError(f'{folder} exists: a bag is never overwritten; choose another folder')
+        with storage_errors(folder):
+            if folder.exists():
+                raise StorageError(
+                    f'{folder} exists: a bag is never overwritten; choose another folder'
+                )
         self.folder = folder
         self.messages_written = 0
         self._is_open = True

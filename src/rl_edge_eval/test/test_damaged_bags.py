@@ -1,0 +1,367 @@
+"""Every way in which a bag can be bad: what can be had is read, what is left out is said."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+from backports import zstd
+from loop_messages import SPEC, environment, small_bag, summary, transition, write_episodes
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
+
+from rl_edge_eval.bag.bag import Bag
+from rl_edge_eval.bag.messages import BagError
+from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_eval.figures.bag_figures import BagFigures
+from rl_edge_eval.recording.message_definitions import message_definition
+from rl_edge_eval.synthetic_bag import BagWriter, Serializer
+
+STORAGES = ['mcap', 'sqlite3']
+MESSAGES = 1 + 2 * (4 + 1)
+"""Of `small_bag`."""
+
+
+def has_note(figures: BagFigures, *words: str) -> bool:
+    return any(all(word in note for word in words) for note in figures.notes)
+
+
+def storage_file(bag: Path) -> Path:
+    return next(path for path in bag.iterdir() if path.name != 'metadata.yaml')
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_whole_bag_has_no_notes(tmp_path: Path, storage: str) -> None:
+    figures = evaluate_bag(small_bag(tmp_path / 'bag', storage=storage))
+    assert figures.notes == ()
+    assert figures.messages == MESSAGES
+    assert figures.storage == storage
+
+
+def test_mcap_cut_off_at_every_kind_of_place(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    end_sec = 1.0
+    for episode in range(4):
+        for step in range(4):
+            end_sec += 0.1
+            writer.add(
+                '/ant0/transition', 'Transition', transition(episode, step), time_sec=end_sec
+            )
+        writer.flush()
+    writer.close()
+    (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    file = storage_file(tmp_path / 'bag')
+    whole = file.read_bytes()
+    seen = set()
+    for size in range(len(whole) - 1, 8, -97):
+        os.truncate(file, size)
+        figures = evaluate_bag(tmp_path / 'bag')
+        steps = sum(len(robot.episodes) and robot.transitions for robot in figures.robots)
+        assert steps <= 16
+        assert steps == 16 or has_note(figures, 'cut off') or has_note(figures, 'MCAP'), size
+        seen.add(steps)
+    # Even of an unfinished chunk the whole messages are read.
+    assert seen == set(range(17))
+
+
+def test_sqlite_cut_off(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag', 'sqlite3')
+    write_episodes(writer, episodes=200)
+    writer.close()
+    file = storage_file(tmp_path / 'bag')
+    os.truncate(file, file.stat().st_size // 2)
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert 200 < figures.messages < 1000
+    assert has_note(figures, 'cannot be read after message')
+    assert has_note(figures, '/ant0/transition', 'metadata.yaml says 800')
+
+
+def test_sqlite_with_a_transaction_left_open(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / 'bag', storage='sqlite3')
+    file = storage_file(bag)
+    database = sqlite3.connect(file)
+    database.execute('PRAGMA journal_mode = WAL')
+    database.execute('INSERT INTO messages (topic_id, timestamp, data) SELECT topic_id, '
+                     'timestamp + 1000000000000, data FROM messages WHERE topic_id = 1')
+    database.commit()
+    # A killed writer leaves the log beside the database; closing it would clean up.
+    killed = tmp_path / 'killed'
+    shutil.copytree(bag, killed)
+    database.close()
+    assert (killed / f'{file.name}-wal').stat().st_size > 0
+    before = {path.name: path.read_bytes() for path in killed.iterdir()}
+    figures = evaluate_bag(killed)
+    assert figures.messages == MESSAGES + 1
+    assert has_note(figures, 'was not closed', '-wal')
+    assert {path.name: path.read_bytes() for path in killed.iterdir()} == before
+
+
+@pytest.mark.parametrize('name', ['bag_0.mcap', 'bag_0.db3'])
+def test_empty_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    figures = evaluate_bag(tmp_path)
+    assert figures.messages == 0
+    assert has_note(figures, name, 'is empty')
+    assert has_note(figures, 'no topic of the control loop')
+
+
+@pytest.mark.parametrize('name', ['bag_0.mcap', 'bag_0.db3'])
+def test_file_of_something_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'\x00\x01 no bag at all ' * 1000)
+    figures = evaluate_bag(tmp_path / name)
+    assert figures.messages == 0
+    assert len(figures.notes) >= 2
+
+
+def test_damage_in_the_middle(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / 'bag')
+    file = storage_file(bag)
+    content = bytearray(file.read_bytes())
+    # In the first chunk, the record of the third transition loses its head.
+    third = content.find(b'\x05', content.find(b'a' * 64, content.find(b'a' * 64) + 64) + 64)
+    content[third : third + 9] = b'\xff' * 9
+    file.write_bytes(content)
+    figures = evaluate_bag(bag)
+    assert 0 < figures.messages < MESSAGES
+    assert has_note(figures, 'unfinished record', 'bytes are left out')
+    assert has_note(figures, 'metadata.yaml says')
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_bag_without_our_topics(tmp_path: Path, storage: str) -> None:
+    writer = BagWriter(tmp_path / 'bag', storage)
+    writer.add_raw('/chatter', 'std_msgs/msg/String', b'\0\1\0\0\2\0\0\0a\0', time_sec=1)
+    writer.close()
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert has_note(figures, 'no topic of the control loop')
+    assert [(topic.name, topic.messages) for topic in figures.topics] == [('/chatter', 1)]
+    assert figures.robots == ()
+
+
+def test_unknown_types_are_listed_and_harmless(tmp_path: Path) -> None:
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for kind in ('their_msgs/msg/Thing', 'rl_edge_interfaces/msg/Unheard'):
+            topic = writer.add_connection(
+                f'/{kind[:5]}', kind, msgdef='int32 x\n', rihs01='RIHS01_' + '0' * 64
+            )
+            writer.write(topic, 1, b'\0\1\0\0\1\0\0\0')
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert {topic.message_type for topic in figures.topics} == {
+        'their_msgs/msg/Thing',
+        'rl_edge_interfaces/msg/Unheard',
+    }
+    assert has_note(figures, 'no topic of the control loop')
+
+
+def test_our_type_with_a_broken_definition(tmp_path: Path) -> None:
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection(
+            '/ant0/transition',
+            'rl_edge_interfaces/msg/Transition',
+            msgdef='this is no definition',
+            rihs01='RIHS01_' + '0' * 64,
+        )
+        writer.write(topic, 1, b'\0\1\0\0\1\0\0\0')
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert has_note(figures, '/ant0/transition', 'the definition of', 'left out')
+
+
+def test_malformed_messages_are_counted(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    kind = 'rl_edge_interfaces/msg/Transition'
+    for data in (b'', b'\0\1\0\0', b'\0\1\0\0' + b'\xff' * 50):
+        writer.add_raw('/ant0/transition', kind, data, time_sec=1)
+    writer.add_raw('/ant0/episode', 'rl_edge_interfaces/msg/EpisodeSummary', b'\0\1', time_sec=1)
+    writer.add('/ant0/transition', 'Transition', transition(0, 0), time_sec=2)
+    writer.close()
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert figures.robots[0].transitions == 1
+    assert has_note(figures, '/ant0/transition', 'cannot be decoded', '(3 times)')
+    assert has_note(figures, '/ant0/episode', 'cannot be decoded')
+
+
+def test_messages_out_of_order_and_doubled(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    for time_sec, step in enumerate((0, 2, 1, 1, 3), start=1):
+        writer.add('/ant0/transition', 'Transition', transition(0, step), time_sec=time_sec)
+    writer.add('/ant0/episode', 'EpisodeSummary', summary(0, 6), time_sec=0.5)
+    writer.add('/ant0/environment', 'Environment', environment(), time_sec=9)
+    writer.close()
+    (robot,) = evaluate_bag(tmp_path / 'bag').robots
+    assert (robot.transitions, robot.duplicate_transitions) == (4, 1)
+    assert (robot.reordered_transitions, robot.lost_transitions) == (1, 2)
+    assert robot.environment_id == 'Test-v0'
+    (episode,) = robot.episodes
+    assert (episode.length, episode.recorded_steps, episode.ended_by) == (6, 4, 'time limit')
+
+
+def test_several_robots_are_kept_apart(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    for robot, episodes in (('/ant0', 1), ('/lab/ant1', 3), ('', 2)):
+        write_episodes(writer, episodes=episodes, robot=robot)
+        usage = {'node': f'{robot}/sim', 'pid': 7}
+        writer.add(f'{robot}/resource_usage/sim', 'ResourceUsage', usage, time_sec=1)
+    writer.close()
+    robots = evaluate_bag(tmp_path / 'bag').robots
+    assert [(robot.namespace, len(robot.episodes)) for robot in robots] == [
+        ('', 2),
+        ('/ant0', 1),
+        ('/lab/ant1', 3),
+    ]
+    assert [node.node for node in robots[2].nodes] == ['/lab/ant1/sim']
+
+
+def test_wrong_sized_observation(tmp_path: Path) -> None:
+    import numpy as np
+
+    writer = BagWriter(tmp_path / 'bag')
+    writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
+    for step in range(4):
+        values = transition(0, step)
+        if step == 2:
+            values['observation'] = np.zeros(5, np.float32)
+        writer.add('/ant0/transition', 'Transition', values, time_sec=2 + step)
+    writer.close()
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert figures.robots[0].transitions == 4
+    assert has_note(figures, 'wrong size', 'episode 0 step 2 has 5 observation', 'instead of 3')
+
+
+def test_missing_metadata(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / 'bag')
+    (bag / 'metadata.yaml').unlink()
+    figures = evaluate_bag(bag)
+    assert figures.messages == MESSAGES
+    assert has_note(figures, 'metadata.yaml is missing')
+
+
+@pytest.mark.parametrize('text', ['', '[1, 2', 'rosbag2_bagfile_information: 3', '\x00'])
+def test_metadata_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    bag = small_bag(tmp_path / 'bag')
+    (bag / 'metadata.yaml').write_text(text)
+    figures = evaluate_bag(bag)
+    assert figures.messages == MESSAGES
+    assert has_note(figures, 'metadata.yaml cannot be read')
+
+
+def test_metadata_that_lies(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / 'bag')
+    metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())
+    information = metadata['rosbag2_bagfile_information']
+    information['relative_file_paths'] = ['bag_7.mcap']
+    information['compression_mode'], information['compression_format'] = 'message', 'zstd'
+    information['storage_identifier'] = 'sqlite3'
+    information['topics_with_message_count'][1]['message_count'] = 999
+    information['topics_with_message_count'][2]['topic_metadata']['name'] = '/nowhere'
+    (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    figures = evaluate_bag(bag)
+    assert figures.messages == MESSAGES
+    assert len(figures.robots[0].episodes) == 2
+    assert has_note(figures, 'bag_7.mcap is missing')
+    assert has_note(figures, 'bag_0.mcap', 'does not list it')
+    assert has_note(figures, '/ant0/transition: 8 messages read, metadata.yaml says 999')
+    assert has_note(figures, '/nowhere: 0 messages read, metadata.yaml says 2')
+
+
+def test_split_bag_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+    bag = tmp_path / 'bag'
+    bag.mkdir()
+    for part in (9, 10, 11):
+        writer = BagWriter(tmp_path / f'part{part}')
+        writer.add('/ant0/transition', 'Transition', transition(0, part), time_sec=part)
+        writer.close()
+        shutil.copy(storage_file(tmp_path / f'part{part}'), bag / f'bag_{part}.mcap')
+    assert [message.time_ns // 10**9 for message in Bag(bag)] == [9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ('storage', 'mode'),
+    [
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+        (StoragePlugin.MCAP, CompressionMode.MESSAGE),
+        (StoragePlugin.MCAP, CompressionMode.FILE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+    ],
+)
+@pytest.mark.parametrize('has_metadata', [True, False])
+def test_compressed_bags(
+    tmp_path: Path, storage: StoragePlugin, mode: CompressionMode, has_metadata: bool
+) -> None:
+    serializer = Serializer()
+    writer = Writer(tmp_path / 'bag', version=9, storage_plugin=storage)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    kind = 'rl_edge_interfaces/msg/Transition'
+    definition = message_definition(kind)
+    with writer:
+        topic = writer.add_connection(
+            '/ant0/transition', kind, msgdef=definition.text, rihs01=definition.type_hash
+        )
+        for step in range(50):
+            writer.write(topic, step, serializer.serialize('Transition', transition(0, step)))
+    if not has_metadata:
+        (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert figures.robots[0].transitions == 50
+    assert (not figures.notes or not has_metadata) or figures.notes == (
+        '/ant0: episodes still open at the end of the bag: not in the means; the first: episode 0',
+    )
+
+
+def test_compressed_chunk_that_was_cut_off(tmp_path: Path) -> None:
+    serializer = Serializer()
+    writer = Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    kind = 'rl_edge_interfaces/msg/Transition'
+    definition = message_definition(kind)
+    with writer:
+        topic = writer.add_connection(
+            '/ant0/transition', kind, msgdef=definition.text, rihs01=definition.type_hash
+        )
+        for step in range(3000):
+            values = transition(0, step, response_time_us=float(hash((step, 'r')) % 997))
+            writer.write(topic, step, serializer.serialize('Transition', values))
+    file = storage_file(tmp_path / 'bag')
+    os.truncate(file, file.stat().st_size // 3)
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert 0 < figures.robots[0].transitions < 3000
+    assert has_note(figures, 'cut off')
+
+
+def test_compressed_file_that_was_cut_off(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    write_episodes(writer, episodes=3000)
+    writer.close()
+    file = storage_file(tmp_path / 'bag')
+    packed = zstd.compress(file.read_bytes())
+    file.unlink()
+    file.with_suffix('.mcap.zstd').write_bytes(packed[: len(packed) // 2])
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert 0 < figures.robots[0].transitions < 12000
+    assert has_note(figures, 'cut off')
+
+
+def test_environment_that_changes(tmp_path: Path) -> None:
+    import dataclasses
+
+    writer = BagWriter(tmp_path / 'bag')
+    other = dataclasses.replace(SPEC, control_period_sec=0.01)
+    writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
+    writer.add('/ant0/environment', 'Environment', environment(other), time_sec=2)
+    writer.add('/ant0/environment', 'Environment', environment(spec_hash='0' * 64), time_sec=3)
+    writer.close()
+    figures = evaluate_bag(tmp_path / 'bag')
+    assert has_note(figures, 'environment changed', 'control_period_sec: 0.05 against 0.01')
+    assert has_note(figures, 'its message says 000000000000')
+
+
+def test_no_bag_at_a_path(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match='does not exist'):
+        evaluate_bag(tmp_path / 'nothing')
+    with pytest.raises(BagError, match=r'no \.mcap or \.db3 file in it'):
+        evaluate_bag(tmp_path)
+    (tmp_path / 'note.txt').touch()
+    with pytest.raises(BagError, match=r'is no \.mcap or \.db3 file'):
+        evaluate_bag(tmp_path / 'note.txt')
