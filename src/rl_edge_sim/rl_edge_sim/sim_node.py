@@ -10,8 +10,6 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
-from rl_edge_interfaces.msg import Action
-from rl_edge_interfaces.srv import Reset
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
@@ -22,6 +20,8 @@ from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_interfaces.msg import Action
+from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.control_loop import ControlLoop, LoopSettings, Phase
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.lockstep import Lockstep
@@ -58,8 +58,11 @@ class SimNode(Node):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        """Make the environment and its loop; the run begins when a policy is connected."""
-        super().__init__('sim_node', **kwargs)
+        """Make the environment and its loop; the run begins when a policy is connected.
+
+        ``kwargs`` go to rclpy's Node. Raise ConfigurationError for bad parameters.
+        """
+        super().__init__('sim', **kwargs)
         self.finished: Future = Future()
         self._settings = settings = declare_parameters(self, SimParameters)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)

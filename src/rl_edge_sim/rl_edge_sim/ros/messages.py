@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
 from sensor_msgs.msg import Image
 
 from rl_edge_core.ros.conversions import (
@@ -13,6 +12,7 @@ from rl_edge_core.ros.conversions import (
     to_episode_summary,
     to_float32_field,
 )
+from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
 from rl_edge_sim.action_gate import Answer
 from rl_edge_sim.control_loop import Finished, Observed, Stepped
 

@@ -8,12 +8,12 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 from rl_edge_sim.control_loop import Finished, Observed, Stepped
 from rl_edge_sim.joint_states import joint_reader
 from rl_edge_sim.mujoco_names import is_mujoco
