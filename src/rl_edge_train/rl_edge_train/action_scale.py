@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,10 @@ class ActionScale:
             ((high + low) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
         )
 
-    def to_environment(self, action):
+    def to_environment(self, action: Any) -> Any:
         """Map network actions (batch, n) to the limits of the environment."""
         return self.centre + self.half_range * action
 
-    def to_network(self, action):
+    def to_network(self, action: Any) -> Any:
         """Map environment actions (batch, n) to [-1, 1]."""
         return (action - self.centre) / self.half_range

@@ -29,6 +29,9 @@ from rl_edge_train.run_config import RunConfig
 from rl_edge_train.runner import Runner
 from rl_edge_train.vector_environment import VectorEnvironment
 
+SEEDS_PER_RUN = 1000
+"""Training environments of run seed S start with seeds 1000 S and up, below selection's."""
+
 
 def assemble(
     config: RunConfig,
@@ -42,8 +45,6 @@ def assemble(
     tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = spec_of(config.environment)
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
-    on_policy = config.algorithm in ON_POLICY
-    loop_config = from_mapping(OnPolicyConfig if on_policy else OffPolicyConfig, config.loop)
 
     def environments(count: int) -> VectorEnvironment:
         return VectorEnvironment(
@@ -54,21 +55,24 @@ def assemble(
             cpus=simulation_cpus,
         )
 
-    training = environments(loop_config.environments)
-    training.reset([1000 * seed + index for index in range(training.count)])
     loop: Loop
-    if isinstance(loop_config, OnPolicyConfig):
-        loop = OnPolicyLoop(agent, training, loop_config, total_steps=config.total_steps)
+    if config.algorithm in ON_POLICY:
+        on_policy = from_mapping(OnPolicyConfig, config.loop)
+        training = environments(on_policy.environments)
+        loop = OnPolicyLoop(agent, training, on_policy, total_steps=config.total_steps)
     else:
+        off_policy = from_mapping(OffPolicyConfig, config.loop)
+        training = environments(off_policy.environments)
         loop = OffPolicyLoop(
             agent,
             training,
-            loop_config,
+            off_policy,
             action_limits=(spec.low, spec.high),
             total_steps=config.total_steps,
             seed=seed,
             folder=folder,
         )
+    training.reset([SEEDS_PER_RUN * seed + index for index in range(training.count)])
 
     def keep_best(path: Path, figures: dict[str, Any]) -> None:
         with folder_written_atomically(path) as temporary:

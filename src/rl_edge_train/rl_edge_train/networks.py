@@ -38,14 +38,6 @@ class TrunkConfig:
         ]
 
 
-PLAIN_TRUNK = TrunkConfig()
-"""Two layers of 256, relu."""
-STUDY_TRUNK = TrunkConfig(layer_norms=('after', 'none'))
-"""What the study's actor-critic has: a LayerNorm after the first layer."""
-TANH_TRUNK = TrunkConfig(activations=('tanh',))
-"""Two layers of 256, tanh, as PPO likes them."""
-
-
 def _check_choices(name: str, values: Sequence[str], choices: Sequence[str]) -> None:
     wrong = [value for value in values if value not in choices]
     if wrong or not values:
@@ -54,6 +46,14 @@ def _check_choices(name: str, values: Sequence[str], choices: Sequence[str]) -> 
 
 def _item_or_last(values: Sequence[str], index: int) -> str:
     return values[min(index, len(values) - 1)]
+
+
+PLAIN_TRUNK = TrunkConfig()
+"""Two layers of 256, relu."""
+STUDY_TRUNK = TrunkConfig(layer_norms=('after', 'none'))
+"""What the study's actor-critic has: a LayerNorm after the first layer."""
+TANH_TRUNK = TrunkConfig(activations=('tanh',))
+"""Two layers of 256, tanh, as PPO likes them."""
 
 
 def build_network(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_train.algorithms.ppo import PpoAgent
+from rl_edge_train.agent import Agent
 from rl_edge_train.loop import LoopReport
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
@@ -28,7 +28,7 @@ class OnPolicyLoop:
 
     def __init__(
         self,
-        agent: PpoAgent,
+        agent: Agent,
         environments: VectorEnvironment,
         config: OnPolicyConfig,
         *,

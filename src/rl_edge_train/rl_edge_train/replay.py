@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class TransitionLayout:
             start += max(width, 1)
         return columns
 
-    def column(self, rows, name: str):
+    def column(self, rows: Any, name: str) -> Any:
         """Return one field of rows (..., width), an array or a tensor; scalars lose the axis."""
         place = self.slices()[name]
         return rows[..., place] if self.fields()[name] else rows[..., place.start]

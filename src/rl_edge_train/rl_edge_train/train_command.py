@@ -21,20 +21,26 @@ from rl_edge_train.run_config import RunConfig, load_preset
 if TYPE_CHECKING:
     from rl_edge_train.runner import Runner
 
+SEEDS = 1000
+"""Seeds of runs; each has 1000 environment seeds of its own, below those of selection."""
+
 
 def train(arguments: argparse.Namespace) -> None:
     """Start a run or go on with one, as the arguments say."""
-    config, folder, seed = _resolve(arguments)
+    config, folder, run = _resumed(arguments) if arguments.resume else _started(arguments)
     if arguments.learner_cpu is not None:
         os.sched_setaffinity(0, {arguments.learner_cpu})
     simulation_cpus = () if arguments.simulation_cpu is None else (arguments.simulation_cpu,)
     from rl_edge_train.assembly import assemble
 
-    runner = assemble(config, folder, seed=seed, simulation_cpus=simulation_cpus)
+    runner = assemble(config, folder, seed=run['seed'], simulation_cpus=simulation_cpus)
     _stop_on_signals(runner)
     try:
         if arguments.resume:
             runner.resume()
+        # Only now, so that settings that do not fit leave nothing behind.
+        write_atomically(folder / 'config.yaml', to_yaml(config))
+        write_atomically(folder / 'run.json', json.dumps(run, indent=1))
         runner.run()
     finally:
         runner.close()
@@ -51,25 +57,28 @@ def _stop_on_signals(runner: Runner) -> None:
         signal.signal(number, stop)
 
 
-def _resolve(arguments: argparse.Namespace) -> tuple[RunConfig, Path, int]:
-    if arguments.resume:
-        folder = arguments.resume
-        if not (folder / 'config.yaml').exists():
-            raise ConfigurationError(f'{folder} is no folder of a run: it has no config.yaml')
-        run = json.loads((folder / 'run.json').read_text())
-        config = _overridden(load(RunConfig, folder / 'config.yaml'), arguments.set)
-        return config, folder, run['seed']
+def _started(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, Any]]:
+    """Return the configuration, the folder and the record of a new run."""
     if not arguments.preset or not arguments.out:
         raise ConfigurationError('train needs --preset and --out, or --resume')
+    if not 0 <= arguments.seed < SEEDS:
+        raise ConfigurationError(f'--seed is {arguments.seed}, must be from 0 to {SEEDS - 1}')
+    config = _overridden(load_preset(arguments.preset), arguments.set)
     folder = ensure_folder(arguments.out)
     if (folder / 'config.yaml').exists():
         raise ConfigurationError(f'{folder} holds a run already: --resume it, or choose another')
-    config = _overridden(load_preset(arguments.preset), arguments.set)
-    write_atomically(folder / 'config.yaml', to_yaml(config))
-    write_atomically(
-        folder / 'run.json', json.dumps({'seed': arguments.seed, 'command': sys.argv[1:]})
-    )
-    return config, folder, arguments.seed
+    return config, folder, {'seed': arguments.seed, 'command': sys.argv[1:], 'resumed': []}
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, Any]]:
+    """Return the same of a run that goes on."""
+    folder: Path = arguments.resume
+    if not (folder / 'config.yaml').exists():
+        raise ConfigurationError(f'{folder} is no folder of a run: it has no config.yaml')
+    config = _overridden(load(RunConfig, folder / 'config.yaml'), arguments.set)
+    run = json.loads((folder / 'run.json').read_text())
+    run['resumed'] = [*run.get('resumed', []), sys.argv[1:]]
+    return config, folder, run
 
 
 def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:

@@ -92,7 +92,7 @@ def test_the_exported_value_is_the_smaller_q_at_the_action():
 
 def make_constant(network, value):
     """Make a network answer `value` whatever its input."""
-    for variable in network.trainable_variables:
+    for variable in network.weights:
         variable.assign(tf.zeros_like(variable))
     network.layers[-1].bias.assign(tf.fill(network.layers[-1].bias.shape, value))
 

@@ -43,7 +43,7 @@ def build_model(task: Task, vector_environment: str) -> Any:
             device='cpu',
             **common,
         )
-    policy = {
+    policy_networks: dict[str, Any] = {
         'net_arch': {'pi': list(task.widths), 'vf': list(task.widths)},
         'activation_fn': torch.nn.Tanh,
     }
@@ -52,7 +52,7 @@ def build_model(task: Task, vector_environment: str) -> Any:
         environment,
         n_steps=task.rollout_length,
         n_epochs=task.epochs,
-        policy_kwargs=policy,
+        policy_kwargs=policy_networks,
         device='cpu',
         **common,
     )
