@@ -1,0 +1,233 @@
+"""The recorder as a real process in a real graph."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import rclpy
+from loop_messages import SPEC
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rl_edge_interfaces.msg import EpisodeSummary, Transition
+from rosbags.highlevel import AnyReader
+from std_msgs.msg import String
+
+from rl_edge_core.ros import qos
+from rl_edge_core.ros.conversions import to_environment
+from rl_edge_eval.bag.bag import Bag
+from rl_edge_eval.evaluate import evaluate_bag
+
+pytestmark = pytest.mark.system
+
+PATIENCE_SEC = 60.0
+STEPS = 60
+
+
+@pytest.fixture
+def graph(ros_domain_id: int) -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain_id)
+    node = Node('publisher', namespace='/ant0', context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@contextmanager
+def recorder(output: Path, *parameters: str, **kwargs) -> Iterator[subprocess.Popen]:
+    """Run the recorder; kill it when the block ends, unless it has ended by then."""
+    arguments = [word for name in (f'output:={output}', *parameters) for word in ('-p', name)]
+    command = [sys.executable, '-m', 'rl_edge_eval.recorder_node', '--ros-args']
+    names = ['-r', '__ns:=/ant0', '-r', '__node:=recorder']
+    process = subprocess.Popen(
+        [*command, *names, *arguments], stderr=subprocess.PIPE, text=True, **kwargs
+    )
+    with ExitStack() as stack:
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        yield process
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SEC
+    while not condition():
+        assert time.monotonic() < deadline, f'timed out waiting for {what}'
+        time.sleep(0.02)
+
+
+def publish_steps(publisher: Publisher, first: int, last: int) -> None:
+    for step in range(first, last):
+        publisher.publish(
+            Transition(run_id=1, step=step, observation=array('f', [1.0] * 105), reward=1.0)
+        )
+
+
+def transitions_of(node: Node) -> Publisher:
+    publisher = node.create_publisher(Transition, 'transition', qos.transition())
+    wait_until(lambda: publisher.get_subscription_count() > 0, 'the recorder')
+    return publisher
+
+
+def recorded_steps(bag: Path) -> list[int]:
+    """Return the steps that another process can read now."""
+    if not list(bag.glob('*_0.*')):
+        return []
+    robots = evaluate_bag(bag).robots
+    return list(range(robots[0].transitions)) if robots else []
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_what_a_killed_recorder_leaves(tmp_path: Path, graph: Node, storage: str) -> None:
+    bag = tmp_path / 'bag'
+    with recorder(bag, f'storage:={storage}') as process:
+        publisher = transitions_of(graph)
+        publish_steps(publisher, 0, STEPS)
+        # Flushed without being asked to: another process sees them while it is recording.
+        wait_until(lambda: len(recorded_steps(bag)) == STEPS, 'a flush')
+        publish_steps(publisher, STEPS, 2 * STEPS)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert not (bag / 'metadata.yaml').exists()
+    figures = evaluate_bag(bag)
+    (robot,) = figures.robots
+    assert STEPS <= robot.transitions <= 2 * STEPS
+    assert robot.lost_transitions == 0
+    assert any('metadata.yaml is missing' in note for note in figures.notes)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_clean_end_records_the_last_words(tmp_path: Path, graph: Node, number: int) -> None:
+    bag = tmp_path / 'bag'
+    environment = graph.create_publisher(
+        type(message := to_environment(SPEC, run_id=1, reward_term_names=['a'], mode='lockstep')),
+        'environment',
+        qos.environment(),
+    )
+    environment.publish(message)  # latched: published before there is a recorder
+    with recorder(bag) as process:
+        publisher = transitions_of(graph)
+        publish_steps(publisher, 0, STEPS)
+        episodes = graph.create_publisher(EpisodeSummary, 'episode', qos.episode())
+        wait_until(lambda: episodes.get_subscription_count() > 0, 'the recorder')
+        process.send_signal(number)
+        # A simulator that got the same signal publishes its open episode now, then leaves.
+        episodes.publish(EpisodeSummary(run_id=1, length=STEPS, ended_by=4))
+        for one in (publisher, episodes, environment):
+            one.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
+            graph.destroy_publisher(one)
+        assert process.wait(PATIENCE_SEC) == 0
+    with AnyReader([bag]) as reader:
+        counts = {topic.topic: topic.msgcount for topic in reader.connections}
+    assert counts['/ant0/transition'] == STEPS
+    assert counts['/ant0/environment'] == 1
+    assert counts['/ant0/episode'] == 1
+    (robot,) = evaluate_bag(bag).robots
+    assert robot.episodes[0].ended_by == 'shutdown'
+    assert (robot.lost_transitions, robot.environment_id) == (0, 'Test-v0')
+
+
+def test_all_topics_and_publishers_that_offer_less(tmp_path: Path, graph: Node) -> None:
+    bag = tmp_path / 'bag'
+    best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+    with recorder(bag, 'record_topics:=all') as process:
+        wait_until(lambda: bool(list(bag.glob('*.mcap'))), 'the bag')
+        publishers = [
+            graph.create_publisher(Transition, 'transition', best_effort),
+            graph.create_publisher(String, '/chatter', 10),
+            graph.create_publisher(String, '_hidden', 10),
+        ]
+        for publisher in publishers[:2]:
+            wait_until(lambda p=publisher: p.get_subscription_count() > 0, 'a subscription')
+        publishers[0].publish(Transition(run_id=1))
+        publishers[1].publish(String(data='hello'))
+        publishers[2].publish(String(data='nobody hears this'))
+        wait_until(lambda: {'/chatter', '/ant0/transition'} <= topics_in(bag), 'a flush')
+        process.send_signal(signal.SIGINT)
+        for publisher in publishers:
+            graph.destroy_publisher(publisher)
+        assert process.wait(PATIENCE_SEC) == 0
+    assert '/ant0/_hidden' not in topics_in(bag)
+    with AnyReader([bag]) as reader:
+        texts = [
+            reader.deserialize(raw, connection.msgtype).data
+            for connection, _, raw in reader.messages()
+            if connection.topic == '/chatter'
+        ]
+    assert texts == ['hello']
+
+
+def topics_in(path: Path) -> set[str]:
+    bag = Bag(path)
+    return {message.topic.name for message in bag}
+
+
+def test_several_robots(tmp_path: Path, graph: Node) -> None:
+    bag = tmp_path / 'bag'
+    with recorder(bag, "namespaces:='/ant0, /ant1'") as process:
+        publishers = [
+            graph.create_publisher(Transition, f'/{name}/transition', qos.transition())
+            for name in ('ant0', 'ant1')
+        ]
+        for publisher in publishers:
+            wait_until(lambda p=publisher: p.get_subscription_count() > 0, 'a subscription')
+            publish_steps(publisher, 0, 5)
+            publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
+            graph.destroy_publisher(publisher)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SEC) == 0
+    robots = {robot.namespace: robot.transitions for robot in evaluate_bag(bag).robots}
+    assert robots == {'/ant0': 5, '/ant1': 5}
+
+
+def test_full_disk_ends_the_recorder_with_a_reason(tmp_path: Path, graph: Node) -> None:
+    bag = tmp_path / 'bag'
+
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    with recorder(bag, preexec_fn=small_disk) as process:
+        publisher = transitions_of(graph)
+        publish_steps(publisher, 0, 20)
+        wait_until(lambda: len(recorded_steps(bag)) == 20, 'a flush')
+        publish_steps(publisher, 20, 400)
+        _, error = process.communicate(timeout=PATIENCE_SEC)
+        assert process.returncode == 1
+    assert f'{bag} cannot be written' in error
+    (robot,) = evaluate_bag(bag).robots
+    assert 20 <= robot.transitions < 400
+    assert robot.lost_transitions == 0
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        (('storage:=tape',), 'must be one of mcap, sqlite3'),
+        (('record_topics:=a$b',), 'is no topic name'),
+        (('flush_period_sec:=5.0',), 'flush_period_sec'),
+    ],
+)
+def test_parameters_that_are_not_valid(
+    tmp_path: Path, ros_domain_id: int, parameters: tuple[str, ...], words: str
+) -> None:
+    with recorder(tmp_path / 'bag', *parameters) as process:
+        _, error = process.communicate(timeout=PATIENCE_SEC)
+        assert process.returncode == 1
+    assert words in error
+    assert not (tmp_path / 'bag').exists()
+
+
+def test_folder_that_exists(tmp_path: Path, ros_domain_id: int) -> None:
+    with recorder(tmp_path) as process:
+        _, error = process.communicate(timeout=PATIENCE_SEC)
+        assert process.returncode == 1
+    assert 'never overwritten' in error
