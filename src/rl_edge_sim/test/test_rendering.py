@@ -88,7 +88,7 @@ def test_missing_opengl_is_named_with_the_remedy():
     assert 'osmesa' in reason
 
 
-def test_unknown_backend_is_an_error_and_not_a_crash():
+def test_drawing_without_a_display_is_an_error_and_not_a_crash():
     script = (
         'import threading; from rl_edge_sim.rendering import RenderThread; '
         'from rl_edge_sim.environment import make_environment as make; '
@@ -98,14 +98,16 @@ def test_unknown_backend_is_an_error_and_not_a_crash():
         'rate_hz=100.0, show=print, fail=lambda reason: (print(reason), failed.set())); '
         'thread.offer(env, 0); assert failed.wait(60); thread.close()'
     )
+    environment = {key: os.environ[key] for key in os.environ if 'DISPLAY' not in key}
+    environment['MUJOCO_GL'] = 'glfw'
     result = subprocess.run(
         [sys.executable, '-c', script],
-        env={**os.environ, 'MUJOCO_GL': 'nonsense'},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert 'MUJOCO_GL' in result.stdout
+    assert 'MUJOCO_GL=egl' in result.stdout, result.stderr
     assert 'use render none' in result.stdout
 
 
