@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rl_edge_core.errors import ConfigurationError
 from rl_edge_compress.numpy_graph import NumpyGraph
+from rl_edge_core.errors import ConfigurationError
 
 SATURATION = 4.0
 """Where tanh is 1 to within 0.0007: inputs beyond it can share one integer."""
@@ -20,7 +20,9 @@ def checked_observations(observations: np.ndarray | None, size: int) -> np.ndarr
     remedy = 'give some hundred observations that the policy visits, e.g. from a rollout or a bag'
     values = np.asarray([] if observations is None else observations, np.float32)
     if not values.size:
-        raise ConfigurationError(f'8-bit activations need calibration, got no observations: {remedy}')
+        raise ConfigurationError(
+            f'8-bit activations need calibration, got no observations: {remedy}'
+        )
     if values.ndim != 2 or values.shape[1] != size:
         raise ConfigurationError(
             f'calibration observations have shape {values.shape}, must have (count, {size})'
@@ -38,9 +40,7 @@ def checked_observations(observations: np.ndarray | None, size: int) -> np.ndarr
     return values
 
 
-def dense_ranges(
-    graph: NumpyGraph, observations: np.ndarray
-) -> Mapping[int, tuple[float, float]]:
+def dense_ranges(graph: NumpyGraph, observations: np.ndarray) -> Mapping[int, tuple[float, float]]:
     """Return (smallest, largest) of each tensor at a dense layer, by tensor index.
 
     What feeds a tanh is cut to where tanh saturates: beyond it the integers would be wasted, and

@@ -1,12 +1,14 @@
 """Convert a Keras actor to TensorFlow Lite in floating point; `quantize` goes on from there."""
 
-from pathlib import Path
 import tempfile
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from rl_edge_compress.layer_chain import layer_chain
 from rl_edge_compress.tflite_file import tidy
+from rl_edge_core.errors import ArtifactError
 
 SIGNATURE = 'serving_default'
 
@@ -29,6 +31,17 @@ def _converted(actor: keras.Model, *, weights: tf.DType | None = None) -> bytes:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [weights]
         return bytes(converter.convert())
+
+
+def compact(actor: keras.Model) -> keras.Model:
+    """Return the actor without head units that its action does not use.
+
+    An actor that branches is returned as it is: it can be converted, though not pruned.
+    """
+    try:
+        return layer_chain(actor).model()
+    except ArtifactError:
+        return actor
 
 
 def _save_graph(actor: keras.Model, folder: Path) -> None:

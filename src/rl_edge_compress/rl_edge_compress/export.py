@@ -1,19 +1,15 @@
 """Write a trained actor-critic as a policy artifact: Keras file, compressed actors, manifest."""
 
-from collections.abc import Mapping, Sequence
 import dataclasses
 import importlib.metadata
-from pathlib import Path
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, Network, write_manifest
-from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ArtifactError
-from rl_edge_core.files import folder_written_atomically, sha256_of
 from rl_edge_compress.formats import NumericFormat, numeric_format
 from rl_edge_compress.keras_models import (
     actor_of,
@@ -23,10 +19,21 @@ from rl_edge_compress.keras_models import (
     named_outputs,
 )
 from rl_edge_compress.runtimes import MODULES, Trial, try_runtimes
+from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, Network, write_manifest
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ArtifactError
+from rl_edge_core.files import folder_written_atomically, sha256_of
 
 KERAS_FILE = 'policy.keras'
 KERAS_TOLERANCE = 1e-4
-LIBRARIES = ('tensorflow-cpu', 'keras', 'ai-edge-litert', 'tflite-runtime', 'litert-quantizer', 'numpy')
+LIBRARIES = (
+    'tensorflow-cpu',
+    'keras',
+    'ai-edge-litert',
+    'tflite-runtime',
+    'litert-quantizer',
+    'numpy',
+)
 
 
 def export_artifact(

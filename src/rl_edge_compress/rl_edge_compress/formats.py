@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from rl_edge_core.errors import ConfigurationError
 from rl_edge_compress import convert, quantize
+from rl_edge_compress.calibration import checked_observations
+from rl_edge_compress.equalize import equalize_inputs
+from rl_edge_core.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -23,33 +25,40 @@ class NumericFormat:
     """What dense weights are stored in."""
 
 
+def _float32(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    return convert.float32_tflite(convert.compact(actor))
+
+
+def _float16(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    return convert.float16_tflite(convert.compact(actor))
+
+
+def _dynamic(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    return quantize.dynamic_tflite(_balanced_float32(actor, calibration))
+
+
+def _int8(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    seen = checked_observations(calibration, int(actor.inputs[0].shape[-1]))
+    return quantize.int8_tflite(_balanced_float32(actor, seen), seen)
+
+
+def _int4(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    return quantize.int4_tflite(_balanced_float32(actor, calibration))
+
+
+def _balanced_float32(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+    float32 = _float32(actor, None)
+    return float32 if calibration is None else equalize_inputs(float32, calibration)
+
+
 FORMATS: Mapping[str, NumericFormat] = {
     entry.name: entry
     for entry in (
-        NumericFormat(
-            'float32', lambda actor, _: convert.float32_tflite(actor), 1e-4, 'float32'
-        ),
-        NumericFormat(
-            'float16', lambda actor, _: convert.float16_tflite(actor), 5e-3, 'float16'
-        ),
-        NumericFormat(
-            'dynamic',
-            lambda actor, _: quantize.dynamic_tflite(convert.float32_tflite(actor)),
-            0.05,
-            'int8',
-        ),
-        NumericFormat(
-            'int8',
-            lambda actor, seen: quantize.int8_tflite(convert.float32_tflite(actor), seen),
-            0.05,
-            'int8',
-        ),
-        NumericFormat(
-            'int4',
-            lambda actor, _: quantize.int4_tflite(convert.float32_tflite(actor)),
-            0.05,
-            'int4',
-        ),
+        NumericFormat('float32', _float32, 1e-4, 'float32'),
+        NumericFormat('float16', _float16, 5e-3, 'float16'),
+        NumericFormat('dynamic', _dynamic, 0.05, 'int8'),
+        NumericFormat('int8', _int8, 0.05, 'int8'),
+        NumericFormat('int4', _int4, 0.05, 'int4'),
     )
 }
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_core.errors import ArtifactError
 from rl_edge_compress.tflite_file import Operator, constant, operators, read_model
+from rl_edge_core.errors import ArtifactError
 
 FUSED = {
     0: lambda x: x,

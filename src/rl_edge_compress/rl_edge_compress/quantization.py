@@ -40,7 +40,9 @@ def activation_mapping(minimum: float, maximum: float) -> AffineMapping:
     """
     low, high = min(minimum, 0.0), max(maximum, 0.0)
     if not np.isfinite([low, high]).all() or minimum > maximum:
-        raise ConfigurationError(f'[{minimum}, {maximum}] is no range; needs finite, ordered bounds')
+        raise ConfigurationError(
+            f'[{minimum}, {maximum}] is no range; needs finite, ordered bounds'
+        )
     if low == high:
         return AffineMapping(scale=1.0, zero_point=0)
     scale = (high - low) / (HIGHEST - LOWEST)

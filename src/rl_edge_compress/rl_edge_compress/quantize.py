@@ -5,10 +5,11 @@ scale, raw velocities and contact forces would leave each other no resolution. W
 scale a layer (TENSORWISE): with one a channel, tflite-runtime 2.14 can't load the file.
 """
 
+import warnings
 from typing import Any
 
-from litert_quantizer import qtyping, quantizer
 import numpy as np
+from litert_quantizer import qtyping, quantizer
 
 from rl_edge_compress.calibration import checked_observations, dense_ranges
 from rl_edge_compress.numpy_graph import numpy_graph
@@ -56,7 +57,12 @@ def _tool(float32: bytes) -> quantizer.Quantizer:
 
 
 def _quantized(tool: quantizer.Quantizer, calibration: dict[str, Any] | None = None) -> bytes:
-    result = tool.quantize(calibration, enable_progress_bar=False, enable_progress_report=False)
+    with warnings.catch_warnings():
+        # It opens an interpreter that keeps all tensors, which warns of the memory it takes.
+        warnings.filterwarnings('ignore', message='.*experimental_preserve_all_tensors.*')
+        result = tool.quantize(
+            calibration, enable_progress_bar=False, enable_progress_report=False
+        )
     return tidy(bytes(result.quantized_model))
 
 

@@ -3,13 +3,13 @@
 tflite-runtime and TensorFlow export the same C++ symbols; in one process the second one crashes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 import importlib.util
 import json
-from pathlib import Path
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,7 @@ def is_installed(runtime: str) -> bool:
     return importlib.util.find_spec(MODULES[runtime].split('.')[0]) is not None
 
 
-def try_runtimes(
-    files: Sequence[Path], observations: np.ndarray
-) -> dict[str, dict[str, Trial]]:
+def try_runtimes(files: Sequence[Path], observations: np.ndarray) -> dict[str, dict[str, Trial]]:
     """Run ``observations``, shape (count, n), through files in every runtime.
 
     Return runtime -> file name -> what came of it. A runtime that is not installed says so.

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
-import numpy as np
 
 TYPE_NAMES = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if name.isupper()

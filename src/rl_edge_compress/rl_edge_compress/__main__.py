@@ -1,0 +1,97 @@
+"""Command line: compress a policy, or report on what compression cost and saved."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl_edge_core.errors import RlEdgeError
+
+COMMANDS = ('report', 'ship')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0, 1 for an error or a recipe that failed."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in COMMANDS:
+        given.insert(0, 'compress')
+    options = _parser().parse_args(given)
+    try:
+        return int(options.run(options))
+    except RlEdgeError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on from here', file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='rl_edge_compress', description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,ship}')
+    _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
+    _add_report(commands.add_parser('report', help='measure what compression cost and saved'))
+    _add_ship(commands.add_parser('ship', help='copy chosen recipes into a policy folder'))
+    return parser
+
+
+def _add_compress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('model', type=Path, help='artifact folder with policy.keras')
+    parser.add_argument('--recipes', default='all', help='comma-separated names, or all')
+    parser.add_argument('--out', type=Path, required=True, help='artifact folder to write')
+    parser.add_argument('--calibration', type=Path, help='.npy file of visited observations')
+    parser.add_argument(
+        '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
+    )
+    parser.set_defaults(run=_compress)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('folder', type=Path, help='folder that compress wrote')
+    parser.add_argument('--episodes', type=int, default=50, help='a recipe, to choose by')
+    parser.add_argument('--confirm', type=int, default=400, help='fresh episodes of the chosen')
+    parser.add_argument('--processes', type=int, default=2, help='that run episodes')
+    parser.add_argument('--recipes', default='', help='only these, comma-separated')
+    parser.set_defaults(run=_report)
+
+
+def _add_ship(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('folder', type=Path, help='folder that compress wrote and report judged')
+    parser.add_argument('model', type=Path, help='policy folder to put the actors into')
+    parser.add_argument('--recipes', required=True, help='comma-separated names')
+    parser.set_defaults(run=_ship)
+
+
+def _one_thread_tensorflow() -> None:
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _compress(options: argparse.Namespace) -> int:
+    _one_thread_tensorflow()
+    from rl_edge_compress.compress_command import run
+
+    return run(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rl_edge_compress.report import run
+
+    return run(options)
+
+
+def _ship(options: argparse.Namespace) -> int:
+    from rl_edge_compress.ship import ship
+
+    manifest = ship(options.folder, options.model, options.recipes.split(','))
+    print(f'{options.model} holds {", ".join(manifest.recipes)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

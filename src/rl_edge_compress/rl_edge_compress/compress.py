@@ -1,0 +1,140 @@
+"""Compress a policy by several recipes into an artifact folder that grows by whole files."""
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rl_edge_compress.actors import ACTORS
+from rl_edge_compress.export import actor_file, actor_parameters, describe_files, library_versions
+from rl_edge_compress.formats import numeric_format
+from rl_edge_compress.recipes import FULL, Recipe
+from rl_edge_compress.workshop import Workshop
+from rl_edge_core.artifact import (
+    FULL_RECIPE,
+    MANIFEST_NAME,
+    Manifest,
+    ModelFile,
+    checked_file,
+    load_manifest,
+    write_manifest,
+)
+from rl_edge_core.errors import ArtifactError, RlEdgeError
+from rl_edge_core.files import ensure_folder, write_atomically
+
+KEPT = 'work'
+"""Sub-folder of what was trained on the way."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one recipe."""
+
+    recipe: str
+    state: str
+    """``written``, ``kept`` (there already, from the same model) or ``failed``."""
+    detail: str
+
+
+def compress(
+    workshop: Workshop,
+    recipes: Sequence[Recipe],
+    out: Path,
+    *,
+    on_recipe: Callable[[Recipe], None] = lambda recipe: None,
+) -> list[Outcome]:
+    """Write the files of ``recipes`` into the artifact folder ``out``; return what came of each.
+
+    A failing recipe does not stop the others. A file is written whole and only then entered in
+    the manifest, so that after an interruption ``out`` is an artifact of the recipes that were
+    done, and the same call goes on from there. Raise ArtifactError for a model that can't be
+    read, StorageError when ``out`` can't be written.
+    """
+    ensure_folder(out)
+    manifest = _started(workshop, out)
+    outcomes = []
+    for recipe in recipes:
+        on_recipe(recipe)
+        if _is_done(manifest, recipe, out, workshop.source_sha256):
+            outcomes.append(Outcome(recipe.name, 'kept', 'there already'))
+            continue
+        # An entry whose file is about to be replaced must not outlive it.
+        manifest = _without_entry(manifest, recipe, out)
+        try:
+            entry = _write(workshop, recipe, manifest, out)
+        except (RlEdgeError, ValueError, RuntimeError) as error:
+            outcomes.append(Outcome(recipe.name, 'failed', f'{error}'))
+            continue
+        manifest = dataclasses.replace(manifest, files=(*manifest.files, entry))
+        write_manifest(manifest, out)
+        outcomes.append(Outcome(recipe.name, 'written', f'{entry.bytes:,} bytes'))
+    return outcomes
+
+
+def _started(workshop: Workshop, out: Path) -> Manifest:
+    """Return the manifest of ``out``: the one there if it is of the same model, else a new one."""
+    source = workshop.manifest
+    if (out / MANIFEST_NAME).is_file():
+        manifest = load_manifest(out)
+        if manifest.entry(FULL_RECIPE).sha256 != workshop.source_sha256:
+            raise ArtifactError(
+                f'{out} holds {manifest.name} made from another model: choose another --out'
+            )
+        return manifest
+    original = source.entry(FULL_RECIPE)
+    path = checked_file(workshop.model, original)
+    write_atomically(out / original.file, lambda to: _copy(path, to))
+    manifest = dataclasses.replace(
+        source, files=(original,), default_recipe='', versions=library_versions()
+    )
+    write_manifest(manifest, out)
+    return manifest
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _is_done(manifest: Manifest, recipe: Recipe, out: Path, source_sha256: str) -> bool:
+    if recipe.name not in manifest.recipes:
+        return False
+    entry = manifest.entry(recipe.name)
+    try:
+        checked_file(out, entry)
+    except ArtifactError:
+        return False
+    return entry.source_sha256 == source_sha256
+
+
+def _write(workshop: Workshop, recipe: Recipe, manifest: Manifest, out: Path) -> ModelFile:
+    train = ACTORS[recipe.actor]
+    is_full = recipe.actor == FULL
+    actor = workshop.actor if is_full else workshop.trained(recipe.actor, train)
+    form = numeric_format(recipe.numeric_format)
+    content = form.write(actor, workshop.calibration)
+    with tempfile.TemporaryDirectory(dir=out, prefix='.trying-') as folder:
+        (Path(folder) / actor_file(recipe.name)).write_bytes(content)
+        (entry,) = describe_files(
+            Path(folder),
+            {recipe.name: form},
+            spec=manifest.environment,
+            golden=np.asarray(manifest.golden_observation, np.float32),
+            source_sha256=workshop.source_sha256,
+            parameters=actor_parameters(actor),
+        )
+    write_atomically(out / entry.file, content)
+    return entry
+
+
+def _without_entry(manifest: Manifest, recipe: Recipe, out: Path) -> Manifest:
+    if recipe.name not in manifest.recipes:
+        return manifest
+    others = tuple(entry for entry in manifest.files if entry.recipe != recipe.name)
+    default = '' if manifest.default_recipe == recipe.name else manifest.default_recipe
+    manifest = dataclasses.replace(manifest, files=others, default_recipe=default)
+    write_manifest(manifest, out)
+    return manifest

@@ -1,0 +1,64 @@
+"""The command that compresses a policy: arguments, progress bar, summary."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from rl_edge_compress.compress import KEPT, compress
+from rl_edge_compress.imitation import ImitationConfig
+from rl_edge_compress.recipes import Recipe, chosen_recipes
+from rl_edge_compress.workshop import Workshop
+from rl_edge_core.configuration import from_mapping
+from rl_edge_core.errors import ConfigurationError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compress; print a line a recipe; return 1 when one failed."""
+    recipes = chosen_recipes(options.recipes)
+    config = from_mapping(ImitationConfig, _settings(options.set))
+    with tqdm(total=len(recipes), unit='recipe', dynamic_ncols=True) as bar:
+        shown: list[str] = []
+
+        def start(recipe: Recipe) -> None:
+            bar.update(len(shown) - bar.n)
+            shown.append(recipe.name)
+            bar.set_description(recipe.name)
+
+        workshop = Workshop(
+            model=options.model,
+            kept=options.out / KEPT,
+            config=config,
+            say=lambda line: bar.set_postfix_str(line),
+            observations=_observations(options.calibration),
+        )
+        outcomes = compress(workshop, recipes, options.out, on_recipe=start)
+        bar.update(len(recipes) - bar.n)
+    for outcome in outcomes:
+        print(f'{outcome.recipe:16} {outcome.state:8} {outcome.detail}')
+    failed = [outcome.recipe for outcome in outcomes if outcome.state == 'failed']
+    if failed:
+        print(f'{len(failed)} of {len(recipes)} recipes failed: {", ".join(failed)}')
+    return 1 if failed else 0
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, object]:
+    settings = {}
+    for pair in pairs:
+        key, separator, value = pair.partition('=')
+        if not separator:
+            raise ConfigurationError(f'--set takes KEY=VALUE, got {pair!r}')
+        settings[key] = yaml.safe_load(value)
+    return settings
+
+
+def _observations(path: Path | None) -> np.ndarray | None:
+    if path is None:
+        return None
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f'{path} holds no observations: {error}') from error

@@ -1,0 +1,60 @@
+"""Remove whole neurons: a narrower student takes the full actor's place and learns from it."""
+
+import gymnasium
+import keras
+import numpy as np
+
+from rl_edge_compress.imitation import ImitationConfig, Say, VisitedStates, imitate
+from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain
+from rl_edge_compress.numpy_graph import NumpyGraph
+
+SMALLEST_VARIANCE = 1e-4
+CLIP = 10.0
+
+
+def distilled(
+    actor: keras.Model,
+    width: int,
+    *,
+    teacher: NumpyGraph,
+    env: gymnasium.Env,
+    states: VisitedStates,
+    config: ImitationConfig,
+    say: Say,
+) -> keras.Model:
+    """Return a student ``width`` neurons wide that was taught by ``actor``.
+
+    ``states`` are those that the teacher visited; the student's own follow in `imitate`.
+    """
+    keras.utils.set_random_seed(config.seed)
+    student = narrower(layer_chain(actor), width, states.observations)
+    imitate(student, teacher, env, states, config, say=say)
+    return student
+
+
+def narrower(chain: LayerChain, width: int, observations: np.ndarray) -> keras.Model:
+    """Return an untrained actor with as many hidden layers as ``chain``, each ``width`` wide.
+
+    It sees what the chain's first dense layer sees, normalised by ``observations`` where the
+    chain does not normalise, and has no LayerNorm: on a chip, that costs more than it adds to a
+    network this small.
+    """
+    source = keras.Input((chain.observation_size,), name='observation')
+    value = source
+    for step in chain.front:
+        value = step(value)
+    if not any(isinstance(step, keras.layers.Normalization) for step in chain.front):
+        value = _normalized(value, front_values(chain, observations))
+    for number, _ in enumerate(chain.dense[:-1]):
+        value = keras.layers.Dense(width, activation='relu', name=f'student_{number}')(value)
+    head = chain.dense[-1]
+    value = keras.layers.Dense(head.units, activation=head.activation, name='student_head')(value)
+    for step in chain.tail:
+        value = step(value)
+    return keras.Model(source, value, name='actor')
+
+
+def _normalized(value: keras.KerasTensor, seen: np.ndarray) -> keras.KerasTensor:
+    variance = np.maximum(seen.var(axis=0), SMALLEST_VARIANCE)
+    layer = keras.layers.Normalization(mean=seen.mean(axis=0), variance=variance)
+    return keras.ops.clip(layer(value), -CLIP, CLIP)

@@ -1,0 +1,183 @@
+"""Teach a network what the full actor would do, on the states that the network itself visits.
+
+DAgger (Ross, Gordon & Bagnell 2011, Alg. 3.1) with beta = 1 in the first round and 0 after: the
+teacher drives once, then the student does, and the teacher labels every state that was visited.
+A student taught on the teacher's states alone meets states it has never seen as soon as it
+errs, and falls.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import gymnasium
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rl_edge_compress.convert import float32_tflite
+from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
+from rl_edge_core.episode_result import EpisodeResult
+from rl_edge_sim.rollout import RolloutStep, rollout
+
+Say = Callable[[str], None]
+UPDATES_PER_CALL = 100
+FIRST_SEED = 1_000_000
+"""Of the episodes that students learn from; evaluation uses others."""
+
+
+@dataclass(frozen=True)
+class ImitationConfig:
+    """How long and how fast a student learns."""
+
+    rounds: int = 8
+    """Times that states are collected and learned from."""
+    steps_per_round: int = 6000
+    """Environment steps collected in a round, at least; whole episodes."""
+    updates_per_round: int = 3000
+    """Gradient steps after each collection."""
+    final_updates: int = 12000
+    """Gradient steps on everything at the end, while the step size falls to zero."""
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    """Adam's: constant in the rounds, then along a cosine to zero."""
+    seed: int = 0
+
+    @property
+    def updates(self) -> int:
+        """Return how many gradient steps there are in all."""
+        return self.rounds * self.updates_per_round + self.final_updates
+
+
+@dataclass(frozen=True)
+class VisitedStates:
+    """Observations that were visited, with the teacher's actions for them."""
+
+    observations: np.ndarray
+    """float32, (count, n)."""
+    actions: np.ndarray
+    """float32, (count, m)."""
+
+    def __add__(self, other: 'VisitedStates') -> 'VisitedStates':
+        """Return both one after the other."""
+        return VisitedStates(
+            np.concatenate([self.observations, other.observations]),
+            np.concatenate([self.actions, other.actions]),
+        )
+
+
+def visit(
+    env: gymnasium.Env,
+    driver: NumpyGraph,
+    teacher: NumpyGraph,
+    *,
+    seeds: Iterable[int],
+    least_steps: int,
+) -> tuple[VisitedStates, list[EpisodeResult]]:
+    """Return the states that ``driver`` visits, labelled by ``teacher``, and its episodes.
+
+    Whole episodes run, one a seed, until there are ``least_steps`` or the seeds are used up.
+    """
+    seen: list[np.ndarray] = []
+    results: list[EpisodeResult] = []
+
+    def remember(step: RolloutStep) -> None:
+        seen.append(step.observation)
+
+    def policy(observation: np.ndarray) -> np.ndarray:
+        return driver(observation[None])[0]
+
+    for seed in seeds:
+        results += rollout(env, policy, [seed], remember)
+        if len(seen) >= least_steps:
+            break
+    observations = np.asarray(seen, np.float32)
+    return VisitedStates(observations, teacher(observations)), results
+
+
+class Lesson:
+    """A student and its optimizer. Pruned weights are held at zero by masks."""
+
+    def __init__(
+        self, student: keras.Model, config: ImitationConfig, *, action_scale: np.ndarray
+    ) -> None:
+        """Train ``student`` in place; errors count relative to ``action_scale``, (m,)."""
+        self.student, self.config = student, config
+        self._scale = np.asarray(action_scale, np.float32)
+        self._variables = student.trainable_variables
+        self._masks = [tf.Variable(tf.ones(v.shape), trainable=False) for v in self._variables]
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._variables)
+        self._generator = np.random.default_rng(config.seed)
+
+    @property
+    def kernels(self) -> Mapping[int, np.ndarray]:
+        """Return the weight matrices of the dense layers by place among the variables."""
+        return {i: np.asarray(v) for i, v in enumerate(self._variables) if len(v.shape) == 2}
+
+    def set_mask(self, place: int, mask: np.ndarray) -> None:
+        """Hold the weights of a kernel at zero where ``mask`` is 0, from now on."""
+        self._masks[place].assign(mask)
+        self._variables[place].assign(self._variables[place] * mask)
+
+    def learn(self, states: VisitedStates, *, rate: float) -> float:
+        """Take `UPDATES_PER_CALL` gradient steps; return the last mean square error."""
+        self._optimizer.learning_rate = rate
+        size = (UPDATES_PER_CALL, self.config.batch_size)
+        chosen = self._generator.integers(len(states.observations), size=size)
+        observations, actions = states.observations[chosen], states.actions[chosen]
+        return float(self._steps(tf.constant(observations), tf.constant(actions / self._scale)))
+
+    @tf.function(jit_compile=True)
+    def _steps(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        loss = tf.constant(0.0)
+        for index in tf.range(UPDATES_PER_CALL):
+            with tf.GradientTape() as tape:
+                predicted = self.student(observations[index], training=True) / self._scale
+                loss = tf.reduce_mean(tf.square(predicted - actions[index]))
+            gradients = tape.gradient(loss, self._variables)
+            self._optimizer.apply(gradients, self._variables)
+            for variable, mask in zip(self._variables, self._masks, strict=True):
+                variable.assign(variable * mask)
+        return loss
+
+
+def imitate(
+    student: keras.Model,
+    teacher: NumpyGraph,
+    env: gymnasium.Env,
+    states: VisitedStates,
+    config: ImitationConfig,
+    *,
+    say: Say,
+    before_call: Callable[[Lesson, float], None] | None = None,
+) -> None:
+    """Train ``student`` in place, starting from ``states`` that the teacher visited.
+
+    ``before_call(lesson, share)`` runs before every `UPDATES_PER_CALL` steps, ``share`` rising
+    from 0 to 1 over the rounds and staying 1 in the final updates: pruning moves its masks there.
+    ``say`` gets a line a round.
+    """
+    lesson = Lesson(student, config, action_scale=np.abs(states.actions).max(axis=0) + 1e-6)
+    seeds = itertools.count(FIRST_SEED * (config.seed + 1))
+    calls = max(1, config.updates_per_round // UPDATES_PER_CALL)
+
+    def learn(share: float, rate: float) -> float:
+        if before_call is not None:
+            before_call(lesson, share)
+        return lesson.learn(states, rate=rate)
+
+    for number in range(config.rounds):
+        for call in range(calls):
+            loss = learn((number + call / calls) / config.rounds, config.learning_rate)
+        driver = numpy_graph(float32_tflite(student))
+        fresh, results = visit(
+            env, driver, teacher, seeds=seeds, least_steps=config.steps_per_round
+        )
+        states = states + fresh
+        fared = np.mean([result.episode_return for result in results])
+        say(f'round {number + 1}/{config.rounds}: error {loss**0.5:.3f}, return {fared:.0f}')
+    calls = max(1, config.final_updates // UPDATES_PER_CALL)
+    for call in range(calls):
+        loss = learn(1.0, config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls)))
+    say(f'learned from {len(states.observations)} states, error {loss**0.5:.3f}')

@@ -1,0 +1,161 @@
+"""What compression cost and saved, and which recipe the `compressed` configuration takes."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rl_edge_compress.benchmark import Timing
+from rl_edge_core.episode_result import EpisodeResult
+from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
+from rl_edge_core.statistics import Interval, ratio_interval
+
+KEPT_LEAST = 0.97
+"""Share of the full policy's return that the lower 95 % bound must reach."""
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """How a recipe walks, beside the full policy on the same seeds."""
+
+    summary: EvaluationSummary
+    return_kept: Interval
+    """Mean return over that of the full policy, seeds paired."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of JSON types."""
+        return {**self.summary.to_dict(), 'return_kept': self.return_kept.to_dict()}
+
+
+@dataclass(frozen=True)
+class RecipeReport:
+    """Everything measured of one file."""
+
+    recipe: str
+    description: str
+    numeric_format: str
+    parameters: int
+    bytes: int
+    gzip_bytes: int
+    sparsity: float
+    runtimes: tuple[str, ...]
+    unsupported: Mapping[str, str]
+    timings: Mapping[str, Timing]
+    """By runtime."""
+    action_rmse: float
+    """Against the full actor on held-out states that it visits, in the action's units."""
+    action_rmse_of_joint: Mapping[str, float]
+    action_error_max: float
+    chosen_by: ClosedLoop
+    """On the seeds that recipes are chosen by."""
+    confirmed: ClosedLoop | None = None
+    """On fresh seeds; None for a recipe that was not chosen."""
+    role: str = field(default='')
+    """Why it was confirmed."""
+
+    @property
+    def best_known(self) -> ClosedLoop:
+        """Return the fresh seeds' figures where there are any."""
+        return self.confirmed or self.chosen_by
+
+    def p50_us(self, runtime: str) -> float:
+        """Return the median time of an action; infinite where the runtime can't load the file."""
+        return self.timings[runtime].p50_us if runtime in self.timings else float('inf')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of JSON types."""
+        mapping = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ('timings', 'chosen_by', 'confirmed')
+        }
+        mapping['timings'] = {k: dataclasses.asdict(v) for k, v in self.timings.items()}
+        mapping['chosen_by'] = self.chosen_by.to_dict()
+        mapping['confirmed'] = self.confirmed.to_dict() if self.confirmed else None
+        return mapping
+
+
+def closed_loop(
+    results: Mapping[int, EpisodeResult], reference: Mapping[int, EpisodeResult]
+) -> ClosedLoop:
+    """Compare episodes by seed; both must have run the same ones."""
+    seeds = sorted(results)
+    return ClosedLoop(
+        summary=summarize([results[seed] for seed in seeds]),
+        return_kept=ratio_interval(
+            [results[seed].episode_return for seed in seeds],
+            [reference[seed].episode_return for seed in seeds],
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ActionError:
+    """How far actions are from the full actor's."""
+
+    rmse: float
+    of_joint: tuple[float, ...]
+    largest: float
+
+
+def action_error(actions: np.ndarray, reference: np.ndarray) -> ActionError:
+    """Compare actions (count, m) with those of the full actor on the same states."""
+    difference = actions.astype(np.float64) - reference
+    return ActionError(
+        rmse=float(np.sqrt(np.mean(difference**2))),
+        of_joint=tuple(np.sqrt(np.mean(difference**2, axis=0)).tolist()),
+        largest=float(np.abs(difference).max()),
+    )
+
+
+def to_confirm(
+    reports: Sequence[RecipeReport], *, runtime: str, student_bytes: int = 16_000
+) -> dict[str, str]:
+    """Return which recipes to run on fresh seeds, each with the reason.
+
+    The 8-bit one; of the pruned by 90 % and of the students of at most ``student_bytes`` the one
+    that keeps most; and the cheapest candidates for the `compressed` configuration.
+    """
+    chosen: dict[str, str] = {}
+
+    def best(candidates: Sequence[RecipeReport], why: str) -> None:
+        if candidates:
+            winner = max(candidates, key=lambda r: r.chosen_by.return_kept.estimate)
+            chosen.setdefault(winner.recipe, why)
+
+    best([r for r in reports if r.recipe == 'int8'], 'int8')
+    best([r for r in reports if r.recipe.startswith('pruned90')], '90 % pruned')
+    best(
+        [r for r in reports if r.recipe.startswith('student') and r.bytes <= student_bytes],
+        f'student of at most {student_bytes} bytes',
+    )
+    keeps = [r for r in reports if r.chosen_by.return_kept.estimate >= KEPT_LEAST]
+    for report in by_cost(not_slower(keeps, reports, runtime=runtime))[:2]:
+        chosen.setdefault(report.recipe, 'cheapest that may keep the return')
+    return chosen
+
+
+def by_cost(reports: Sequence[RecipeReport]) -> list[RecipeReport]:
+    """Return reports by their files' bytes, which for one network rank its time as well."""
+    return sorted(reports, key=lambda report: report.bytes)
+
+
+def not_slower(
+    candidates: Sequence[RecipeReport], reports: Sequence[RecipeReport], *, runtime: str
+) -> list[RecipeReport]:
+    """Return the candidates whose median time is at most that of float32 in ``runtime``."""
+    limit = next((r.p50_us(runtime) for r in reports if r.recipe == 'float32'), float('inf'))
+    return [report for report in candidates if report.p50_us(runtime) <= limit]
+
+
+def choose_default(reports: Sequence[RecipeReport], *, runtime: str) -> str:
+    """Return the recipe of the `compressed` configuration.
+
+    Of the recipes confirmed to keep `KEPT_LEAST` of the return (lower 95 % bound, fresh seeds),
+    and not slower than float32, the smallest; float32 when there is none.
+    """
+    confirmed = [r for r in reports if r.confirmed and r.confirmed.return_kept.low >= KEPT_LEAST]
+    candidates = by_cost(not_slower(confirmed, reports, runtime=runtime))
+    return candidates[0].recipe if candidates else 'float32'

@@ -1,0 +1,77 @@
+"""The report as a Markdown table."""
+
+from collections.abc import Sequence
+
+from rl_edge_compress.judgement import RecipeReport
+
+COLUMNS = (
+    'recipe',
+    'bytes',
+    'gzip',
+    'zeros',
+    'parameters',
+    'action RMSE',
+    'return',
+    'return kept',
+    'distance (m)',
+    'falls',
+    'episodes',
+)
+
+
+def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
+    """Return the tables of a report: what was kept, and what an action takes."""
+    parts = [
+        _table(COLUMNS, [_row(report, default) for report in reports]),
+        'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
+        _times(reports),
+    ]
+    reasons = [
+        f'- {report.recipe} on {runtime}: {reason}'
+        for report in reports
+        for runtime, reason in report.unsupported.items()
+    ]
+    if reasons:
+        parts.append('Not supported:\n\n' + '\n'.join(reasons))
+    return '\n\n'.join(parts) + '\n'
+
+
+def _row(report: RecipeReport, default: str) -> list[str]:
+    loop = report.best_known
+    falls = loop.summary.fall_share
+    name = f'**{report.recipe}**' if report.recipe == default else report.recipe
+    seeds = 'fresh' if report.confirmed else 'choosing'
+    return [
+        name,
+        f'{report.bytes:,}',
+        f'{report.gzip_bytes:,}',
+        f'{100 * report.sparsity:.1f} %',
+        f'{report.parameters:,}',
+        f'{report.action_rmse:.4f}',
+        str(loop.summary.episode_return),
+        str(loop.return_kept),
+        str(loop.summary.forward_distance_m),
+        f'{100 * falls.estimate:.1f} % [{100 * falls.low:.1f}, {100 * falls.high:.1f}]',
+        f'{falls.count} {seeds}',
+    ]
+
+
+def _times(reports: Sequence[RecipeReport]) -> str:
+    runtimes = list(dict.fromkeys(name for report in reports for name in report.timings))
+    rows = []
+    for report in reports:
+        cells = [report.recipe]
+        for runtime in runtimes:
+            timing = report.timings.get(runtime)
+            cells.append(
+                f'{timing.p50_us:.1f} / {timing.p99_us:.1f}; {timing.resident_memory_mb:.0f}'
+                if timing
+                else '–'
+            )
+        rows.append(cells)
+    return _table(['recipe', *runtimes], rows)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
