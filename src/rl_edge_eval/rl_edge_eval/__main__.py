@@ -1,18 +1,23 @@
-"""Evaluate recordings: ``python -m rl_edge_eval {bag,replay,bench}``."""
+"""Evaluate recordings: ``python -m rl_edge_eval {bag,replay,bench,bench-recording}``."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_eval.commands import bag_command, bench_command, replay_command
+from rl_edge_eval.commands import (
+    bag_command,
+    bench_command,
+    bench_recording_command,
+    replay_command,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code (2 for what the user can put right)."""
     parser = argparse.ArgumentParser(prog='python -m rl_edge_eval', description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    for command in (bag_command, replay_command, bench_command):
+    for command in (bag_command, replay_command, bench_command, bench_recording_command):
         command.add_parser(commands)
     parsed = parser.parse_args(arguments)
     try:

@@ -94,7 +94,7 @@ class BagEvaluation:
         return self._guarded(topic.name, decode, take)
 
     def _guarded(
-        self, name: str, decode: Callable[[bytes], Any], take: Callable[[Any, int], None]
+        self, name: str, decode: Callable[[bytes], Any], take: Callable[[Any, int], object]
     ) -> Handler:
         def handle(data: bytes, time_ns: int) -> None:
             try:

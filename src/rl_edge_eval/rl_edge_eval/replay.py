@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ConfigurationError, SpecMismatchError
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decoders import generic_decoder, transition_decoder
 from rl_edge_eval.bag.messages import BagError, BagTopic
@@ -157,7 +157,7 @@ class _Replayed:
             begin = time.perf_counter_ns()
             try:
                 action = self.policy.act(step.observation)
-            except ValueError:  # rejected observations and actions are RlEdgeErrors
+            except RlEdgeError:
                 self.rejected += 1
                 actions.append(None)
                 continue
@@ -320,7 +320,7 @@ def _chosen(robot: str | None, robots: set[str], path: Path) -> str:
     listed = ', '.join(sorted(name or '/' for name in robots))
     if robot is None and len(robots) > 1:
         raise ConfigurationError(f'{path} has several robots, name one: {listed}')
-    name = next(iter(robots)) if robot is None else '/' + robot.strip('/') if robot.strip('/') else ''
+    name = next(iter(robots)) if robot is None else f'/{robot.strip("/")}'.rstrip('/')
     if name not in robots:
         raise ConfigurationError(f'{path} has no robot {robot!r}; it has {listed}')
     return name

@@ -80,9 +80,7 @@ class BagWriter:
         self._bag = BagFile(self.folder, self.storage)
         self._topics: dict[str, Connection] = {}
 
-    def add(
-        self, topic: str, name: str, values: Mapping[str, Any], *, time_sec: float
-    ) -> None:
+    def add(self, topic: str, name: str, values: Mapping[str, Any], *, time_sec: float) -> None:
         """Add one message, whose header and recording have the same time."""
         data = self.serializer.serialize(name, values, sim_time_sec=time_sec)
         self.add_raw(topic, PACKAGE + name, data, time_sec=time_sec)

@@ -69,7 +69,12 @@ def summary(episode: int, length: int, **values: Any) -> dict[str, Any]:
 
 
 def write_episodes(
-    writer: BagWriter, *, episodes: int, robot: str = '/ant0', length: int = 4, begin_sec: float = 1.0
+    writer: BagWriter,
+    *,
+    episodes: int,
+    robot: str = '/ant0',
+    length: int = 4,
+    begin_sec: float = 1.0,
 ) -> float:
     """Add whole episodes of one step each 0.1 s; return the time after the last message."""
     time_sec = begin_sec
@@ -79,7 +84,9 @@ def write_episodes(
             time_sec += 0.1
             values = transition(episode, step, truncated=step == length - 1)
             writer.add(f'{robot}/transition', 'Transition', values, time_sec=time_sec)
-        writer.add(f'{robot}/episode', 'EpisodeSummary', summary(episode, length), time_sec=time_sec)
+        writer.add(
+            f'{robot}/episode', 'EpisodeSummary', summary(episode, length), time_sec=time_sec
+        )
     return time_sec
 
 

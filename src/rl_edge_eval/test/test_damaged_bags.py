@@ -83,8 +83,10 @@ def test_sqlite_with_a_transaction_left_open(tmp_path: Path) -> None:
     file = storage_file(bag)
     database = sqlite3.connect(file)
     database.execute('PRAGMA journal_mode = WAL')
-    database.execute('INSERT INTO messages (topic_id, timestamp, data) SELECT topic_id, '
-                     'timestamp + 1000000000000, data FROM messages WHERE topic_id = 1')
+    database.execute(
+        'INSERT INTO messages (topic_id, timestamp, data) SELECT topic_id, '
+        'timestamp + 1000000000000, data FROM messages WHERE topic_id = 1'
+    )
     database.commit()
     # A killed writer leaves the log beside the database; closing it would clean up.
     killed = tmp_path / 'killed'

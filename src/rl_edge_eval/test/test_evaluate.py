@@ -159,9 +159,7 @@ def test_node_resources(tmp_path: Path) -> None:
             'unique_memory_mb': math.nan if second == 0 else 50.0,
             'threads': 7,
         }
-        writer.add(
-            '/ant0/resource_usage/policy', 'ResourceUsage', usage, time_sec=second + 1.0
-        )
+        writer.add('/ant0/resource_usage/policy', 'ResourceUsage', usage, time_sec=second + 1.0)
     writer.close()
     (node,) = robot_of(tmp_path / 'bag').nodes
     assert (node.node, node.samples, node.processes) == ('/ant0/policy', 5, 2)
@@ -175,7 +173,9 @@ def test_node_resources(tmp_path: Path) -> None:
 
 def test_policy_status_is_kept_at_each_change(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / 'bag')
-    for second, (state, model, actions) in enumerate([(1, 'a', 0), (2, 'a', 5), (2, 'a', 9), (2, 'b', 12)]):
+    for second, (state, model, actions) in enumerate(
+        [(1, 'a', 0), (2, 'a', 5), (2, 'a', 9), (2, 'b', 12)]
+    ):
         values = {
             'state': state,
             'model_hash': model,

@@ -9,7 +9,11 @@ from rl_edge_eval.recording.message_definitions import message_definition
 
 INTERFACES = Path(get_package_share_directory('rl_edge_interfaces')) / 'msg'
 OURS = sorted(f'rl_edge_interfaces/msg/{path.stem}' for path in INTERFACES.glob('*.msg'))
-OTHERS = ['diagnostic_msgs/msg/DiagnosticArray', 'rosgraph_msgs/msg/Clock', 'sensor_msgs/msg/Image']
+OTHERS = [
+    'diagnostic_msgs/msg/DiagnosticArray',
+    'rosgraph_msgs/msg/Clock',
+    'sensor_msgs/msg/Image',
+]
 
 
 def installed_hash(message_type: str) -> str:

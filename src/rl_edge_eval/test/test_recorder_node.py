@@ -17,7 +17,6 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rl_edge_interfaces.msg import EpisodeSummary, Transition
 from rosbags.highlevel import AnyReader
 from std_msgs.msg import String
 
@@ -25,6 +24,7 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_interfaces.msg import EpisodeSummary, Transition
 
 pytestmark = pytest.mark.system
 

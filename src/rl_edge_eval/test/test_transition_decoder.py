@@ -2,19 +2,19 @@ from array import array
 
 import numpy as np
 import pytest
-import rl_edge_interfaces.msg
 from ament_index_python.packages import get_package_share_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_messages import transition
 from rclpy.serialization import serialize_message
-from rl_edge_interfaces.msg import Transition
 
+import rl_edge_interfaces.msg
 from rl_edge_eval.bag.decoders import DecodingError, generic_decoder, transition_decoder
 from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE, decode_transition
 from rl_edge_eval.recording.message_definitions import message_definition
 from rl_edge_eval.synthetic_bag import Serializer
+from rl_edge_interfaces.msg import Transition
 
 TOPIC = BagTopic(
     '/ant0/transition', TRANSITION_TYPE, message_definition(TRANSITION_TYPE).text, 'ros2msg'
@@ -138,7 +138,9 @@ def test_unknown_type_without_a_definition() -> None:
         generic_decoder(BagTopic('/t', 'no_such_msgs/msg/Thing'))
 
 
-@pytest.mark.parametrize('name', ['EpisodeSummary', 'Environment', 'PolicyStatus', 'ResourceUsage'])
+@pytest.mark.parametrize(
+    'name', ['EpisodeSummary', 'Environment', 'PolicyStatus', 'ResourceUsage']
+)
 def test_generic_decoder_agrees_with_ros(name: str) -> None:
     message_class = getattr(rl_edge_interfaces.msg, name)
     message = message_class()

@@ -15,7 +15,10 @@ from rl_edge_eval.bag.sqlite_file import SqliteFile
 from rl_edge_eval.bag.zstandard import MAGIC as ZSTD_MAGIC
 from rl_edge_eval.bag.zstandard import blocks_of_file, decompress_what_is_there
 
-_READERS = {'.mcap': McapFile, '.db3': SqliteFile}
+_READERS: dict[str, type[McapFile] | type[SqliteFile]] = {
+    '.mcap': McapFile,
+    '.db3': SqliteFile,
+}
 _COMPRESSED = '.zstd'
 
 
@@ -59,20 +62,19 @@ class Bag:
             counts = self.message_counts
             for message in reader:
                 counts[message.topic] += 1
-                if message.data[:4] == ZSTD_MAGIC:  # no CDR begins so: `--compression-mode message`
-                    message = self._decompressed(message)
-                    if message is None:
-                        continue
-                yield message
+                # No CDR begins so: it was recorded with --compression-mode message.
+                if message.data[:4] == ZSTD_MAGIC:
+                    yield from self._decompressed(message)
+                else:
+                    yield message
             for topic in reader.topics:
                 counts[topic] += 0
 
-    def _decompressed(self, message: BagMessage) -> BagMessage | None:
+    def _decompressed(self, message: BagMessage) -> Iterator[BagMessage]:
         try:
-            return message._replace(data=decompress_what_is_there(message.data))
+            yield message._replace(data=decompress_what_is_there(message.data))
         except ValueError as error:
             self.notes.add(f'{message.topic.name}: messages that cannot be unpacked', str(error))
-            return None
 
     @contextmanager
     def _unpacked(self, file: Path) -> Iterator[Path]:
@@ -128,4 +130,6 @@ def _storage_suffix(file: Path) -> str:
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
     # bag_10 comes after bag_9
-    return [(int(part or 0), '') if part.isdigit() else (0, part) for part in re.split(r'(\d+)', file.name)]
+    return [
+        (int(part), '') if part.isdigit() else (0, part) for part in re.split(r'(\d+)', file.name)
+    ]

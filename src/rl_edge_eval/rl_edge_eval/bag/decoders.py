@@ -13,7 +13,6 @@ from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.bag.transition_decoder import (
     LITTLE_ENDIAN,
     TRANSITION_FIELDS,
-    TRANSITION_TYPE,
     TransitionRow,
     decode_transition,
 )
@@ -35,9 +34,7 @@ def generic_decoder(topic: BagTopic) -> Decoder:
     types, name = _types_of(topic), topic.message_type
     missing = sorted(_used_by(name, types) - types.keys())
     if missing:
-        raise DecodingError(
-            f'{topic.name}: the definition of {name} lacks {", ".join(missing)}'
-        )
+        raise DecodingError(f'{topic.name}: the definition of {name} lacks {", ".join(missing)}')
     return lambda data: decode(data, name, types)
 
 

@@ -36,9 +36,10 @@ class SqliteFile:
         with self._recovered() as path, closing(_open(path)) as database:
             try:
                 self._topics = _read_topics(database)
-                for last, topic, time_ns, data in database.execute(
+                for number, topic, time_ns, data in database.execute(
                     'SELECT id, topic_id, timestamp, data FROM messages ORDER BY id'
                 ):
+                    last = number
                     if topic in self._topics:
                         yield BagMessage(self._topics[topic], time_ns, data)
                     else:

@@ -44,12 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not arguments.threshold > 0:
         raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
-    policies = [
-        (path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models
-    ]
-    outcome = replay(
-        arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold
-    )
+    policies = [(path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models]
+    outcome = replay(arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold)
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     _print(console, outcome)
     if arguments.json:

@@ -30,7 +30,10 @@ class ActionCounts:
     def __add__(self, other: 'ActionCounts') -> 'ActionCounts':
         """Return the sums."""
         return ActionCounts(
-            *(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other)))
+            **{
+                field.name: getattr(self, field.name) + getattr(other, field.name)
+                for field in dataclasses.fields(self)
+            }
         )
 
 

@@ -76,9 +76,7 @@ def compare(bags: Sequence[BagFigures]) -> tuple[Comparison, ...]:
     return tuple(comparisons)
 
 
-def unpaired_difference(
-    baseline: np.ndarray, other: np.ndarray, *, seed: int = 0
-) -> Interval:
+def unpaired_difference(baseline: np.ndarray, other: np.ndarray, *, seed: int = 0) -> Interval:
     """Return the mean of ``other`` minus that of ``baseline``, shapes (n,) and (m,).
 
     Percentile bootstrap of both samples (Efron & Tibshirani 1993, ch. 16).
@@ -94,9 +92,7 @@ def unpaired_difference(
     )
 
 
-def _counterpart(
-    robot: RobotFigures, first: BagFigures, bag: BagFigures
-) -> RobotFigures | None:
+def _counterpart(robot: RobotFigures, first: BagFigures, bag: BagFigures) -> RobotFigures | None:
     if len(first.robots) == len(bag.robots) == 1:
         return first.robots[0]
     return next((one for one in first.robots if one.namespace == robot.namespace), None)
@@ -147,7 +143,9 @@ def _compared(
     return ComparedFigure(name, float(baseline.mean()), float(other.mean()), interval, method)
 
 
-def _finite(figure: Callable[[EpisodeFigures], float], episodes: list[EpisodeFigures]) -> np.ndarray:
+def _finite(
+    figure: Callable[[EpisodeFigures], float], episodes: list[EpisodeFigures]
+) -> np.ndarray:
     values = np.array([figure(episode) for episode in episodes], np.float64)
     return values[np.isfinite(values)]
 

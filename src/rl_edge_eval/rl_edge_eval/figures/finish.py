@@ -232,7 +232,7 @@ def _policy(message: Any) -> PolicyFigures:
 
 
 def _joined(columns: Sequence[Any], dtype: type) -> np.ndarray:
-    parts = [np.frombuffer(column, dtype) for column in columns if len(column)]
+    parts: list[np.ndarray] = [np.frombuffer(column, dtype) for column in columns if len(column)]
     return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 

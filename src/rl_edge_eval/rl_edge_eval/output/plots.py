@@ -63,7 +63,7 @@ def _episodes(bags: Sequence[BagFigures]) -> Any:
 
 
 def _latency(evaluations: Sequence[BagEvaluation]) -> Any:
-    robots = [item for item in _robots(evaluations) if any(e.steps for e in item[2].episodes.values())]
+    robots = [item for item in _robots(evaluations) if item[2].sequence.received]
     if not robots:
         return None
     figure, axes = _canvas(
@@ -73,7 +73,9 @@ def _latency(evaluations: Sequence[BagEvaluation]) -> Any:
         episodes = [episode for episode in robot.episodes.values() if episode.steps]
         times = np.concatenate([np.frombuffer(e.times_ns, np.int64) for e in episodes])
         for axis, name in zip(axes, ('response_us', 'inference_us'), strict=True):
-            values = np.concatenate([np.frombuffer(getattr(e, name), np.float32) for e in episodes])
+            values = np.concatenate(
+                [np.frombuffer(getattr(e, name), np.float32) for e in episodes]
+            )
             axis.plot(*_thinned((times - begin_ns) * 1e-9, values), lw=0.7, label=label)
             if np.nanmax(values, initial=0.0) > 0:
                 axis.set_yscale('log')

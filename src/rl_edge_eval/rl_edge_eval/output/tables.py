@@ -40,7 +40,9 @@ def print_bag(console: Console, bag: BagFigures) -> None:
 def print_comparisons(console: Console, comparisons: Sequence[Comparison]) -> None:
     """Print how each bag differs from the first."""
     for comparison in comparisons:
-        table = Table(title=f'{comparison.other} against {comparison.baseline}', title_justify='left')
+        table = Table(
+            title=f'{comparison.other} against {comparison.baseline}', title_justify='left'
+        )
         for heading in ('figure', 'first', 'this', 'difference [95 %]', 'interval'):
             table.add_column(heading, justify='left' if heading == 'figure' else 'right')
         for figure in comparison.figures:
@@ -82,7 +84,9 @@ def _print_robot(console: Console, robot: RobotFigures) -> None:
 
 def _episode_table(episodes: Sequence[EpisodeFigures]) -> Table:
     left_out = len(episodes) - _MOST_EPISODES
-    title = f'episodes (the first {_MOST_EPISODES} of {len(episodes)})' if left_out > 0 else 'episodes'
+    title = (
+        f'episodes (the first {_MOST_EPISODES} of {len(episodes)})' if left_out > 0 else 'episodes'
+    )
     table = Table(title=title, title_justify='left')
     for heading in (
         *('episode', 'seed', 'return', 'length', 'distance m', 'speed m/s', 'ended by'),

@@ -11,7 +11,11 @@ from rosbags.rosbag2 import StoragePlugin
 
 from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_core.files import ensure_folder, storage_errors
-from rl_edge_eval.recording.flushing_storage import FlushingWriter
+from rl_edge_eval.recording.flushing_storage import (
+    FlushingMcap,
+    FlushingSqlite3,
+    FlushingWriter,
+)
 from rl_edge_eval.recording.message_definitions import MessageDefinition
 
 STORAGES = tuple(plugin.name.lower() for plugin in (StoragePlugin.MCAP, StoragePlugin.SQLITE3))
@@ -30,7 +34,9 @@ class BagFile:
         Raise ConfigurationError for another storage, StorageError when the folder exists.
         """
         if storage not in STORAGES:
-            raise ConfigurationError(f'storage is {storage!r}, must be one of {", ".join(STORAGES)}')
+            raise ConfigurationError(
+                f'storage is {storage!r}, must be one of {", ".join(STORAGES)}'
+            )
         with storage_errors(folder):
             if folder.exists():
                 raise StorageError(
@@ -45,8 +51,9 @@ class BagFile:
         ensure_folder(folder.parent)
         with self._closed_on_failure():
             self._writer.open()
-        self._storage: Any = self._writer.storage
-        self.path: Path = self._storage.path
+        opened: Any = self._writer.storage
+        self._storage: FlushingMcap | FlushingSqlite3 = opened
+        self.path: Path = opened.path  # of the storage file
 
     def add_topic(
         self, name: str, message_type: str, definition: MessageDefinition, qos: Sequence[Qos]

@@ -14,8 +14,10 @@ _SEPARATOR = '=' * 80
 # A field is a type and a name; constants, which have a value, never have a message type.
 _FIELD = re.compile(r'^\s*([A-Za-z][\w/]*)\s*(?:\[[^\]]*\])?\s+[A-Za-z]\w*')
 _BASE_TYPES = frozenset(
-    'bool byte char float32 float64 string wstring '
-    'int8 uint8 int16 uint16 int32 uint32 int64 uint64'.split()
+    (
+        *('bool', 'byte', 'char', 'float32', 'float64', 'string', 'wstring'),
+        *(f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)),
+    )
 )
 
 

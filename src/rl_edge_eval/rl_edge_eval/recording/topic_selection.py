@@ -54,9 +54,7 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
                 f'record_topics has {name!r}, which is no topic name; give {DEFAULT}, {ALL}, or '
                 f'names such as transition or /clock, separated by commas'
             )
-    patterns = [
-        pattern for namespace in namespaces for name in names for pattern in [_join(namespace, name)]
-    ]
+    patterns = [_join(namespace, name) for namespace in namespaces for name in names]
     return TopicSelection(tuple(dict.fromkeys(patterns)))
 
 

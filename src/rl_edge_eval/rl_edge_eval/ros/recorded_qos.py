@@ -35,9 +35,7 @@ def matching_profile(offers: Sequence[QoSProfile]) -> QoSProfile:
         history=HistoryPolicy.KEEP_LAST,
         depth=SUBSCRIPTION_DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=(
-            DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-        ),
+        durability=(DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE),
     )
 
 

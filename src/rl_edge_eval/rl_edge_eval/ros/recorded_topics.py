@@ -10,18 +10,18 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
-from rl_edge_interfaces.msg import (
-    Environment,
-    EpisodeSummary,
-    PolicyStatus,
-    Transition,
-)
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_eval.recording.batch import Received
 from rl_edge_eval.recording.topic_selection import TopicSelection
 from rl_edge_eval.ros.recorded_qos import matching_profile, receives_from, to_bag
+from rl_edge_interfaces.msg import (
+    Environment,
+    EpisodeSummary,
+    PolicyStatus,
+    Transition,
+)
 
 _EXPECTED = {
     'transition': (Transition, qos.transition),
@@ -168,7 +168,7 @@ def _type_name(message_class: Any) -> str:
 
 
 def _import_message(message_type: str) -> Any:
-    package, kind, name = (message_type.split('/') + ['', ''])[:3]
+    package, kind, name = message_type.split('/')
     if kind != 'msg':
         raise ConfigurationError(f'{message_type} belongs to a service or an action')
     try:
