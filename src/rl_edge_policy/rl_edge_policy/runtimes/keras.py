@@ -96,7 +96,9 @@ def _graph_function(model: keras.Model, observation_size: int, path: Path) -> An
         return _named(model(observation, training=False), path)
 
     signature = tf.TensorSpec((1, observation_size), tf.float32)
-    return tf.function(outputs, input_signature=[signature]).get_concrete_function()
+    # Without autograph, which would wrap our errors: layers are traced as they are.
+    traced = tf.function(outputs, input_signature=[signature], autograph=False)
+    return traced.get_concrete_function()
 
 
 def _named(outputs: Any, path: Path) -> dict[str, tf.Tensor]:
