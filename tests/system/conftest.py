@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import UNTRAINED
 from rl_edge_bringup.observer import Observer
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
@@ -28,9 +30,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope='session')
-def model(tmp_path_factory) -> Path:
-    """An untrained policy of the pendulum."""
-    return ensure_untrained(ENVIRONMENT, '', tmp_path_factory.mktemp('models'))
+def model() -> Path:
+    """An untrained policy of the pendulum, made once for this checkout."""
+    return ensure_untrained(ENVIRONMENT, '', results_folder() / UNTRAINED)
 
 
 class Command:
@@ -121,6 +123,19 @@ def system(ros_domain_id, tmp_path, model) -> Iterator[Callable[..., RunningSyst
             return stack.enter_context(running)
 
         yield start
+
+
+@pytest.fixture
+def watched_loop(system, observe) -> Callable[..., tuple[RunningSystem, RunningSystem, Observer]]:
+    """Start sim and policy so that the observer misses nothing: the policy comes last."""
+
+    def start(namespace='ant0', **arguments) -> tuple[RunningSystem, RunningSystem, Observer]:
+        observer = observe(namespace)
+        desktop = system('desktop', namespace=namespace, **arguments)
+        observer.wait_for(lambda: observer.sees_simulator)
+        return desktop, system('edge', namespace=namespace, **arguments), observer
+
+    return start
 
 
 def have_ended(processes: list[psutil.Process], timeout_sec: float = 30.0) -> bool:

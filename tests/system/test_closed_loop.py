@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
 from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus
 
 LENGTH = 200
@@ -64,12 +65,11 @@ def transitions_of(observer):
     ]
 
 
-def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(system, observe):
+def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(watched_loop):
     runs = []
     for namespace in ('first', 'second'):
-        observer = observe(namespace)
-        run = system('sim', namespace=namespace, episodes=2, seed=7)
-        assert run.wait(300).exit_code == 0
+        desktop, _, observer = watched_loop(namespace, episodes=2, seed=7)
+        assert desktop.wait(300).exit_code == 0
         observer.wait_for(lambda observer=observer: observer.transition_count == 2 * LENGTH)
         runs.append(transitions_of(observer))
 
@@ -77,27 +77,26 @@ def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(system, 
     assert len({reward for *_, reward, _ in runs[0]}) > LENGTH
 
 
-def test_lockstep_goes_on_where_it_was_when_a_killed_policy_is_back(system, observe):
+def test_lockstep_goes_on_where_it_was_when_a_killed_policy_is_back(watched_loop):
     episodes = 20
-    observer = observe()
-    run = system(
-        'sim',
+    desktop, edge, observer = watched_loop(
         episodes=episodes,
         on_node_exit='respawn',
         on_policy_timeout='wait',
         policy_timeout_sec=0.5,
     )
     observer.wait_for(lambda: observer.transition_count > 50)
-    first = run.pid('policy')
-    run.send('policy', signal.SIGKILL)
-    run.pid('policy', other_than=first)
+    first = edge.pid('policy')
+    edge.send('policy', signal.SIGKILL)
+    edge.pid('policy', other_than=first)
 
-    assert run.wait(300).exit_code == 0
+    assert desktop.wait(300).exit_code == 0
 
-    observer.wait_for(lambda: len(observer.episodes) == episodes)
+    observer.wait_for(lambda: observer.transition_count == episodes * LENGTH)
     # Every step was made once and in order, and none by a safe action.
     addresses = [(t.episode, t.step) for t in observer.transitions()]
     assert addresses == list(itertools.product(range(episodes), range(LENGTH)))
+    observer.wait_for(lambda: len(observer.episodes) == episodes)
     assert sum(episode.safe_actions for episode in observer.episodes) == 0
 
 

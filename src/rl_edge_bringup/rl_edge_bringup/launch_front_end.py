@@ -4,6 +4,7 @@ The package ``launch`` is part of a ROS 2 installation and not on PyPI, so this 
 by launch files alone.
 """
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,11 @@ def _start(context: LaunchContext, system: SystemDescription) -> SomeEntitiesTyp
     return [*(LogInfo(msg=line) for line in describe(prepared).splitlines()), *nodes]
 
 
+def _prefix() -> str:
+    # The kernel ends the node when ros2 launch is killed, as it does for our own runner.
+    return 'setpriv --pdeathsig KILL' if shutil.which('setpriv') else ''
+
+
 def _node(prepared: PreparedSystem, process: NodeProcess, *, restarts: int) -> Node:
     def on_exit(event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
         if context.is_shutdown:
@@ -79,7 +85,7 @@ def _node(prepared: PreparedSystem, process: NodeProcess, *, restarts: int) -> N
             return [LogInfo(msg=verdict.message), timer]
         if verdict.exit_code:
             # An exception ends ros2 launch with exit code 1; Shutdown would end it with 0.
-            raise RuntimeError(f'{verdict.message} (exit code {verdict.exit_code})')
+            raise RuntimeError(verdict.message)
         return [LogInfo(msg=verdict.message), Shutdown(reason=verdict.message)]
 
     return Node(
@@ -89,6 +95,7 @@ def _node(prepared: PreparedSystem, process: NodeProcess, *, restarts: int) -> N
         namespace=process.node.namespace,
         parameters=[str(process.parameter_file)],
         ros_arguments=['--log-level', process.log_level],
+        prefix=_prefix(),
         output='screen',
         emulate_tty=True,
         on_exit=on_exit,

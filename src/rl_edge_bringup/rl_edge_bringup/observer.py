@@ -5,13 +5,15 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
+
+from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import (
     Environment,
     EpisodeSummary,
@@ -20,9 +22,7 @@ from rl_edge_interfaces.msg import (
     Transition,
 )
 
-from rl_edge_core.ros import qos
-
-Message = TypeVar('Message')
+_LOOK_AGAIN_SEC = 0.1
 
 
 class Observer:
@@ -88,6 +88,17 @@ class Observer:
         self.node.destroy_node()
 
     @property
+    def sees_simulator(self) -> bool:
+        """Return whether a simulator has announced itself and each of its topics was found.
+
+        A run that waits for a policy which is started from then on is watched from its start.
+        """
+        topics = ('transition', 'episode')
+        return bool(self.environments) and all(
+            self.node.count_publishers(self.node.resolve_topic_name(topic)) for topic in topics
+        )
+
+    @property
     def transition_count(self) -> int:
         """Return how many transitions have arrived."""
         return len(self._raw)
@@ -96,14 +107,24 @@ class Observer:
         """Return the transitions that have arrived, in order."""
         return [deserialize_message(raw, Transition) for raw in list(self._raw)]
 
+    def latest_transitions(self, count: int) -> list[Transition]:
+        """Return the newest ``count`` transitions, in order."""
+        with self._changed:
+            newest = self._raw[-count:]
+        return [deserialize_message(raw, Transition) for raw in newest]
+
     def wait_for(self, condition: Callable[[], Any], timeout_sec: float = 60.0) -> Any:
         """Wait until ``condition`` is true of what has arrived and return what it returned.
 
         Raise TimeoutError otherwise.
         """
+        deadline = time.monotonic() + timeout_sec
         with self._changed:
-            if value := self._changed.wait_for(condition, timeout_sec):
-                return value
+            while time.monotonic() < deadline:
+                if value := condition():
+                    return value
+                # Not for messages alone: the graph changes without one.
+                self._changed.wait(_LOOK_AGAIN_SEC)
         raise TimeoutError(
             f'waited {timeout_sec} s in vain; arrived: {len(self.environments)} environments, '
             f'{len(self._raw)} transitions, {len(self.episodes)} episodes, '

@@ -98,7 +98,7 @@ def _cpu_seconds(edge_run: RunningSystem) -> float:
 
 def _wait_for_simulator(observer: Observer, desktop_run: RunningSystem) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_SEC
-    while not observer.environments:
+    while not observer.sees_simulator:
         _check(desktop_run)
         if time.monotonic() > deadline:
             raise RunFailedError(_failure('the simulator did not start', desktop_run))
