@@ -41,6 +41,9 @@ class ModelRequest:
     environment_id: str = DEFAULT_ENVIRONMENT
     environment_arguments: str = ''
     """A YAML mapping."""
+    preset: str = ''
+    """Of rl_edge_train: without a model, its networks before training are the first policy."""
+    training_seed: str = '0'
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def _find(request: ModelRequest) -> tuple[Path, str, str]:
     """Return the artifact's folder, the file in it that was asked for, and a note."""
     if request.model == UNTRAINED:
         return _untrained(request, 'untrained, as asked for')
+    if not request.model and request.preset:
+        return _initial(request)
     if not request.model:
         return _default(request)
     for path in (Path(request.model).expanduser(), models_folder() / request.model):
@@ -126,6 +131,20 @@ def _untrained(request: ModelRequest, note: str) -> tuple[Path, str, str]:
         request.environment_id, request.environment_arguments, results_folder() / UNTRAINED
     )
     return path, '', note
+
+
+def _initial(request: ModelRequest) -> tuple[Path, str, str]:
+    # Imported late, as for untrained models.
+    from rl_edge_bringup.untrained import make_initial
+
+    path = make_initial(
+        request.preset,
+        request.training_seed,
+        environment_id=request.environment_id,
+        arguments=request.environment_arguments,
+        folder=results_folder() / UNTRAINED,
+    )
+    return path, '', f'the networks of preset {request.preset} before training'
 
 
 def _not_found(model: str) -> str:

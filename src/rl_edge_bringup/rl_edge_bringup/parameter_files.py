@@ -42,7 +42,7 @@ def _is_one_mapping(sections: list[Any]) -> bool:
 
 def write_parameters(node: NodeDescription, parameters: Mapping[str, Any], folder: Path) -> Path:
     """Write the parameters for this node alone and return the file."""
-    path = folder / f'{node.name}.yaml'
+    path = folder / f'{node.namespace.replace("/", ".")}.{node.name}.yaml'
     content = {node.full_name: {_PARAMETERS: dict(parameters)}}
     write_atomically(path, yaml.safe_dump(content, sort_keys=False))
     return path

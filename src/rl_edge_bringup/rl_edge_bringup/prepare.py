@@ -70,11 +70,10 @@ def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSyst
     values = parse_arguments(system.arguments, given)
     values['namespace'] = checked_namespace(str(values['namespace']))
     model = _choose(values) if 'model' in values else None
-    # The nodes get the file that was found; the configuration keeps what was asked for.
-    settled = {**values, **_model_values(model)}
-    nodes = system.nodes(settled)
     overrides = load_qos(str(values['qos']))
     folder = ensure_folder(_output_folder(str(values['output']), system.name))
+    # The nodes get the file that was found; the configuration keeps what was asked for.
+    nodes = system.nodes({**values, **_model_values(model), 'output': str(folder)})
     processes = tuple(
         _process(node, overrides, log_level=str(values['log_level']), folder=folder)
         for node in nodes

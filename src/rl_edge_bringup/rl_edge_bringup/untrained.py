@@ -34,12 +34,30 @@ def ensure_untrained(environment_id: str, arguments: str, folder: Path) -> Path:
         return path
     print(f'making an untrained policy for {environment_id} in {path}', flush=True)
     module = 'rl_edge_bringup.untrained'
-    command = [sys.executable, '-m', module, environment_id, arguments, str(path)]
+    _run_maker([module, environment_id, arguments, str(path)], environment_id)
+    return path
+
+
+def make_initial(
+    preset: str, seed: str, *, environment_id: str, arguments: str, folder: Path
+) -> Path:
+    """Write the networks of a training preset before training, and return their folder.
+
+    Raise ArtifactError, naming the reason, when the preset or the environment does not exist.
+    """
+    path = folder / f'{environment_id.replace("/", "_")}-{Path(preset).stem}-{seed}'
+    print(f'making the first policy of preset {preset} in {path}', flush=True)
+    module = 'rl_edge_train.online.initial_policy'
+    _run_maker([module, preset, seed, environment_id, arguments, str(path)], environment_id)
+    return path
+
+
+def _run_maker(module_and_arguments: list[str], environment_id: str) -> None:
+    command = [sys.executable, '-m', *module_and_arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
-        raise ArtifactError(f'an untrained policy for {environment_id} could not be made: {last}')
-    return path
+        raise ArtifactError(f'a first policy for {environment_id} could not be made: {last}')
 
 
 def _is_usable(path: Path, spec: EnvironmentSpec) -> bool:

@@ -13,8 +13,13 @@ from rl_edge_bringup.systems.common import policy_node, sim_node
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_policy.policy_parameters import PolicyParameters
 from rl_edge_sim.ros.parameters import SimParameters
+from rl_edge_train.train_parameters import TrainParameters
 
-DECLARED = {'sim_node': SimParameters, 'policy_node': PolicyParameters}
+DECLARED = {
+    'sim_node': SimParameters,
+    'policy_node': PolicyParameters,
+    'train_node': TrainParameters,
+}
 
 
 def values_of(name):
@@ -37,7 +42,11 @@ def test_the_parameter_file_of_a_node_holds_its_parameters_with_their_defaults(n
     path = share_folder(node.package) / 'config' / node.parameter_file
     fields = dataclasses.fields(DECLARED[node.executable])
 
-    assert read_parameters(path) == {field.name: field.default for field in fields}
+    defaults = {
+        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+        for field in fields
+    }
+    assert read_parameters(path) == defaults
 
 
 @pytest.mark.parametrize('system', SYSTEMS, ids=lambda system: system.name)

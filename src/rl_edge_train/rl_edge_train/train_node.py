@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 import math
 from pathlib import Path
 import sys
@@ -19,7 +18,7 @@ from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import ensure_folder, sha256_of
 from rl_edge_core.ros import conversions, diagnostics, qos
 from rl_edge_core.ros.node_main import run_node
-from rl_edge_core.ros.parameters import declare_parameters, parameter
+from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, TrainingMetrics, Transition
 from rl_edge_interfaces.srv import LoadModel, SaveCheckpoint
@@ -29,24 +28,7 @@ from rl_edge_train.online.learner_thread import LearnerThread
 from rl_edge_train.online.policy_export import ExportedPolicy, export_online_policy
 from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
 from rl_edge_train.run_config import load_preset
-
-
-@dataclass(frozen=True)
-class TrainParameters:
-    """Parameters of the train node."""
-
-    robots: tuple[str, ...] = parameter(('ant0',), 'Namespaces of the robots to learn from.')
-    policy_node: str = parameter('policy', 'Name of the policy node in each namespace.')
-    preset: str = parameter('sac', 'Preset of rl_edge_train, or path of a YAML file like one.')
-    seed: int = parameter(0, 'Seed of networks, replay and exploration.', minimum=0)
-    output: str = parameter('', 'Folder for checkpoints, replay and policy; empty for a new one.')
-    resume: bool = parameter(False, 'Go on from the newest checkpoint in the output folder.')
-    export_period_sec: float = parameter(
-        10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
-    )
-    checkpoint_period_sec: float = parameter(
-        300.0, 'Time between checkpoints, in s.', minimum=1.0
-    )
+from rl_edge_train.train_parameters import TrainParameters
 
 
 class TrainNode(Node):
@@ -94,11 +76,11 @@ class TrainNode(Node):
         self._metrics = self.create_publisher(
             TrainingMetrics, 'training_metrics', qos.training_metrics(), **options
         )
-        self._clients = {}
+        self._load_clients = {}
         for robot in self.parameters.robots:
             self._subscribe(robot, options)
             service = f'{robot}/{self.parameters.policy_node}/load_model'
-            self._clients[robot] = self.create_client(LoadModel, service)
+            self._load_clients[robot] = self.create_client(LoadModel, service)
         self.create_service(SaveCheckpoint, '~/save_checkpoint', self._save_checkpoint)
         self.create_timer(1.0, self._report)
         self.create_timer(0.1, self._send_policy)
@@ -190,7 +172,7 @@ class TrainNode(Node):
         policy = self._thread.figures.policy if self._thread else None
         if policy is None:
             return
-        for robot, client in self._clients.items():
+        for robot, client in self._load_clients.items():
             if self._sent_hash.get(robot) == policy.model_hash or robot in self._pending:
                 continue
             if robot in self._feeds and client.service_is_ready():
@@ -202,7 +184,7 @@ class TrainNode(Node):
             sha256=sha256_of(policy.archive),
             recipe=FULL_RECIPE,
         )
-        future = self._clients[robot].call_async(request)
+        future = self._load_clients[robot].call_async(request)
         self._pending[robot] = future
         future.add_done_callback(lambda done: self._on_loaded(robot, policy.model_hash, done))
 

@@ -1,0 +1,23 @@
+"""Parameters of the train node; its file config/train_node.yaml holds the same defaults."""
+
+from dataclasses import dataclass
+
+from rl_edge_core.ros.parameters import parameter
+
+
+@dataclass(frozen=True)
+class TrainParameters:
+    """Parameters of the train node."""
+
+    robots: tuple[str, ...] = parameter(('ant0',), 'Namespaces of the robots to learn from.')
+    policy_node: str = parameter('policy', 'Name of the policy node in each namespace.')
+    preset: str = parameter('sac', 'Preset of rl_edge_train, or path of a YAML file like one.')
+    seed: int = parameter(0, 'Seed of networks, replay and exploration.', minimum=0)
+    output: str = parameter('', 'Folder for checkpoints, replay and policy; empty for a new one.')
+    resume: bool = parameter(False, 'Go on from the newest checkpoint in the output folder.')
+    export_period_sec: float = parameter(
+        10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
+    )
+    checkpoint_period_sec: float = parameter(
+        300.0, 'Time between checkpoints, in s.', minimum=1.0
+    )
