@@ -9,6 +9,9 @@ from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop
 from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop
 from rl_edge_train.vector_environment import VectorStep
 
+# Compiling and starting processes take their time on a machine with other work to do.
+pytestmark = pytest.mark.timeout(900)
+
 SPEC = EnvironmentSpec(
     environment_id='Reach-v0',
     observation_names=('offset',),

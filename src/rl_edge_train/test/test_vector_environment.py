@@ -10,6 +10,9 @@ from rl_edge_train.environments import EnvironmentConfig, make, spec_of
 from rl_edge_train.selection import play
 from rl_edge_train.vector_environment import SimulationError, VectorEnvironment
 
+# Compiling and starting processes take their time on a machine with other work to do.
+pytestmark = pytest.mark.timeout(900)
+
 PENDULUM = EnvironmentConfig('InvertedPendulum-v5')
 
 
@@ -27,6 +30,11 @@ def step(environments, actions):
 
 def actions_for(time):
     return np.sin(np.arange(3) + time)[:, None].astype(np.float32)
+
+
+def outcomes(episodes):
+    # Without the distance, which is NaN here and so never equal to itself.
+    return [(e.environment, e.episode_return, e.length, e.terminated) for e in episodes]
 
 
 def test_every_environment_runs_as_it_would_alone(pendulums):
@@ -68,7 +76,7 @@ def test_a_restored_state_repeats_bit_for_bit(pendulums):
     again = [step(pendulums, actions_for(time)) for time in range(60)]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.next_observation, other.next_observation)
-        assert one.episodes == other.episodes
+        assert outcomes(one.episodes) == outcomes(other.episodes)
 
 
 def test_selection_episodes_follow_their_seeds(pendulums):
@@ -77,7 +85,7 @@ def test_selection_episodes_follow_their_seeds(pendulums):
 
     episodes = play(pendulums, act, first_seed=100)
     assert [episode.environment for episode in episodes] == [0, 1, 2]
-    assert episodes == play(pendulums, act, first_seed=100)
+    assert outcomes(episodes) == outcomes(play(pendulums, act, first_seed=100))
 
 
 def test_the_count_of_processes_must_fit():
