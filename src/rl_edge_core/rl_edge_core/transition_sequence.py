@@ -18,6 +18,13 @@ class Arrival(Enum):
 class _Episode:
     highest: int = -1
     missing: set[int] = field(default_factory=set)
+    """Steps below the highest that have not arrived."""
+    length: int = 0
+    """In steps, once it is known."""
+
+    @property
+    def lost(self) -> int:
+        return len(self.missing) + max(0, self.length - 1 - self.highest)
 
     def arrive(self, step: int) -> Arrival:
         if step > self.highest:
@@ -48,7 +55,7 @@ class TransitionSequence:
     @property
     def lost(self) -> int:
         """Return how many transitions are missing so far; a late arrival takes one back."""
-        return sum(len(episode.missing) for episode in self._episodes.values())
+        return sum(episode.lost for episode in self._episodes.values())
 
     def arrive(self, run_id: int, episode: int, step: int) -> Arrival:
         """Take note of one transition and tell what it is."""
@@ -64,10 +71,11 @@ class TransitionSequence:
         return arrival
 
     def end_episode(self, run_id: int, episode: int, length: int) -> None:
-        """Take note of an episode's length in steps, which shows what its end has lost."""
-        seen = self._episodes.setdefault((run_id, episode), _Episode())
-        seen.missing.update(range(seen.highest + 1, length))
-        seen.highest = max(seen.highest, length - 1)
+        """Take note of an episode's length in steps, which shows what its end has lost.
+
+        It comes on another topic, so transitions may still arrive after it, in order.
+        """
+        self._episodes.setdefault((run_id, episode), _Episode()).length = length
 
     def _is_older(self, run_id: int, episode: int) -> bool:
         # Runs have random numbers: of two runs neither is older, the robot was started again.
