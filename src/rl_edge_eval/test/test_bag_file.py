@@ -79,6 +79,18 @@ def test_everything_up_to_the_last_flush_is_in_the_file(tmp_path: Path, storage:
     assert len(list(Bag(tmp_path / 'walk'))) == 9
 
 
+def test_closed_sqlite_bag_is_a_single_file_without_a_log(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'walk', 'sqlite3')
+    fill(writer, 0, 3)
+    writer.close()
+    assert sorted(path.name for path in (tmp_path / 'walk').iterdir()) == [
+        'metadata.yaml',
+        'walk_0.db3',
+    ]
+    header = (tmp_path / 'walk' / 'walk_0.db3').read_bytes()
+    assert header[18:20] == b'\x01\x01'  # of the format: rollback journal, not a log
+
+
 @pytest.mark.parametrize('storage', STORAGES)
 def test_empty_bag_is_valid(tmp_path: Path, storage: str) -> None:
     BagFile(tmp_path / 'walk', storage).close()

@@ -65,6 +65,8 @@ def number(value: float) -> str:
     """Write a figure with a precision that suits its size; ``-`` where there is none."""
     if not math.isfinite(value):
         return '-'
+    if 0 < abs(value) < 1:
+        return f'{value:.3g}'
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
     return f'{value:.{digits}f}'
 

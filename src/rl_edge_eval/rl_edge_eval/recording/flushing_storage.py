@@ -11,8 +11,6 @@ from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
-_PAGE_CACHE_KIB = 64_000
-
 
 class StagedFile(io.BytesIO):
     """Collect writes, and append them to a file all at once or not at all."""
@@ -90,8 +88,9 @@ class FlushingMcap(McapWriter):
 class FlushingSqlite3(Sqlite3Writer):
     """sqlite3 whose transactions are committed when `flush` says so, not only at the end.
 
-    It keeps sqlite's rollback journal, since many readers open a bag as immutable and would not
-    see a write-ahead log.
+    While it is open it keeps a write-ahead log, which a kill at any moment leaves readable, also
+    for who opens the file read-only. Each flush moves the log into the file itself, for readers
+    that open it as immutable and do not see logs.
     """
 
     def __init__(self, path: Path, compression: CompressionMode) -> None:
@@ -100,16 +99,21 @@ class FlushingSqlite3(Sqlite3Writer):
             raise ValueError('sqlite3 has no compression within its file')
         self.path = path / f'{path.name}_0.db3'
         self.conn = sqlite3.connect(self.path, check_same_thread=False)
-        # Nothing of an open transaction goes into the file: a reader that does not know about
-        # journals still finds whole messages after a kill.
-        self.conn.execute('PRAGMA cache_spill = OFF')
-        self.conn.execute(f'PRAGMA cache_size = -{_PAGE_CACHE_KIB}')
+        self.conn.execute('PRAGMA journal_mode = WAL')
+        self.conn.execute('PRAGMA synchronous = NORMAL')
         self.conn.executescript(self.SQLITE_SCHEMA)
         self.cursor = self.conn.cursor()
 
     def flush(self) -> None:
         """Commit what was written."""
         self.conn.commit()
+        self.conn.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+
+    def close(self, version: int, metadata: str) -> None:
+        """Write the metadata and leave a single file, readable from read-only storage."""
+        self.flush()
+        self.conn.execute('PRAGMA journal_mode = DELETE')
+        super().close(version, metadata)
 
 
 class FlushingWriter(Writer):
