@@ -1,9 +1,6 @@
 """All benchmarks in one run: results/bench.json and a table beside what must be reached."""
 
 import importlib.util
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +11,12 @@ from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments import Experiment
+from rl_edge_bringup.experiments.bench.inference import measure_inference
 from rl_edge_bringup.experiments.bench.lockstep import measure_lockstep
 from rl_edge_bringup.experiments.bench.policy_process import measure_policy_process
 from rl_edge_bringup.experiments.result_files import describe_machine, write_json
 from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
-from rl_edge_core.errors import RlEdgeError
+from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_core.files import ensure_folder
 
 RESULT_FILE = 'bench.json'
@@ -50,7 +47,7 @@ def run_bench(values: Values) -> int:
     result: dict[str, Any] = {'model': model.to_mapping(), 'machine': describe_machine()}
     with tempfile.TemporaryDirectory(prefix='rl_edge_bench_') as scratch:
         for name, measure in (
-            ('inference', lambda: _inference(model, rounds, Path(scratch))),
+            ('inference', lambda: measure_inference(model.folder, rounds=rounds)),
             (
                 'lockstep',
                 lambda: measure_lockstep(model.folder, rounds=rounds, output=Path(scratch)),
@@ -79,18 +76,6 @@ BENCH = Experiment(
     ),
     run=run_bench,
 )
-
-
-def _inference(model: ChosenModel, rounds: int, scratch: Path) -> dict[str, Any]:
-    """Measure in a process of its own: TensorFlow must not be in the one that runs the rest."""
-    out = scratch / 'inference.json'
-    module = 'rl_edge_bringup.experiments.bench.inference'
-    command = [sys.executable, '-m', module, str(model.folder), str(rounds), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RlEdgeError(f'the benchmark of inference failed:\n{done.stderr[-2000:]}')
-    content: dict[str, Any] = json.loads(out.read_text())
-    return content
 
 
 def _table(result: Mapping[str, Any]) -> Table:

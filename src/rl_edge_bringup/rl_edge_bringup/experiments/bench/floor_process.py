@@ -15,6 +15,7 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+
 from rl_edge_interfaces.msg import Action, Observation
 
 _ACTION_SIZE = 8

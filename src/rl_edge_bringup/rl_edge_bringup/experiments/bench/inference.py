@@ -1,151 +1,104 @@
-"""Time one action: every runtime beside Keras, NumPy, ONNX Runtime and bare interpreters.
+"""Time one action: every runtime beside Keras, NumPy, ONNX Runtime and bare interpreters."""
 
-Run as a program (``python -m rl_edge_bringup.experiments.bench.inference FOLDER ROUNDS OUT``), so
-that TensorFlow is loaded in a process of its own.
-"""
-
-import importlib.util
+import contextlib
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from rl_edge_bringup.experiments.bench.other_runtimes import numpy_call, onnx_call
-from rl_edge_bringup.experiments.bench.timing import Contender, section, spread, time_in_turn
-from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_core.artifact import FULL_RECIPE, Manifest, load_manifest
-from rl_edge_policy.load import load_policy
+from rl_edge_bringup.experiments.bench.contenders import (
+    KERAS_CALL,
+    KERAS_GRAPH,
+    groups,
+    interpreter_name,
+    policy_name,
+)
+from rl_edge_bringup.experiments.bench.timing import section, spread
+from rl_edge_core.artifact import load_manifest
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_policy.runtimes import choose_runtime
 
-_OBSERVATIONS = 10
-_SLOW_BATCHES, _SLOWEST_BATCHES = 15, 1
-_TOLERANCE = 1e-3
-KERAS_GRAPH, KERAS_CALL, KERAS_PREDICT = 'keras graph', 'keras model(x)', 'keras predict'
+_MODULE = 'rl_edge_bringup.experiments.bench.contenders'
 
 
 def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:
     """Return the section ``inference`` of bench.json."""
+    times, left_out = _time_groups(folder, rounds)
     manifest = load_manifest(folder)
-    size = manifest.environment.observation_size
-    observations = np.random.default_rng(0).normal(0, 0.5, (_OBSERVATIONS, size))
-    observations = observations.astype(np.float32)
-    compressed = manifest.compressed_recipe()
-    runtime = load_policy(folder, recipe=compressed).runtime
-    policy_name, interpreter_name = _names(compressed, runtime)
-    contenders = [*_keras(folder), *_tflite(folder, manifest)]
-    others, left_out = _others(folder, manifest, observations)
-    times = time_in_turn([*contenders, *others], observations, rounds=rounds)
+    recipe = manifest.compressed_recipe()
+    runtime = choose_runtime(manifest.entry(recipe), 'auto').name
+    policy = times[policy_name(recipe, runtime)]
+    interpreter = times[interpreter_name(recipe, runtime)]
     # Ratios are taken round by round, before the median.
-    policy = times[policy_name]
     return section(
         {
             'full_over_compressed': spread(times[KERAS_GRAPH] / policy),
-            'compressed_over_interpreter': spread(policy / times[interpreter_name]),
+            'compressed_over_interpreter': spread(policy / interpreter),
             'keras_call_over_compressed': spread(times[KERAS_CALL] / policy),
         },
-        compressed=policy_name,
+        compressed=policy_name(recipe, runtime),
         us=section({name: spread(values) for name, values in times.items()}),
         left_out=left_out,
         rounds=rounds,
     )
 
 
-def _names(recipe: str, runtime: str) -> tuple[str, str]:
-    return f'{recipe} on {runtime}, policy', f'{recipe} on {runtime}, bare interpreter'
+def _time_groups(folder: Path, rounds: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return us a call by name, shape (rounds,), and what was left out."""
+    collected: dict[str, list[float]] = {}
+    left_out: list[str] = []
+    order = np.random.default_rng(0)
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(_worker(group, folder)) for group in groups()]
+        for worker in workers:
+            left_out += _answer(worker)
+        for _ in range(rounds):
+            for index in order.permutation(len(workers)):
+                for name, value in _ask(workers[index]).items():
+                    collected.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in collected.items()}, left_out
 
 
-def _keras(folder: Path) -> list[Contender]:
-    import keras
-    import tensorflow as tf
-
-    full = load_policy(folder, recipe=FULL_RECIPE)
-    path = folder / load_manifest(folder).entry(FULL_RECIPE).file
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    signature = [tf.TensorSpec((1, full.spec.observation_size), tf.float32)]
-    graph = tf.function(lambda x: model(x, training=False), input_signature=signature)
-    function = graph.get_concrete_function()
-    return [
-        Contender('keras graph, policy', full.act, batches=_SLOW_BATCHES),
-        # The outputs are left as tensors: nothing but the call is counted.
-        Contender(KERAS_GRAPH, lambda x: function(tf.constant(x[None])), batches=_SLOW_BATCHES),
-        Contender(KERAS_CALL, lambda x: model(x[None], training=False), batches=_SLOW_BATCHES),
-        Contender(
-            KERAS_PREDICT, lambda x: model.predict(x[None], verbose=0), batches=_SLOWEST_BATCHES
-        ),
-    ]
+@contextlib.contextmanager
+def _worker(group: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    worker = subprocess.Popen(
+        [sys.executable, '-m', _MODULE, group, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # One thread for all: handing so little work to another thread costs more than it saves.
+        env={**os.environ, 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'},
+        text=True,
+    )
+    try:
+        yield worker
+        _pipe(worker.stdin).close()
+        worker.wait()
+    finally:
+        worker.kill()
+        worker.wait()
 
 
-def _tflite(folder: Path, manifest: Manifest) -> list[Contender]:
-    contenders = []
-    for entry in manifest.files:
-        for runtime in entry.runtimes if entry.recipe != FULL_RECIPE else ():
-            if importlib.util.find_spec(_PACKAGES[runtime]) is None:
-                continue
-            policy_name, interpreter_name = _names(entry.recipe, runtime)
-            policy = load_policy(folder, recipe=entry.recipe, runtime=runtime)
-            bare = _bare_interpreter(folder / entry.file, runtime)
-            contenders += [Contender(policy_name, policy.act), Contender(interpreter_name, bare)]
-    return contenders
+def _ask(worker: subprocess.Popen[str]) -> dict[str, float]:
+    stdin = _pipe(worker.stdin)
+    stdin.write('go\n')
+    stdin.flush()
+    times: dict[str, float] = _answer(worker)
+    return times
 
 
-_PACKAGES = {'litert': 'ai_edge_litert', 'tflite_runtime': 'tflite_runtime'}
+def _answer(worker: subprocess.Popen[str]) -> Any:
+    line = _pipe(worker.stdout).readline()
+    if not line:
+        command = ' '.join(map(str, worker.args))  # type: ignore[arg-type]
+        raise RlEdgeError(f'the benchmark of inference ended early: {command}')
+    return json.loads(line)
 
 
-def _bare_interpreter(path: Path, runtime: str) -> Callable[[np.ndarray], np.ndarray]:
-    interpreter_type = importlib.import_module(f'{_PACKAGES[runtime]}.interpreter').Interpreter
-    interpreter = interpreter_type(model_content=path.read_bytes(), num_threads=1)
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]['index']
-    target = interpreter.get_output_details()[0]['index']
-
-    def act(observation: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, observation[None])
-        interpreter.invoke()
-        action: np.ndarray = interpreter.get_tensor(target)[0]
-        return action
-
-    return act
-
-
-def _others(
-    folder: Path, manifest: Manifest, observations: np.ndarray
-) -> tuple[list[Contender], dict[str, str]]:
-    """Return NumPy and ONNX Runtime, and why one of them had to be left out."""
-    contenders, left_out = [], {}
-    full = load_policy(folder, recipe=FULL_RECIPE)
-    makers: dict[str, Callable[[Any], Callable[[np.ndarray], np.ndarray]]] = {
-        'numpy': numpy_call,
-        'onnxruntime': lambda graph: onnx_call(
-            graph,
-            observation_size=manifest.environment.observation_size,
-            action_size=manifest.environment.action_size,
-        ),
-    }
-    for name, make in makers.items():
-        try:
-            content = (folder / manifest.entry('float32').file).read_bytes()
-            call = make(numpy_graph(content))
-            _check(name, call, full.act, observations)
-        except (ValueError, ImportError) as error:
-            left_out[name] = str(error)
-        else:
-            contenders.append(Contender(name, call))
-    return contenders, left_out
-
-
-def _check(
-    name: str,
-    call: Callable[[np.ndarray], np.ndarray],
-    expected: Callable[[np.ndarray], np.ndarray],
-    observations: np.ndarray,
-) -> None:
-    worst = max(float(np.abs(call(row) - expected(row)).max()) for row in observations)
-    if not worst < _TOLERANCE:
-        raise ValueError(f'{name} computes another action: {worst:.2g} off')
-
-
-if __name__ == '__main__':
-    _folder, _rounds, _out = sys.argv[1:]
-    Path(_out).write_text(json.dumps(measure_inference(Path(_folder), rounds=int(_rounds))))
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe

@@ -97,6 +97,7 @@ def onnx_model(graph: NumpyGraph, *, observation_size: int, action_size: int) ->
     constants = [
         numpy_helper.from_array(np.asarray(value), _name(index))
         for index, value in graph.constants.items()
+        if any(_name(index) in node.input for node in nodes)
     ]
     body = helper.make_graph(nodes, 'actor', [inputs], [outputs], constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid('', _OPSET)])

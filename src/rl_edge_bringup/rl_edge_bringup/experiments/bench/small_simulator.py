@@ -7,12 +7,12 @@ import numpy as np
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rl_edge_interfaces.msg import Action, Environment, Observation
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
+from rl_edge_interfaces.msg import Action, Environment, Observation
 
 _RUN_ID = 1
 _LOOK_AGAIN_SEC, _ASK_AGAIN_SEC = 0.002, 0.5

@@ -22,23 +22,24 @@ class Contender:
     """Of ten calls, a round."""
 
 
-def time_in_turn(
-    contenders: Sequence[Contender], observations: np.ndarray, *, rounds: int
-) -> dict[str, np.ndarray]:
-    """Return us a call by name, shape (rounds,): the median over the batches of each round.
+def time_round(
+    contenders: Sequence[Contender], observations: np.ndarray, order: np.random.Generator
+) -> dict[str, float]:
+    """Return us a call by name: the median over the batches. Each has its turn, in any order.
 
-    ``observations`` has shape (count, observation_size). All contenders have their turn in every
-    round, each round in another order, so that what disturbs the machine disturbs all of them.
+    ``observations`` has shape (count, observation_size).
     """
+    times = {}
+    for index in order.permutation(len(contenders)):
+        contender = contenders[index]
+        times[contender.name] = _time(contender, observations, contender.batches)
+    return times
+
+
+def warm_up(contenders: Sequence[Contender], observations: np.ndarray) -> None:
+    """Call each of them, so that nothing is done for the first time later."""
     for contender in contenders:
         _time(contender, observations, batches=2)
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    generator = np.random.default_rng(0)
-    for _ in range(rounds):
-        for index in generator.permutation(len(contenders)):
-            contender = contenders[index]
-            times[contender.name].append(_time(contender, observations, contender.batches))
-    return {name: np.array(values) for name, values in times.items()}
 
 
 def _time(contender: Contender, observations: np.ndarray, batches: int) -> float:
