@@ -35,6 +35,8 @@ from rl_edge_policy.policy import Policy, RejectedActionError, RejectedObservati
 from rl_edge_policy.policy_parameters import PolicyParameters
 from rl_edge_policy.process_age import process_age_sec
 
+REMEMBERED_RUNS = 4
+"""Of simulators, by their environment message."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 WAITING = 'waiting for the environment message of the simulator'
 
@@ -56,6 +58,7 @@ class PolicyNode(LifecycleNode):
         self._explorer: Explorer | None = None
         self._state, self._reason = PolicyStatus.UNCONFIGURED, ''
         self._environment: Environment | None = None
+        self._known_runs: dict[int, Environment] = {}
         self._environment_spec: EnvironmentSpec | None = None
         # The one comparison that decides whether an observation is answered; None: none is.
         self._answered_run: int | None = None
@@ -204,6 +207,7 @@ class PolicyNode(LifecycleNode):
     def _drop(self) -> None:
         self._answered_run = self._waiting = None
         self._environment = self._environment_spec = None
+        self._known_runs = {}
         self._policy = self._explorer = None
         self._publish = _unpublished
         for destroy, endpoint in self._endpoints:
@@ -215,6 +219,7 @@ class PolicyNode(LifecycleNode):
     def _on_observation(self, message: Observation) -> None:
         if message.run_id != self._answered_run:
             self._waiting = message
+            self._return_to(message.run_id)
             return
         reply = self._reply
         if (
@@ -275,10 +280,25 @@ class PolicyNode(LifecycleNode):
 
     def _on_environment(self, message: Environment) -> None:
         self._environment = message
+        self._known_runs.pop(message.run_id, None)
+        self._known_runs[message.run_id] = message
+        if len(self._known_runs) > REMEMBERED_RUNS:
+            del self._known_runs[next(iter(self._known_runs))]
         self._compare_environment()
         waiting, self._waiting = self._waiting, None
         if waiting is not None and waiting.run_id == self._answered_run:
             self._on_observation(waiting)
+
+    def _return_to(self, run_id: int) -> None:
+        """Go back to a run that a newer one had taken the place of, once that is alone.
+
+        So a simulator that was started a second time by mistake leaves no trace when it has ended.
+        """
+        known = self._known_runs.get(run_id)
+        if known is None or known is self._environment:
+            return
+        if self.count_publishers(self._observations.topic_name) == 1:
+            self._on_environment(known)
 
     def _compare_environment(self) -> None:
         """Decide whether to answer, from the state, the policy and the latest environment."""

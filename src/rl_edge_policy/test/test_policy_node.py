@@ -235,6 +235,20 @@ def test_an_observation_of_another_run_waits_for_its_environment(running, spec):
     assert running.peer.actions[1].run_id == 43
 
 
+def test_a_run_is_answered_again_when_a_second_simulator_has_ended(running, spec):
+    second = running.peer.create_publisher(Observation, 'observation', qos.observation())
+    running.until(lambda: running.nodes[0].count_publishers('observation') == 2)
+    running.peer.describe(spec, run_id=RUN + 1)
+    assert running.ask([0.5, 0.25, 0.125], run_id=RUN + 1).run_id == RUN + 1
+    running.peer.actions.clear()
+    running.peer.observe([0.5, 0.25, 0.125], step=3)
+
+    running.peer.destroy_publisher(second)
+    running.until(lambda: running.nodes[0].count_publishers('observation') == 1)
+
+    assert running.ask([0.5, 0.25, 0.125], step=4).run_id == RUN
+
+
 def test_another_environment_is_refused_and_the_right_one_is_not(running, spec):
     running.peer.describe(dataclasses.replace(spec, control_period_sec=0.1), run_id=43)
     status = running.status(lambda status: status.state == PolicyStatus.REFUSING)
