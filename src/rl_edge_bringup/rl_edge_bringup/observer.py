@@ -1,6 +1,5 @@
 """A small node that watches one robot: it keeps what was published and lets others wait for it."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -132,8 +131,12 @@ class Observer:
         )
 
     def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
+        try:
             self._executor.spin()
+        except Exception:
+            # rclpy raises several things when `close` ends the context between two of its steps.
+            if self._context.ok():
+                raise
 
     def _subscribe(
         self,
