@@ -10,6 +10,8 @@ from typing import TextIO
 import tensorflow as tf
 from tqdm import tqdm
 
+from rl_edge_core.errors import StorageError
+
 NOT_PLOTTED = ('steps', 'seconds')
 
 
@@ -50,12 +52,15 @@ class RunDisplay:
         self.say(f'{steps:>10,} steps  {measured}  {rate:6.0f} steps/s  {minutes:5.0f} min left')
 
     def write_scalars(self, prefix: str, figures: Mapping[str, float]) -> None:
-        """Record figures for TensorBoard."""
-        with self._writer.as_default(step=int(figures['steps'])):
-            for name, value in figures.items():
-                if name not in NOT_PLOTTED:
-                    tf.summary.scalar(f'{prefix}/{name}', value)
-        self._writer.flush()
+        """Record figures for TensorBoard; raise StorageError when they can't be written."""
+        try:
+            with self._writer.as_default(step=int(figures['steps'])):
+                for name, value in figures.items():
+                    if name not in NOT_PLOTTED:
+                        tf.summary.scalar(f'{prefix}/{name}', value)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise StorageError(f'TensorBoard files cannot be written: {error.message}') from error
 
     def close(self) -> None:
         """Leave the screen in order and close the files."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from rl_edge_train.agent import Agent, Decision
 from rl_edge_train.loop import LoopReport
-from rl_edge_train.replay import ReplayBuffer
-from rl_edge_train.replay_journal import ReplayJournal
+from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.vector_environment import VectorEnvironment
 
 
@@ -50,10 +49,10 @@ class OffPolicyLoop:
         self.agent, self.environments, self.config = agent, environments, config
         self.total_steps = total_steps
         self.steps = 0
-        self.replay = ReplayBuffer(agent.layout, capacity=config.replay_capacity, seed=seed)
-        self.journal = ReplayJournal(folder / 'replay', width=agent.layout.width)
+        self.replay = ReplayStore(
+            agent.layout, capacity=config.replay_capacity, seed=seed, folder=folder
+        )
         self._action_limits = action_limits
-        self._checkpoint_added = 0
         self._generator = np.random.default_rng([seed, 1])
 
     def iterate(self) -> LoopReport:
@@ -65,7 +64,7 @@ class OffPolicyLoop:
         self.environments.start_step(decision.action)
         metrics = self._learn()
         step = self.environments.finish_step()
-        rows = self.replay.add(
+        self.steps += self.replay.add(
             {
                 'observation': observation,
                 'action': decision.action,
@@ -76,8 +75,6 @@ class OffPolicyLoop:
                 **decision.extras,
             }
         )
-        self.journal.append(rows)
-        self.steps += len(rows)
         return LoopReport(step.episodes, metrics)
 
     def _decide(self, observation: np.ndarray) -> Decision:
@@ -96,36 +93,23 @@ class OffPolicyLoop:
         return self.agent.update(rows)
 
     def state(self) -> dict[str, Any]:
-        """Return counts and generator states as JSON values."""
-        self.journal.flush()
+        """Return counts and generator states as JSON values, with the replay on disk."""
         return {
             'steps': self.steps,
-            'replay_added': self.replay.added,
-            'replay_generator': self.replay.generator.bit_generator.state,
             'generator': self._generator.bit_generator.state,
+            **self.replay.state(),
         }
 
     def after_checkpoint(self) -> None:
         """Drop replay segments that no kept checkpoint needs."""
-        oldest_kept = self._checkpoint_added
-        self._checkpoint_added = self.replay.added
-        self.journal.drop_before(oldest_kept - self.config.replay_capacity)
+        self.replay.after_checkpoint()
 
     def load_state(self, state: Mapping[str, Any]) -> str:
         """Go on from `state`; return what a person should know about the replay."""
         self.steps = state['steps']
-        self._checkpoint_added = 0
-        loaded = self.journal.load_into(self.replay, written=state['replay_added'])
-        self.replay.generator.bit_generator.state = state['replay_generator']
         self._generator.bit_generator.state = state['generator']
-        wanted = min(state['replay_added'], self.config.replay_capacity)
-        if loaded == wanted:
-            return f'{loaded} transitions of replay'
-        return (
-            f'only {loaded} of {wanted} transitions of replay are left: learning goes on as the '
-            'buffer refills with new ones'
-        )
+        return self.replay.load_state(state)
 
     def close(self) -> None:
         """Close the files."""
-        self.journal.close()
+        self.replay.close()

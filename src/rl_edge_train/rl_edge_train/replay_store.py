@@ -43,6 +43,7 @@ class ReplayStore:
         self._journal.flush()
         return {
             'replay_added': self._buffer.added,
+            'replay_stored': len(self._buffer),
             'replay_generator': self._buffer.generator.bit_generator.state,
         }
 
@@ -56,7 +57,7 @@ class ReplayStore:
         self._added_at_checkpoint = 0
         loaded = self._journal.load_into(self._buffer, written=state['replay_added'])
         self._buffer.generator.bit_generator.state = state['replay_generator']
-        wanted = min(state['replay_added'], self.capacity)
+        wanted = min(state['replay_stored'], self.capacity)
         if loaded == wanted:
             return f'{loaded} transitions of replay'
         return (

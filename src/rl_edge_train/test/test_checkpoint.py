@@ -1,8 +1,11 @@
 """Checkpoints: complete or not there, and never half believed."""
 
+import resource
+
 import numpy as np
 import pytest
 
+from rl_edge_core.errors import StorageError
 from rl_edge_train.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -72,3 +75,16 @@ def test_pickled_arrays_are_never_written(folder):
 def test_no_checkpoint_at_all_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match='there is none'):
         read_newest(tmp_path)
+
+
+def test_a_disk_that_takes_no_more_is_a_clear_error_and_keeps_the_last_checkpoint(folder):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = Checkpoint(30, {}, {'agent/a': np.zeros(100_000, np.float32)})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(StorageError, match='cannot be written'):
+            write(folder, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert read_newest(folder)[0].steps == 20
+    assert len(list(folder.iterdir())) == 2
