@@ -21,15 +21,18 @@ class AffineMapping:
 
     def quantize(self, values: np.ndarray) -> np.ndarray:
         """Return the int8 nearest to real values; those outside the range are clamped."""
-        scaled = np.asarray(values, np.float64) / self.scale
-        # TFLite rounds halves away from zero (std::round), NumPy to even.
-        rounded = np.copysign(np.floor(np.abs(scaled) + 0.5), scaled)
-        return np.clip(rounded + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
+        steps = rounded(np.asarray(values, np.float64) / self.scale)
+        return np.clip(steps + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
 
     def dequantize(self, quantized: np.ndarray) -> np.ndarray:
         """Return the real values (float32) that int8 ones stand for."""
         shifted = np.asarray(quantized, np.int32) - self.zero_point
         return (self.scale * shifted).astype(np.float32)
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Round as TFLite does (std::round): halves away from zero, where NumPy takes the even."""
+    return np.copysign(np.floor(np.abs(values) + 0.5), values)
 
 
 def activation_mapping(minimum: float, maximum: float) -> AffineMapping:
@@ -46,7 +49,8 @@ def activation_mapping(minimum: float, maximum: float) -> AffineMapping:
     if low == high:
         return AffineMapping(scale=1.0, zero_point=0)
     scale = (high - low) / (HIGHEST - LOWEST)
-    return AffineMapping(scale, int(np.clip(np.rint(LOWEST - low / scale), LOWEST, HIGHEST)))
+    zero_point = rounded(np.float64(LOWEST - low / scale))
+    return AffineMapping(scale, int(np.clip(zero_point, LOWEST, HIGHEST)))
 
 
 def weight_mapping(weights: np.ndarray) -> AffineMapping:

@@ -13,7 +13,7 @@ from litert_quantizer import qtyping, quantizer
 
 from rl_edge_compress.calibration import checked_observations, dense_ranges
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.tflite_file import read_model, tidy
+from rl_edge_compress.tflite_file import read_model, tidy, without_names
 
 DENSE = qtyping.TFLOperationName.FULLY_CONNECTED
 PER_LAYER = qtyping.QuantGranularity.TENSORWISE
@@ -63,7 +63,7 @@ def _quantized(tool: quantizer.Quantizer, calibration: dict[str, Any] | None = N
         result = tool.quantize(
             calibration, enable_progress_bar=False, enable_progress_report=False
         )
-    return tidy(bytes(result.quantized_model))
+    return without_names(tidy(bytes(result.quantized_model)))
 
 
 def _calibration(float32: bytes, observations: np.ndarray) -> dict[str, Any]:

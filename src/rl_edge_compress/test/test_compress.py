@@ -1,0 +1,194 @@
+import os
+
+import numpy as np
+import pytest
+
+from rl_edge_compress import compress as compress_module
+from rl_edge_compress.__main__ import main
+from rl_edge_compress.actors import ACTORS
+from rl_edge_compress.compress import compress
+from rl_edge_compress.export import export_artifact
+from rl_edge_compress.imitation import ImitationConfig
+from rl_edge_compress.recipes import RECIPES, chosen_recipes
+from rl_edge_compress.ship import ship
+from rl_edge_compress.workshop import Workshop
+from rl_edge_core.artifact import checked_file, load_manifest
+from rl_edge_core.errors import ArtifactError, ConfigurationError, StorageError
+from rl_edge_sim.environment import make_environment, spec_of
+
+TINY = ImitationConfig(
+    rounds=1, steps_per_round=20, updates_per_round=100, final_updates=100, batch_size=16
+)
+
+
+@pytest.fixture(scope='module')
+def policy(build, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('full') / 'policy'
+    export_artifact(
+        build(observations=4, actions=1, width=8),
+        spec=spec_of(make_environment('InvertedPendulum-v5')),
+        name='pole/best',
+        out=folder,
+        recipes=(),
+    )
+    return folder
+
+
+@pytest.fixture
+def seen():
+    return np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+
+
+def workshop_of(policy, out, seen=None):
+    return Workshop(
+        model=policy, kept=out / 'work', config=TINY, say=lambda line: None, observations=seen
+    )
+
+
+def is_whole(folder):
+    for entry in load_manifest(folder).files:
+        checked_file(folder, entry)
+    return not [name for name in os.listdir(folder) if name.startswith('.')]
+
+
+def test_every_recipe_of_the_table_can_be_made():
+    assert {recipe.actor for recipe in RECIPES.values()} == set(ACTORS)
+    assert {'float32', 'int8', 'pruned90', 'pruned90_int8', 'student64_int8'} <= set(RECIPES)
+    assert chosen_recipes('all') == list(RECIPES.values())
+    assert [recipe.name for recipe in chosen_recipes('int8, float16')] == ['int8', 'float16']
+
+
+@pytest.mark.parametrize('names', ['int8,student7', 'student7', ''])
+def test_an_unknown_recipe_lists_the_table(names):
+    with pytest.raises(ConfigurationError, match=r'no recipe .*student64_int8') as raised:
+        chosen_recipes(names)
+    assert 'distilled' in str(raised.value)
+
+
+def test_the_command_line_names_an_unknown_recipe(policy, tmp_path, capsys):
+    arguments = [str(policy), '--recipes', 'int7', '--out', str(tmp_path / 'out')]
+    assert main(arguments) == 1
+    assert 'error: no recipe int7' in capsys.readouterr().err
+
+
+def test_the_command_line_compresses(policy, tmp_path, capsys, seen):
+    np.save(tmp_path / 'seen.npy', seen)
+    out = tmp_path / 'out'
+    arguments = [str(policy), '--recipes', 'float32,int8', '--out', str(out)]
+    assert main([*arguments, '--calibration', str(tmp_path / 'seen.npy')]) == 0
+    assert is_whole(out)
+    assert load_manifest(out).recipes == ('keras', 'float32', 'int8')
+    assert 'int8             written' in capsys.readouterr().out
+
+
+def test_calibration_file_and_setting_that_are_wrong_are_named(policy, tmp_path, capsys):
+    arguments = [str(policy), '--recipes', 'int8', '--out', str(tmp_path / 'out')]
+    assert main([*arguments, '--calibration', str(tmp_path / 'none.npy')]) == 1
+    assert 'holds no observations' in capsys.readouterr().err
+    assert main([*arguments, '--set', 'rounds']) == 1
+    assert main([*arguments, '--set', 'colour=red']) == 1
+    assert 'unknown colour; valid are rounds' in capsys.readouterr().err
+
+
+def test_one_failing_recipe_does_not_stop_the_others(policy, tmp_path, seen, monkeypatch):
+    def fail(workshop):
+        raise RuntimeError('the student would not learn')
+
+    monkeypatch.setitem(ACTORS, 'student32', fail)
+    recipes = chosen_recipes('student32,float32')
+    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    assert [outcome.state for outcome in outcomes] == ['failed', 'written']
+    assert outcomes[0].detail == 'the student would not learn'
+    assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
+    assert is_whole(tmp_path / 'out')
+
+
+def test_an_interruption_leaves_a_whole_artifact_and_the_next_call_goes_on(
+    policy, tmp_path, seen, monkeypatch
+):
+    recipes = chosen_recipes('float32,int8,dynamic')
+    describe = compress_module.describe_files
+
+    def interrupted(folder, formats, **keywords):
+        if 'int8' in formats:
+            raise KeyboardInterrupt
+        return describe(folder, formats, **keywords)
+
+    monkeypatch.setattr(compress_module, 'describe_files', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    assert is_whole(tmp_path / 'out')
+    assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
+    assert not (tmp_path / 'out' / 'actor_int8.tflite').exists()
+
+    monkeypatch.setattr(compress_module, 'describe_files', describe)
+    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    assert [outcome.state for outcome in outcomes] == ['kept', 'written', 'written']
+    assert is_whole(tmp_path / 'out')
+
+
+def test_a_damaged_file_is_made_again(policy, tmp_path, seen):
+    recipes = chosen_recipes('float32')
+    compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    (tmp_path / 'out' / 'actor_float32.tflite').write_bytes(b'half')
+    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    assert outcomes[0].state == 'written'
+    assert is_whole(tmp_path / 'out')
+
+
+def test_two_recipes_train_their_actor_once(policy, tmp_path, monkeypatch):
+    trained = []
+    train = ACTORS['student32']
+    monkeypatch.setitem(ACTORS, 'student32', lambda shop: trained.append(1) or train(shop))
+    out = tmp_path / 'out'
+    for _ in range(2):
+        outcomes = compress(
+            workshop_of(policy, out), chosen_recipes('student32,student32_int8'), out
+        )
+    assert [outcome.state for outcome in outcomes] == ['kept', 'kept']
+    assert len(trained) == 1
+    manifest = load_manifest(out)
+    assert manifest.entry('student32_int8').bytes < manifest.entry('student32').bytes
+    (out / 'actor_student32.tflite').unlink()
+    compress(workshop_of(policy, out), chosen_recipes('student32'), out)
+    assert len(trained) == 1
+
+
+def test_a_folder_of_another_model_is_not_mixed_up(policy, build, tmp_path, seen):
+    compress(workshop_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'out')
+    export_artifact(
+        build(observations=4, actions=1, width=8, seed=3),
+        spec=load_manifest(policy).environment,
+        name='pole/other',
+        out=tmp_path / 'other',
+        recipes=(),
+    )
+    with pytest.raises(ArtifactError, match='made from another model'):
+        compress(
+            workshop_of(tmp_path / 'other', tmp_path, seen),
+            chosen_recipes('float32'),
+            tmp_path / 'out',
+        )
+    with pytest.raises(ArtifactError, match='made from another model'):
+        ship(tmp_path / 'out', tmp_path / 'other', ['float32'])
+
+
+def test_unwritable_output_is_named(policy, tmp_path, seen):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(StorageError, match='choose another path'):
+        compress(
+            workshop_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'file' / 'x'
+        )
+
+
+def test_shipping_keeps_what_else_is_in_the_folder(policy, tmp_path, seen):
+    out = tmp_path / 'out'
+    compress(workshop_of(policy, tmp_path, seen), chosen_recipes('float32,int8'), out)
+    (policy / 'card.md').write_text('a card')
+    manifest = ship(out, policy, ['int8'])
+    assert manifest.recipes == ('keras', 'int8')
+    assert manifest.compressed_recipe() == 'int8'
+    assert is_whole(policy)
+    assert (policy / 'card.md').read_text() == 'a card'
+    with pytest.raises(ArtifactError, match="no recipe 'dynamic'"):
+        ship(out, policy, ['dynamic'])

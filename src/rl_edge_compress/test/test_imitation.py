@@ -1,0 +1,141 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rl_edge_compress.convert import compact, float32_tflite
+from rl_edge_compress.distill import distilled, narrower
+from rl_edge_compress.file_facts import file_facts
+from rl_edge_compress.formats import FORMATS
+from rl_edge_compress.imitation import (
+    UPDATES_PER_CALL,
+    ImitationConfig,
+    Lesson,
+    VisitedStates,
+    visit,
+)
+from rl_edge_compress.keras_models import actor_of
+from rl_edge_compress.layer_chain import layer_chain
+from rl_edge_compress.numpy_graph import numpy_graph
+from rl_edge_compress.prune import magnitude_mask, pruned, scheduled_sparsity
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_sim.environment import make_environment
+
+SHORT = ImitationConfig(
+    rounds=2, steps_per_round=30, updates_per_round=100, final_updates=100, batch_size=16
+)
+
+
+@pytest.fixture(scope='module')
+def pole():
+    """An environment of 4 observations and 1 action in [-3, 3]; a poor policy falls at once."""
+    return make_environment('InvertedPendulum-v5')
+
+
+@pytest.fixture(scope='module')
+def pole_actor(build):
+    return actor_of(build(observations=4, actions=1, normalize=False, layer_norm=True))
+
+
+@pytest.fixture(scope='module')
+def teacher(pole_actor):
+    return numpy_graph(float32_tflite(compact(pole_actor)))
+
+
+@pytest.fixture(scope='module')
+def states(pole, teacher):
+    return visit(pole, teacher, teacher, seeds=range(20), least_steps=50)[0]
+
+
+def test_schedule_is_cubic():
+    """Zhu & Gupta 2017, eq. 1, from 0 to 80 %, worked by hand."""
+    assert scheduled_sparsity(0.0, 0.8) == 0.0
+    assert scheduled_sparsity(0.5, 0.8) == pytest.approx(0.8 * (1 - 0.125))
+    assert scheduled_sparsity(0.9, 0.8) == pytest.approx(0.8 * (1 - 0.001))
+    assert scheduled_sparsity(1.0, 0.8) == 0.8
+    assert scheduled_sparsity(1.7, 0.8) == 0.8
+    with pytest.raises(ConfigurationError, match=r'sparsity 1.0 must be'):
+        scheduled_sparsity(0.5, 1.0)
+
+
+def test_mask_takes_the_smallest_weights():
+    kernel = np.array([[0.1, -3.0], [0.0, -0.2], [2.0, 1.0]])
+    assert magnitude_mask(kernel, 0.5).tolist() == [[0, 1], [0, 0], [1, 1]]
+    assert magnitude_mask(kernel, 0.0).all()
+    assert magnitude_mask(kernel, 0.34).sum() == 3  # 2.04 zeros, rounded up
+
+
+def test_pruned_weights_stay_zero_while_the_others_learn(pole_actor, states):
+    student = layer_chain(pole_actor).model()
+    lesson = Lesson(student, SHORT, action_scale=np.ones(1))
+    masks = {place: magnitude_mask(kernel, 0.9) for place, kernel in lesson.kernels.items()}
+    before = lesson.kernels
+    for place, mask in masks.items():
+        lesson.set_mask(place, mask)
+    other = VisitedStates(states.observations, states.actions + 0.5)
+    lesson.learn(other, rate=1e-2)
+    for place, kernel in lesson.kernels.items():
+        assert not kernel[masks[place] == 0].any()
+        assert np.any(kernel != before[place] * masks[place])
+
+
+def test_sparsity_is_in_the_exported_files(pole_actor, teacher, pole, states):
+    lines = []
+    student = pruned(
+        pole_actor, 0.8, teacher=teacher, env=pole, states=states, config=SHORT, say=lines.append
+    )
+    assert len(lines) == SHORT.rounds + 1
+    for name in ('float32', 'int8'):
+        facts = file_facts(FORMATS[name].write(student, states.observations))
+        assert 0.8 <= facts.sparsity < 0.95
+    # The full actor is as it was.
+    assert np.asarray(pole_actor(states.observations)) == pytest.approx(states.actions, abs=1e-5)
+
+
+def test_the_student_drives_and_the_teacher_labels(pole, teacher, build):
+    other = actor_of(build(observations=4, actions=1, seed=5))
+    driver = numpy_graph(float32_tflite(compact(other)))
+    visited, results = visit(pole, driver, teacher, seeds=range(3), least_steps=10**6)
+    assert len(visited.observations) == sum(result.length for result in results)
+    assert visited.actions == pytest.approx(teacher(visited.observations))
+    by_teacher, _ = visit(pole, teacher, teacher, seeds=range(3), least_steps=10**6)
+    assert len(by_teacher.observations) != len(visited.observations) or not np.array_equal(
+        by_teacher.observations, visited.observations
+    )
+
+
+def test_visits_stop_after_the_episode_that_reaches_the_steps(pole, teacher):
+    _, results = visit(pole, teacher, teacher, seeds=range(100), least_steps=1)
+    assert len(results) == 1
+
+
+def test_learning_lowers_the_error(pole_actor, states):
+    student = narrower(layer_chain(pole_actor), 8, states.observations)
+    config = ImitationConfig(batch_size=32)
+    lesson = Lesson(student, config, action_scale=np.ones(1))
+    first = lesson.learn(states, rate=1e-2)
+    for _ in range(400 // UPDATES_PER_CALL):
+        last = lesson.learn(states, rate=1e-2)
+    assert last < first
+
+
+def test_a_student_is_narrow_normalised_and_without_layer_norm(pole_actor, states):
+    student = narrower(layer_chain(pole_actor), 8, states.observations)
+    kinds = [type(layer) for layer in student.layers]
+    assert keras.layers.Normalization in kinds
+    assert keras.layers.LayerNormalization not in kinds
+    units = [layer.units for layer in student.layers if isinstance(layer, keras.layers.Dense)]
+    assert units == [8, 8, 1]
+    assert np.all(np.abs(np.asarray(student(states.observations))) <= 2.0)
+
+
+def test_distillation_is_reproducible(pole_actor, teacher, pole, states):
+    def weights():
+        student = distilled(
+            pole_actor, 4, teacher=teacher, env=pole, states=states, config=SHORT, say=str
+        )
+        return [np.asarray(weight) for weight in student.trainable_variables]
+
+    tf.config.experimental.enable_op_determinism()
+    for first, second in zip(weights(), weights(), strict=True):
+        assert first == pytest.approx(second, abs=1e-6)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from rl_edge_compress import quantize
+from rl_edge_compress.calibration import dense_ranges
+from rl_edge_compress.equalize import channel_scales, equalize_inputs
+from rl_edge_compress.numpy_graph import numpy_graph
+from rl_edge_compress.quantization import activation_mapping, rounded, weight_mapping
+from rl_edge_compress.tflite_file import constant, operators, read_model
+from rl_edge_core.errors import ConfigurationError
+
+
+def test_zero_to_ten_has_the_scale_of_255_steps():
+    mapping = activation_mapping(0.0, 10.0)
+    assert mapping.scale == pytest.approx(10 / 255)
+    assert round(mapping.scale, 4) == 0.0392
+    assert mapping.zero_point == -128
+    # 5 / (10 / 255) = 127.5, half a step, goes away from zero: 128 - 128.
+    assert mapping.quantize([0.0, 5.0, 10.0]).tolist() == [-128, 0, 127]
+    assert mapping.dequantize([-128, 127]) == pytest.approx([0.0, 10.0])
+
+
+def test_values_outside_the_range_are_clamped():
+    assert activation_mapping(0.0, 10.0).quantize([-3.0, 11.0]).tolist() == [-128, 127]
+
+
+def test_a_range_on_both_sides_of_zero():
+    mapping = activation_mapping(-1.0, 3.0)
+    assert mapping.scale == pytest.approx(4 / 255)
+    assert mapping.zero_point == -64  # -128 + 1 / (4 / 255) = -64.25
+    assert mapping.dequantize(mapping.quantize([0.0]))[0] == 0.0
+
+
+def test_a_range_is_widened_to_hold_zero():
+    assert activation_mapping(2.0, 10.0) == activation_mapping(0.0, 10.0)
+    assert activation_mapping(-10.0, -2.0) == activation_mapping(-10.0, 0.0)
+
+
+def test_a_range_of_zeros_alone_has_a_scale_all_the_same():
+    assert activation_mapping(0.0, 0.0).quantize([0.0]).tolist() == [0]
+
+
+@pytest.mark.parametrize('bounds', [(np.nan, 1.0), (0.0, np.inf), (2.0, 1.0)])
+def test_what_is_no_range_is_refused(bounds):
+    with pytest.raises(ConfigurationError, match='is no range'):
+        activation_mapping(*bounds)
+
+
+def test_halves_are_rounded_away_from_zero():
+    assert rounded(np.array([0.5, 1.5, 2.5, -0.5, -2.5])).tolist() == [1, 2, 3, -1, -3]
+
+
+def test_weights_are_symmetric():
+    mapping = weight_mapping(np.array([-0.5, 0.25]))
+    assert mapping.scale == pytest.approx(0.5 / 127)
+    assert mapping.quantize([-0.5, 0.0, 0.25]).tolist() == [-127, 0, 64]  # 63.5 up
+
+
+def test_error_is_at_most_half_a_step(visited):
+    mapping = activation_mapping(float(visited.min()), float(visited.max()))
+    error = np.abs(mapping.dequantize(mapping.quantize(visited)) - visited)
+    assert error.max() <= mapping.scale / 2 * 1.001
+
+
+def test_the_file_holds_the_numbers_of_this_arithmetic(float32, visited):
+    balanced = equalize_inputs(float32, visited)
+    graph = numpy_graph(balanced)
+    ranges = dense_ranges(graph, visited)
+    model = read_model(quantize.int8_tflite(balanced, visited))
+    tensors = model.subgraphs[0].tensors
+    float_dense = [step for step in graph.operators if step.name == 'FULLY_CONNECTED']
+    dense = [step for step in operators(model) if step.name == 'FULLY_CONNECTED']
+    assert len(dense) == len(float_dense) == 3
+    for step, before in zip(dense, float_dense, strict=True):
+        for index, old in (
+            (step.inputs[0], before.inputs[0]),
+            (step.outputs[0], before.outputs[0]),
+        ):
+            expected = activation_mapping(*ranges[old])
+            assert tensors[index].quantization.scale[0] == pytest.approx(expected.scale, rel=1e-5)
+            assert tensors[index].quantization.zeroPoint[0] == expected.zero_point
+        kernel = graph.constants[before.inputs[1]]
+        expected = weight_mapping(kernel)
+        stored = tensors[step.inputs[1]].quantization
+        assert stored.scale[0] == pytest.approx(expected.scale, rel=1e-5)
+        assert list(stored.zeroPoint) == [0]
+        # A weight may lie so near to half a step that float32 and float64 disagree.
+        difference = constant(model, step.inputs[1]).astype(int) - expected.quantize(kernel)
+        assert np.abs(difference).max() <= 1
+        assert np.count_nonzero(difference) <= 0.02 * kernel.size
+
+
+def test_channel_scales_balance_inputs_and_weights():
+    inputs = np.array([[8.0, -1.0, 0.0], [-2.0, 0.5, 0.0]])
+    kernel = np.array([[0.5, -0.1], [0.2, 4.0], [1.0, 1.0]])
+    scales = channel_scales(inputs, kernel)
+    assert scales.tolist() == pytest.approx([4.0, 0.5, 1.0])  # sqrt(8 / 0.5), sqrt(1 / 4), dead
+    assert np.abs(inputs / scales).max(axis=0)[:2] == pytest.approx([2.0, 2.0])
+    assert np.abs(kernel * scales[:, None]).max(axis=1)[:2] == pytest.approx([2.0, 2.0])

@@ -1,0 +1,151 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from rl_edge_compress import closed_loop, judgement
+from rl_edge_compress.benchmark import Timing
+from rl_edge_compress.export import export_artifact
+from rl_edge_compress.judgement import RecipeReport, action_error, choose_default, to_confirm
+from rl_edge_compress.report import ReportConfig, make_report
+from rl_edge_compress.report_pictures import pareto_front
+from rl_edge_core.artifact import load_manifest
+from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.errors import ArtifactError
+from rl_edge_sim.environment import make_environment, spec_of
+
+
+def episode(seed, value, ended_by=EndedBy.TIME_LIMIT):
+    return EpisodeResult(
+        seed=seed,
+        episode_return=value,
+        length=10,
+        forward_distance=value / 10,
+        mean_speed=1.0,
+        ended_by=ended_by,
+    )
+
+
+def loop(kept, count=50):
+    reference = {seed: episode(seed, 100.0 + seed) for seed in range(count)}
+    results = {seed: episode(seed, kept * e.episode_return) for seed, e in reference.items()}
+    return judgement.closed_loop(results, reference)
+
+
+def report(recipe, *, size, kept, confirmed=None, p50=5.0):
+    return RecipeReport(
+        recipe=recipe,
+        description='',
+        numeric_format='int8',
+        parameters=10,
+        bytes=size,
+        gzip_bytes=size,
+        sparsity=0.0,
+        runtimes=('litert',),
+        unsupported={},
+        timings={'litert': Timing(p50, p50, 1.0, 1.0)},
+        action_rmse=0.0,
+        action_rmse_of_joint={'push': 0.0},
+        action_error_max=0.0,
+        chosen_by=loop(kept),
+        confirmed=None if confirmed is None else loop(confirmed),
+    )
+
+
+REPORTS = [
+    report('float32', size=300_000, kept=1.0, p50=5.0),
+    report('int8', size=80_000, kept=0.99, confirmed=0.99, p50=3.0),
+    report('int4', size=40_000, kept=1.0, confirmed=1.0, p50=6.0),
+    report('pruned90_int8', size=79_000, kept=0.96, confirmed=0.96),
+    report('student64_int8', size=12_000, kept=0.98, confirmed=0.95),
+    report('student32_int8', size=6_000, kept=0.5),
+]
+
+
+def test_return_kept_pairs_seeds():
+    kept = loop(0.9).return_kept
+    assert kept.estimate == pytest.approx(0.9)
+    # The same seeds on both sides: nothing is left to chance.
+    assert kept.low == pytest.approx(0.9)
+    assert kept.high == pytest.approx(0.9)
+
+
+def test_action_error_by_joint():
+    error = action_error(np.array([[1.0, 0.0], [1.0, 2.0]]), np.array([[0.0, 0.0], [0.0, 0.0]]))
+    assert error.of_joint == pytest.approx((1.0, np.sqrt(2.0)))
+    assert error.rmse == pytest.approx(np.sqrt(6 / 4))
+    assert error.largest == 2.0
+
+
+def test_what_is_confirmed_on_fresh_seeds():
+    assert to_confirm(REPORTS, runtime='litert') == {
+        'int8': 'int8',
+        'pruned90_int8': '90 % pruned',
+        'student64_int8': 'student of at most 16000 bytes',
+    }
+
+
+def test_the_default_is_the_smallest_that_keeps_the_return_and_is_no_slower():
+    # int4 is smaller but slower than float32, the student's fresh seeds fell short.
+    assert choose_default(REPORTS, runtime='litert') == 'int8'
+    unconfirmed = [dataclasses.replace(r, confirmed=None) for r in REPORTS]
+    assert choose_default(unconfirmed, runtime='litert') == 'float32'
+
+
+def test_pareto_front_holds_what_nothing_cheaper_equals():
+    points = [(3.0, 0.9), (1.0, 0.5), (2.0, 0.4), (2.5, 0.9), (4.0, 1.0)]
+    assert pareto_front(points) == [(1.0, 0.5), (2.5, 0.9), (4.0, 1.0)]
+
+
+@pytest.fixture(scope='module')
+def folder(build, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('compressed') / 'pole'
+    export_artifact(
+        build(observations=4, actions=1, width=8),
+        spec=spec_of(make_environment('InvertedPendulum-v5')),
+        name='pole',
+        out=folder,
+        recipes=('float32', 'int8'),
+        calibration=np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32),
+    )
+    return folder
+
+
+def test_a_report_measures_everything(folder):
+    reports, default = make_report(folder, ReportConfig(episodes=6, confirm=2, processes=1))
+    assert [r.recipe for r in reports] == ['keras', 'float32', 'int8']
+    assert load_manifest(folder).compressed_recipe() == default
+    content = json.loads((folder / 'report' / 'report.json').read_text())
+    int8 = content['recipes'][2]
+    assert int8['bytes'] == load_manifest(folder).entry('int8').bytes
+    assert set(int8['action_rmse_of_joint']) == {'slider'}
+    assert int8['chosen_by']['episode_return']['count'] == 6
+    assert int8['confirmed']['return_kept']['count'] == 2
+    timing = int8['timings']['litert']
+    assert 0 < timing['p50_us'] <= timing['p99_us']
+    assert timing['resident_memory_mb'] > 10
+    assert 'numpy' in content['recipes'][1]['timings']
+    assert '| int8 |' in (folder / 'report' / 'report.md').read_text().replace('**', '')
+    for picture in ('pareto_bytes', 'pareto_time', 'action_error'):
+        assert (folder / 'report' / f'{picture}.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_episodes_that_were_run_are_not_run_again(folder, tmp_path):
+    wanted = {'float32': range(3)}
+    kept = tmp_path / 'episodes'
+    first = closed_loop.run_episodes(folder, wanted, kept=kept, processes=1)
+    assert closed_loop.count_missing(folder, {'float32': range(5)}, kept=kept) == 2
+    again = closed_loop.run_episodes(folder, wanted, kept=kept, processes=1)
+    assert again == first
+    (kept / 'float32.json').write_text('{"sha256"')
+    with pytest.raises(ArtifactError, match='delete it'):
+        closed_loop.count_missing(folder, wanted, kept=kept)
+
+
+def test_an_artifact_without_compressed_files_is_refused(build, tmp_path):
+    spec = spec_of(make_environment('InvertedPendulum-v5'))
+    model = build(observations=4, actions=1, width=8)
+    export_artifact(model, spec=spec, name='x', out=tmp_path / 'x', recipes=())
+    with pytest.raises(ArtifactError, match='compress it first'):
+        make_report(tmp_path / 'x', ReportConfig())
