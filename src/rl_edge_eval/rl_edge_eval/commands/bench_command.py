@@ -3,7 +3,6 @@
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -11,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.resources import sample_resources
 from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
 from rl_edge_eval.output.tables import make_console
-
-_BYTES_PER_KIB = 1024
 
 
 class Measurement(NamedTuple):
@@ -26,6 +25,8 @@ class Measurement(NamedTuple):
     messages: int
     seconds: float
     """From opening the bag on; imports are left out."""
+    cpu_seconds: float
+    """Of the process in the same span: what other processes do to it is mostly left out."""
     peak_mb: float
     """Highest resident memory of the process, imports included."""
 
@@ -66,7 +67,7 @@ def bare_pass(bag: Path) -> Measurement:
     """Deserialize every message with rosbags and do nothing with it."""
     from rosbags.highlevel import AnyReader
 
-    begin = time.perf_counter()
+    begin = _now()
     count = 0
     with AnyReader([bag]) as reader:
         for connection, _, data in reader.messages():
@@ -79,14 +80,23 @@ def evaluation_pass(bag: Path) -> Measurement:
     """Evaluate the bag."""
     from rl_edge_eval.evaluate import BagEvaluation
 
-    begin = time.perf_counter()
+    begin = _now()
     return _measured(BagEvaluation(bag).run().messages, begin)
 
 
-def _measured(count: int, begin: float) -> Measurement:
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_KIB
-    return Measurement(count, seconds, peak / 1e6)
+class _Clocks(NamedTuple):
+    wall: float
+    cpu: float
+
+
+def _now() -> _Clocks:
+    return _Clocks(time.perf_counter(), time.process_time())
+
+
+def _measured(count: int, begin: _Clocks) -> Measurement:
+    end = _now()
+    peak_mb = sample_resources(psutil.Process()).peak_memory_mb
+    return Measurement(count, end.wall - begin.wall, end.cpu - begin.cpu, peak_mb)
 
 
 def _in_own_process(measure: Callable[[Path], Measurement], bag: Path) -> Measurement:
@@ -95,12 +105,15 @@ def _in_own_process(measure: Callable[[Path], Measurement], bag: Path) -> Measur
 
 
 def _report(bare: list[Measurement], ours: list[Measurement], target: str | None) -> None:
-    ratios = [b.seconds / o.seconds for b, o in zip(bare, ours, strict=True)]
+    pairs = list(zip(bare, ours, strict=True))
     figures = {
         'messages': ours[0].messages,
         'bare_rosbags_messages_per_sec': statistics.median(m.messages / m.seconds for m in bare),
         'evaluation_messages_per_sec': statistics.median(m.messages / m.seconds for m in ours),
-        'evaluation_over_bare': statistics.median(ratios),
+        'evaluation_over_bare': statistics.median(b.seconds / o.seconds for b, o in pairs),
+        'evaluation_over_bare_by_cpu_time': statistics.median(
+            b.cpu_seconds / o.cpu_seconds for b, o in pairs
+        ),
         'bare_rosbags_peak_mb': max(m.peak_mb for m in bare),
         'evaluation_peak_mb': max(m.peak_mb for m in ours),
         'passes_of_each': len(ours),

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import tempfile
 from pathlib import Path
 
@@ -30,14 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the pairs, each in the other order than the one before, and print the ratio."""
     if arguments.pairs < 1:
         raise ConfigurationError(f'--pairs is {arguments.pairs}, must be 1 or more')
+    # The processes of a run are stopped when it is interrupted, by either signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     plain: list[float] = []
     recorded: list[float] = []
     for pair in range(arguments.pairs):
         for is_recorded in (False, True) if pair % 2 == 0 else (True, False):
-            rate, lost = _one_run(arguments, is_recorded=is_recorded)
+            rate, what = _one_run(arguments, is_recorded=is_recorded)
             (recorded if is_recorded else plain).append(rate)
-            what = f'recorded, {lost} transitions lost' if is_recorded else 'not recorded'
             console.print(f'pair {pair + 1}: {rate:,.0f} steps/s, {what}', highlight=False)
     kept = ratio_interval(recorded, plain)
     console.print(f'recorded over not recorded: {kept} (95 % over {kept.count} pairs)')
@@ -51,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float, int]:
-    """Return steps a second, and how many transitions the bag lacks."""
+def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float, str]:
+    """Return steps a second, and what was recorded."""
     from rl_edge_eval.ros.recording_cost import steps_per_second
 
     with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
@@ -65,6 +67,9 @@ def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float
             storage=arguments.storage,
         )
         if not is_recorded:
-            return rate, 0
-        robots = evaluate_bag(bag).robots
-        return rate, sum(robot.lost_transitions + robot.steps_before_recording for robot in robots)
+            return rate, 'not recorded'
+        (robot,) = evaluate_bag(bag).robots
+        return rate, (
+            f'{robot.transitions} transitions recorded, {robot.lost_transitions} lost, '
+            f'{robot.steps_before_recording} before the recorder was connected'
+        )
