@@ -22,5 +22,8 @@ def experiments() -> tuple[Experiment, ...]:
     # Imported late: they need what the edge device, which runs systems too, does not have.
     from rl_edge_bringup.experiments.bench.experiment import BENCH
     from rl_edge_bringup.experiments.demo import DEMO
+    from rl_edge_bringup.experiments.faults.experiment import FAULT_MATRIX
+    from rl_edge_bringup.experiments.soak import SOAK
+    from rl_edge_bringup.experiments.two_hosts import TWO_HOSTS_EXPERIMENT
 
-    return (DEMO, BENCH)
+    return (DEMO, BENCH, FAULT_MATRIX, TWO_HOSTS_EXPERIMENT, SOAK)

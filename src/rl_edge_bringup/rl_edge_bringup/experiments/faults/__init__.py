@@ -1,0 +1,1 @@
+"""The fault matrix: each fault on real processes, with what was expected and what happened."""

@@ -1,0 +1,299 @@
+"""The loop that faults are put into: real nodes, watched, and talked to from outside."""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.task import Future
+
+from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.locations import executable_path
+from rl_edge_bringup.observer import Observer
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import find_system
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.ros import qos
+from rl_edge_core.transition_sequence import TransitionSequence
+from rl_edge_interfaces.msg import Action, Observation, Transition
+from rl_edge_interfaces.srv import LoadModel
+
+NAMESPACE = 'ant0'
+ENVIRONMENT = 'Pendulum-v1'
+"""Small: the faults are in processes and messages, not in the robot."""
+WAIT_SEC = 120.0
+"""For anything that must happen; generous, since it costs nothing where all is well."""
+STEADY_STEPS = 40
+"""Steps in a row by the policy's own actions that count as recovered."""
+Found = TypeVar('Found')
+
+
+class FaultFailedError(RlEdgeError):
+    """What was expected of a fault did not happen."""
+
+
+@dataclass
+class Judgement:
+    """What the transitions seen during one fault came to."""
+
+    lost: int = 0
+    doubled: int = 0
+    outside: int = 0
+    """Actions outside their limits, or not finite."""
+    steps: int = 0
+    safe_actions: int = 0
+
+
+def judge(observer: Observer, *, low: float = -2.0, high: float = 2.0) -> Judgement:
+    """Count what went wrong with the transitions that ``observer`` has seen.
+
+    The first episode is left out of the losses: its beginning was before our time. Limits are
+    those of `ENVIRONMENT`.
+    """
+    judgement, sequence = Judgement(), TransitionSequence()
+    transitions = observer.transitions()
+    began = (transitions[0].run_id, transitions[0].episode) if transitions else (0, 0)
+
+    def is_from_before(run_id: int, episode: int) -> bool:
+        return run_id == began[0] and episode <= began[1]
+
+    for transition in transitions:
+        action = np.asarray(transition.action)
+        valid = np.isfinite(action).all() and (low <= action).all() and (action <= high).all()
+        judgement.outside += not valid
+        judgement.safe_actions += transition.safe_action
+        judgement.steps += 1
+        if not is_from_before(transition.run_id, transition.episode):
+            sequence.arrive(transition.run_id, transition.episode, transition.step)
+    for episode in observer.episodes:
+        if not is_from_before(episode.run_id, episode.episode):
+            sequence.end_episode(episode.run_id, episode.episode, episode.length)
+    judgement.lost, judgement.doubled = sequence.lost, sequence.duplicates
+    return judgement
+
+
+@dataclass(frozen=True)
+class Program:
+    """A node that no system of rl_edge_bringup starts, with its whole command line."""
+
+    node: NodeDescription
+    command: tuple[str, ...]
+
+
+@dataclass
+class Rig:
+    """One loop in one ROS domain, in one mode. Use `running_loop` to make it."""
+
+    folder: Path
+    model: Path
+    mode: str
+    domain_id: int
+    environment: dict[str, str] = field(default_factory=dict)
+    environment_id: str = ENVIRONMENT
+    namespace: str = NAMESPACE
+    policy_prefix: tuple[str, ...] = ()
+    """Words before the policy's command line, e.g. such that run it on another host."""
+    simulator: RunningSystem = field(init=False)
+    policy: RunningSystem = field(init=False)
+    observer: Observer = field(init=False)
+    reports: list[DiagnosticStatus] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _number: Iterator[int] = field(default_factory=itertools.count)
+
+    def start(self, name: str, *, prefix: tuple[str, ...] = ()) -> RunningSystem:
+        """Start a system in this domain; it is stopped with the rig."""
+        description = find_system(name)
+        valid = {argument.name for argument in description.arguments}
+        given = self._arguments()
+        given['output'] = str(self.folder / f'{name}-{next(self._number)}')
+        prepared = prepare(description, {key: given[key] for key in given if key in valid})
+        programs = [
+            Program(process.node, (*prefix, *process.command)) for process in prepared.processes
+        ]
+        running = RunningSystem(
+            programs, on_node_exit=prepared.on_node_exit, environment=self.environment
+        )
+        return self._stack.enter_context(running)
+
+    def start_program(
+        self, package: str, executable: str, name: str, *words: str
+    ) -> RunningSystem:
+        """Start one node with its own command line words; when it ends, so does its run."""
+        node = NodeDescription(package, executable, name, self.namespace)
+        command = (str(executable_path(package, executable)), '--ros-args')
+        command += ('-r', f'__node:={name}', '-r', f'__ns:=/{self.namespace}', *words)
+        running = RunningSystem([Program(node, command)], environment=self.environment)
+        return self._stack.enter_context(running)
+
+    def start_recorder(self, bag: Path) -> RunningSystem:
+        """Record to a new bag."""
+        return self.start_program(
+            'rl_edge_eval', 'recorder_node', 'recorder', '-p', f'output:={bag}'
+        )
+
+    def _arguments(self) -> dict[str, str]:
+        return {
+            'namespace': self.namespace,
+            'environment_id': self.environment_id,
+            'model': str(self.model),
+            'mode': self.mode,
+            'on_node_exit': 'respawn',
+            'on_policy_timeout': 'wait',
+            'policy_timeout_sec': '1.0',
+            'first_action_timeout_sec': '1.0',
+        }
+
+    def start_simulator(self) -> None:
+        """Start the simulator (again)."""
+        self.simulator = self.start('desktop')
+
+    def start_policy(self) -> None:
+        """Start the policy (again)."""
+        self.policy = self.start('edge', prefix=self.policy_prefix)
+
+    @contextlib.contextmanager
+    def watched(self, *, transitions: bool = True) -> Iterator[Observer]:
+        """Watch the loop with a new observer, which is `observer` meanwhile."""
+        self.reports = reports = []
+        with Observer(
+            self.namespace, domain_id=self.domain_id, transitions=transitions
+        ) as self.observer:
+            self.observer.node.create_subscription(
+                DiagnosticArray, '/diagnostics', lambda array: reports.extend(array.status), 50
+            )
+            yield self.observer
+
+    def wait_for(self, what: str, condition: Callable[[], Found], sec: float = WAIT_SEC) -> Found:
+        """Wait until ``condition`` holds; raise FaultFailedError that names ``what`` otherwise."""
+        deadline = time.monotonic() + sec
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise FaultFailedError(f'{what}: did not happen within {sec:g} s')
+            time.sleep(0.02)
+        return found
+
+    def wait_until_steady(self, what: str = 'the policy acts') -> None:
+        """Wait for `STEADY_STEPS` steps from now on that the policy's own actions made."""
+        mark = self.observer.transition_count
+
+        def steady() -> bool:
+            latest = self.latest(STEADY_STEPS)
+            is_enough = self.observer.transition_count >= mark + STEADY_STEPS
+            return is_enough and not any(t.safe_action or not t.model_hash for t in latest)
+
+        self.wait_for(what, steady)
+
+    def latest(self, count: int) -> list[Transition]:
+        """Return the newest transitions."""
+        return self.observer.latest_transitions(count)
+
+    def wait_for_report(self, node: str, part: str, *, level: bytes | None = None) -> str:
+        """Wait for a diagnostic message of ``node`` with ``part`` in it; return the message."""
+
+        def found() -> str:
+            for report in list(self.reports):
+                fits = level is None or report.level == level
+                if report.name == f'/{self.namespace}/{node}' and part in report.message and fits:
+                    return str(report.message)
+            return ''
+
+        return self.wait_for(f'a report of {node} with {part!r}', found)
+
+    def kill(self, system: RunningSystem, node: str) -> int:
+        """Kill a node with -9 and wait for the next process of it; return that one's id."""
+        pid = system.pid(node)
+        os.kill(pid, signal.SIGKILL)
+        return system.pid(node, other_than=pid, timeout_sec=WAIT_SEC)
+
+    @contextlib.contextmanager
+    def stopped(self, system: RunningSystem, node: str) -> Iterator[None]:
+        """Hold a node with SIGSTOP."""
+        pid = system.pid(node)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def newest_observation(self) -> Observation:
+        """Return the next observation that comes by."""
+        return self._next(Observation, 'observation', qos.observation())
+
+    def _next(self, message_type: type, topic: str, profile: Any) -> Any:
+        received: Future = Future()
+
+        def take(message: Any) -> None:
+            if not received.done():
+                received.set_result(message)
+
+        node = self.observer.node
+        subscription = node.create_subscription(message_type, topic, take, profile)
+        try:
+            self.wait_for(f'a message on {topic}', received.done)
+        finally:
+            node.destroy_subscription(subscription)
+        return received.result()
+
+    def flood_actions(self, actions: Iterator[Action]) -> int:
+        """Publish ``actions`` as fast as it goes; return how many they were."""
+        return self._flood(Action, 'action', qos.action(), actions)
+
+    def flood_observations(self, observations: Iterator[Observation]) -> int:
+        """Publish ``observations`` as fast as it goes; return how many they were."""
+        return self._flood(Observation, 'observation', qos.observation(), observations)
+
+    def _flood(self, message_type: type, topic: str, profile: Any, messages: Iterator[Any]) -> int:
+        node = self.observer.node
+        publisher = node.create_publisher(message_type, topic, profile)
+        self.wait_for('a subscriber', publisher.get_subscription_count)
+        count = 0
+        for message in messages:
+            publisher.publish(message)
+            count += 1
+        node.destroy_publisher(publisher)
+        return count
+
+    def load_model(self, request: LoadModel.Request) -> LoadModel.Response:
+        """Call the policy's load_model."""
+        node = self.observer.node
+        client = node.create_client(LoadModel, 'policy/load_model')
+        try:
+            self.wait_for('the service load_model', client.service_is_ready)
+            answer = client.call_async(request)
+            self.wait_for('an answer of load_model', answer.done)
+            return answer.result()
+        finally:
+            node.destroy_client(client)
+
+    def counts(self, name: str) -> int:
+        """Return the sum of one count over the episodes that have ended while we watched."""
+        return sum(getattr(episode, name) for episode in self.observer.episodes)
+
+    def wait_for_episode(self) -> None:
+        """Wait for the end of the episode that runs now."""
+        mark = len(self.observer.episodes)
+        self.wait_for('the end of an episode', lambda: len(self.observer.episodes) > mark)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def running_loop(*, folder: Path, model: Path, mode: str, domain_id: int) -> Iterator[Rig]:
+    """Start simulator and policy in a domain of their own and stop them afterwards."""
+    rig = Rig(folder, model, mode, domain_id, {'ROS_DOMAIN_ID': str(domain_id)})
+    try:
+        rig.start_simulator()
+        rig.start_policy()
+        yield rig
+    finally:
+        rig.close()
