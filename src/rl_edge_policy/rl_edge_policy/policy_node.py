@@ -351,6 +351,8 @@ class PolicyNode(LifecycleNode):
                 target=self._load_into, args=(loaded, request), name='load_model', daemon=True
             ).start()
             return await loaded
+        except (MemoryError, RuntimeError) as error:  # no memory, or none for another thread
+            raise RlEdgeError(f'no memory to load a model: {error}') from error
         finally:
             self._loading.release()
 
