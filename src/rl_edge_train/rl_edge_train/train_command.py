@@ -89,5 +89,16 @@ def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:
         *parents, name = key.split('.')
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[name] = yaml.safe_load(value)
+        place[name] = _parsed(value)
     return from_mapping(RunConfig, mapping)
+
+
+def _parsed(text: str) -> Any:
+    """Return a value as YAML reads it, and 3e-4 as a number, which YAML takes for text."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

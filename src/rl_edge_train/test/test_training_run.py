@@ -20,6 +20,7 @@ from rl_edge_train.command_line import main
 from rl_edge_train.metrics import CsvLog
 from rl_edge_train.run_config import RunConfig, load_preset, preset_names
 from rl_edge_train.runner import TrainingError
+from rl_edge_train.train_command import _overridden
 
 # Compiling and starting processes take their time on a machine with other work to do.
 pytestmark = pytest.mark.timeout(900)
@@ -176,12 +177,14 @@ def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_
         stderr=subprocess.STDOUT,
         text=True,
     )
-    for line in process.stdout:
-        if 'resumed at' in line:
-            break
+    said = ''
+    while 'resumed at' not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=600)[0]
-    assert process.returncode == 0, rest
+    assert process.returncode == 0, said + rest
     assert checkpoint.read_newest(folder / 'checkpoints')[0].steps >= killed_at + 40
 
 
@@ -191,8 +194,10 @@ def test_presets_build_their_agents(preset):
     from rl_edge_train.environments import spec_of
 
     config = load_preset(preset)
-    agent = make_agent(config.algorithm, spec_of(config.environment), config.agent, seed=0)
-    assert agent.act(np.zeros((1, 105), np.float32), explore=False).action.shape == (1, 8)
+    spec = spec_of(config.environment)
+    agent = make_agent(config.algorithm, spec, config.agent, seed=0)
+    observation = np.zeros((1, spec.observation_size), np.float32)
+    assert agent.act(observation, explore=False).action.shape == (1, spec.action_size)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +217,12 @@ def test_wrong_arguments_are_errors_of_one_line(arguments, message, tmp_path, ca
     assert status == 1
     assert message in error
     assert error.count('\n') == 1
+
+
+def test_numbers_on_the_command_line_may_have_an_exponent():
+    config = _overridden(config_for('sac'), ['agent.discount=9e-1', 'total_steps=7'])
+    assert config.agent['discount'] == 0.9
+    assert config.total_steps == 7
 
 
 def test_a_folder_with_a_run_in_it_is_not_overwritten(tmp_path, capsys):
