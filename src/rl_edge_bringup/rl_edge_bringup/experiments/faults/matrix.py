@@ -33,7 +33,7 @@ from rl_edge_core.files import sha256_of
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import ERROR
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_interfaces.msg import Action, Observation
+from rl_edge_interfaces.msg import Action, Observation, TrainingMetrics
 from rl_edge_interfaces.srv import LoadModel, SaveCheckpoint
 
 LOCKSTEP, REALTIME = 'lockstep', 'realtime'
@@ -496,7 +496,7 @@ def read_only_disk(rig: Rig) -> str:
 
 def full_disk_while_checkpointing(rig: Rig) -> str:
     """Ask the train node for a checkpoint on a full disk."""
-    with _small_disk(200_000) as disk:
+    with _small_disk(50_000_000) as disk:
         trainer = rig.start_program(
             'rl_edge_train', 'train_node', 'train',
             '-p', f'output:={disk / "run"}', '-p', 'export_period_sec:=100000.0',
@@ -504,14 +504,19 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
         node = rig.observer.node
         client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')
         rig.wait_for('the service save_checkpoint', client.service_is_ready, 240)
+        metrics: list[TrainingMetrics] = []
+        node.create_subscription(
+            TrainingMetrics, 'training_metrics', metrics.append, qos.training_metrics()
+        )
+        rig.wait_for('transitions at the train node', lambda: metrics and metrics[-1].transitions)
         (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
         pid = trainer.pid('train')
         answer = client.call_async(SaveCheckpoint.Request())
         rig.wait_for('an answer of save_checkpoint', answer.done, 240)
         node.destroy_client(client)
         response = answer.result()
-        if response.success:
-            raise FaultFailedError('a checkpoint was written to a full disk')
+        if response.success or 'cannot be written' not in response.message:
+            raise FaultFailedError(f'answered {response.success}: {response.message}')
         rig.wait_until_steady()
         _check_same(trainer, 'train', pid)
         trainer.stop()
