@@ -33,8 +33,9 @@ def main() -> int:
     try:
         with set_up_lock(places.root):
             set_up(places, extras=arguments.extras, fingerprint=fingerprint)
-    except StepError as failure:
+    except (StepError, OSError) as failure:
         print(failure, flush=True)
+        say('the set-up is not finished; the next run takes it up again')
         return 1
     except KeyboardInterrupt:
         say('interrupted; the next run takes it up again')

@@ -70,7 +70,9 @@ def _create(places: Places) -> None:
     with step('creating the virtual environment'):
         flags = ['--system-site-packages'] if places.sourced else []
         run([sys.executable, '-m', 'venv', *flags, places.venv], env=os.environ)
-        _pip(places, '--require-hashes', '-r', places.requirements / 'bootstrap.lock')
+        bootstrap = places.requirements / 'bootstrap.lock'
+        # the sourced ROS 2 or the system may have a uv that is not the pinned one
+        _pip(places, '--ignore-installed', '--require-hashes', '-r', bootstrap)
     with step(f'installing {places.lock_file.name} (downloads 0.8 GB where nothing is cached)'):
         _uv_install(places, '-r', places.lock_file)
         if not places.sourced:
