@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rclpy
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.system
 
 PATIENCE_SEC = 60.0
 STEPS = 60
+RUN, PROBE_RUN = 1, 2
 
 
 @pytest.fixture
@@ -67,39 +69,63 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 def publish_steps(publisher: Publisher, first: int, last: int) -> None:
     for step in range(first, last):
         publisher.publish(
-            Transition(run_id=1, step=step, observation=array('f', [1.0] * 105), reward=1.0)
+            Transition(run_id=RUN, step=step, observation=array('f', [1.0] * 105), reward=1.0)
         )
 
 
-def transitions_of(node: Node) -> Publisher:
-    publisher = node.create_publisher(Transition, 'transition', qos.transition())
-    wait_until(lambda: publisher.get_subscription_count() > 0, 'the recorder')
+def connect(publisher: Publisher, probe: Any, bag: Path) -> None:
+    """Publish ``probe`` until it is in the bag.
+
+    That a publisher has a subscription does not mean that the subscription knows the publisher
+    as well; until then it may miss what is published.
+    """
+    topic = publisher.topic_name
+
+    def is_recorded() -> bool:
+        publisher.publish(probe)
+        return topic in topics_in(bag)
+
+    wait_until(is_recorded, f'{topic} in {bag}')
+
+
+def transitions_of(node: Node, bag: Path, topic: str = 'transition') -> Publisher:
+    """Return a publisher whose transitions reach the bag; it holds some of another run."""
+    publisher = node.create_publisher(Transition, topic, qos.transition())
+    connect(publisher, Transition(run_id=PROBE_RUN), bag)
     return publisher
 
 
-def recorded_steps(bag: Path) -> list[int]:
-    """Return the steps that another process can read now."""
+def recorded_steps(bag: Path) -> int:
+    """Return how many steps of the run another process can read now."""
+    return sum(
+        episode.recorded_steps
+        for robot in evaluate_bag(bag).robots
+        for episode in robot.episodes
+        if episode.run_id == RUN
+    )
+
+
+def topics_in(bag: Path) -> set[str]:
     if not list(bag.glob('*_0.*')):
-        return []
-    robots = evaluate_bag(bag).robots
-    return list(range(robots[0].transitions)) if robots else []
+        return set()
+    return {message.topic.name for message in Bag(bag)}
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_what_a_killed_recorder_leaves(tmp_path: Path, graph: Node, storage: str) -> None:
     bag = tmp_path / 'bag'
     with recorder(bag, f'storage:={storage}') as process:
-        publisher = transitions_of(graph)
+        publisher = transitions_of(graph, bag)
         publish_steps(publisher, 0, STEPS)
         # Flushed without being asked to: another process sees them while it is recording.
-        wait_until(lambda: len(recorded_steps(bag)) == STEPS, 'a flush')
+        wait_until(lambda: recorded_steps(bag) == STEPS, 'a flush')
         publish_steps(publisher, STEPS, 2 * STEPS)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (bag / 'metadata.yaml').exists()
     figures = evaluate_bag(bag)
     (robot,) = figures.robots
-    assert STEPS <= robot.transitions <= 2 * STEPS
+    assert STEPS <= recorded_steps(bag) <= 2 * STEPS
     assert robot.lost_transitions == 0
     assert any('metadata.yaml is missing' in note for note in figures.notes)
 
@@ -113,25 +139,24 @@ def test_clean_end_records_the_last_words(tmp_path: Path, graph: Node, number: i
         qos.environment(),
     )
     environment.publish(message)  # latched: published before there is a recorder
-    with recorder(bag) as process:
-        publisher = transitions_of(graph)
-        publish_steps(publisher, 0, STEPS)
+    with recorder(bag, 'linger_sec:=60.0') as process:
+        publisher = transitions_of(graph, bag)
         episodes = graph.create_publisher(EpisodeSummary, 'episode', qos.episode())
-        wait_until(lambda: episodes.get_subscription_count() > 0, 'the recorder')
+        connect(episodes, EpisodeSummary(run_id=PROBE_RUN), bag)
         process.send_signal(number)
         # A simulator that got the same signal publishes its open episode now, then leaves.
-        episodes.publish(EpisodeSummary(run_id=1, length=STEPS, ended_by=4))
+        publish_steps(publisher, 0, STEPS)
+        episodes.publish(EpisodeSummary(run_id=RUN, length=STEPS, ended_by=4))
         for one in (publisher, episodes, environment):
-            one.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
+            assert one.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
             graph.destroy_publisher(one)
         assert process.wait(PATIENCE_SEC) == 0
     with AnyReader([bag]) as reader:
         counts = {topic.topic: topic.msgcount for topic in reader.connections}
-    assert counts['/ant0/transition'] == STEPS
     assert counts['/ant0/environment'] == 1
-    assert counts['/ant0/episode'] == 1
     (robot,) = evaluate_bag(bag).robots
-    assert robot.episodes[0].ended_by == 'shutdown'
+    (episode,) = (episode for episode in robot.episodes if episode.run_id == RUN)
+    assert (episode.ended_by, episode.recorded_steps) == ('shutdown', STEPS)
     assert (robot.lost_transitions, robot.environment_id) == (0, 'Test-v0')
 
 
@@ -145,12 +170,9 @@ def test_all_topics_and_publishers_that_offer_less(tmp_path: Path, graph: Node) 
             graph.create_publisher(String, '/chatter', 10),
             graph.create_publisher(String, '_hidden', 10),
         ]
-        for publisher in publishers[:2]:
-            wait_until(lambda p=publisher: p.get_subscription_count() > 0, 'a subscription')
-        publishers[0].publish(Transition(run_id=1))
-        publishers[1].publish(String(data='hello'))
         publishers[2].publish(String(data='nobody hears this'))
-        wait_until(lambda: {'/chatter', '/ant0/transition'} <= topics_in(bag), 'a flush')
+        connect(publishers[0], Transition(run_id=RUN), bag)
+        connect(publishers[1], String(data='hello'), bag)
         process.send_signal(signal.SIGINT)
         for publisher in publishers:
             graph.destroy_publisher(publisher)
@@ -162,30 +184,25 @@ def test_all_topics_and_publishers_that_offer_less(tmp_path: Path, graph: Node) 
             for connection, _, raw in reader.messages()
             if connection.topic == '/chatter'
         ]
-    assert texts == ['hello']
-
-
-def topics_in(path: Path) -> set[str]:
-    bag = Bag(path)
-    return {message.topic.name for message in bag}
+    assert set(texts) == {'hello'}
 
 
 def test_several_robots(tmp_path: Path, graph: Node) -> None:
     bag = tmp_path / 'bag'
     with recorder(bag, "namespaces:='/ant0, /ant1'") as process:
-        publishers = [
-            graph.create_publisher(Transition, f'/{name}/transition', qos.transition())
-            for name in ('ant0', 'ant1')
-        ]
-        for publisher in publishers:
-            wait_until(lambda p=publisher: p.get_subscription_count() > 0, 'a subscription')
+        for name in ('ant0', 'ant1'):
+            publisher = transitions_of(graph, bag, f'/{name}/transition')
             publish_steps(publisher, 0, 5)
-            publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
+            assert publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
             graph.destroy_publisher(publisher)
+        wait_until(lambda: recorded_steps(bag) == 10, 'a flush')
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SEC) == 0
-    robots = {robot.namespace: robot.transitions for robot in evaluate_bag(bag).robots}
-    assert robots == {'/ant0': 5, '/ant1': 5}
+    robots = {
+        robot.namespace: [e.recorded_steps for e in robot.episodes if e.run_id == RUN]
+        for robot in evaluate_bag(bag).robots
+    }
+    assert robots == {'/ant0': [5], '/ant1': [5]}
 
 
 def test_full_disk_ends_the_recorder_with_a_reason(tmp_path: Path, graph: Node) -> None:
@@ -196,15 +213,15 @@ def test_full_disk_ends_the_recorder_with_a_reason(tmp_path: Path, graph: Node) 
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     with recorder(bag, preexec_fn=small_disk) as process:
-        publisher = transitions_of(graph)
+        publisher = transitions_of(graph, bag)
         publish_steps(publisher, 0, 20)
-        wait_until(lambda: len(recorded_steps(bag)) == 20, 'a flush')
+        wait_until(lambda: recorded_steps(bag) == 20, 'a flush')
         publish_steps(publisher, 20, 400)
         _, error = process.communicate(timeout=PATIENCE_SEC)
         assert process.returncode == 1
     assert f'{bag} cannot be written' in error
     (robot,) = evaluate_bag(bag).robots
-    assert 20 <= robot.transitions < 400
+    assert 20 <= recorded_steps(bag) < 400
     assert robot.lost_transitions == 0
 
 
