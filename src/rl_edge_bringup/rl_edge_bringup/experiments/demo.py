@@ -14,12 +14,15 @@ from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.demo_picture import write_picture
 from rl_edge_bringup.experiments.figures import comparison_table, ratios
 from rl_edge_bringup.experiments.measured_run import MeasuredRun, measure_run
-from rl_edge_bringup.experiments.result_files import describe_machine, write_json
+from rl_edge_bringup.experiments.result_files import (
+    describe_machine,
+    result_folder,
+    write_json,
+)
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
 from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
 from rl_edge_core.configuration import to_mapping
-from rl_edge_core.files import ensure_folder
 
 SUMMARY_FILE, PICTURE_FILE = 'summary.json', 'comparison.png'
 COMPRESSED, FULL = CONFIGURATIONS
@@ -36,7 +39,7 @@ def run_demo(values: Values) -> int:
     can't be written or a model is not there; RunFailedError when a node dies.
     """
     console = Console()
-    folder = ensure_folder(Path(str(values['output'] or results_folder() / 'demo')).expanduser())
+    folder = result_folder(Path(str(values['output'] or results_folder() / 'demo')).expanduser())
     models = {name: _model(name, values) for name in (FULL, COMPRESSED)}
     console.print(_announcement(models, values))
     runs = {

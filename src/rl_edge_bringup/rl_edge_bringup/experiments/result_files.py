@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import psutil
 
-from rl_edge_core.files import write_atomically
+from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
+
+_NEEDED_BYTES = 2_000_000
 
 _LIBRARIES = (
     'ros-jazzy-rclpy',
@@ -24,6 +27,19 @@ _LIBRARIES = (
     'onnxruntime',
     'numpy',
 )
+
+
+def result_folder(path: Path) -> Path:
+    """Make ``path`` a folder that results can be written to, before anything is run for them.
+
+    Raise StorageError when it can't be, because of missing rights or of a full disk.
+    """
+    ensure_folder(path)
+    with storage_errors(path), tempfile.TemporaryFile(dir=path) as file:
+        file.write(bytes(_NEEDED_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    return path
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -14,10 +14,13 @@ from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.bench.inference import measure_inference
 from rl_edge_bringup.experiments.bench.lockstep import measure_lockstep
 from rl_edge_bringup.experiments.bench.policy_process import measure_policy_process
-from rl_edge_bringup.experiments.result_files import describe_machine, write_json
+from rl_edge_bringup.experiments.result_files import (
+    describe_machine,
+    result_folder,
+    write_json,
+)
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
-from rl_edge_core.files import ensure_folder
 
 RESULT_FILE = 'bench.json'
 GOALS = (
@@ -38,7 +41,7 @@ def run_bench(values: Values) -> int:
     Raise StorageError or ArtifactError before anything runs.
     """
     console = Console()
-    folder = ensure_folder(Path(str(values['output'] or results_folder())).expanduser())
+    folder = result_folder(Path(str(values['output'] or results_folder())).expanduser())
     model = choose_model(ModelRequest('compressed', str(values['model'])))
     rounds = int(values['rounds'])
     console.print(f'model: {model.model_id} {model.note}'.strip())

@@ -1,0 +1,46 @@
+"""The demo from end to end, on a small environment."""
+
+import json
+
+import pytest
+
+KEYS = {
+    'return_mean',
+    'forward_distance_m',
+    'episode_length_mean',
+    'policy_memory_mb',
+    'policy_cpu_ms_per_action',
+    'first_action_s',
+    'inference_us_p50',
+    'inference_us_p99',
+    'response_us_p50',
+    'response_us_p99',
+    'steps_per_s',
+}
+
+
+@pytest.fixture
+def summary(command, model, tmp_path):
+    words = ('environment_id:=Pendulum-v1', f'model:={model}', 'episodes:=2')
+    demo = command('demo', *words, f'output:={tmp_path}')
+    assert demo.exit_code(380) == 0, demo.text
+    assert 'full / compressed' in demo.text
+    assert (tmp_path / 'comparison.png').stat().st_size > 10_000
+    for name in ('compressed', 'uncompressed'):
+        assert (tmp_path / name / 'edge' / 'configuration.yaml').is_file()
+    return json.loads((tmp_path / 'summary.json').read_text())
+
+
+def test_the_demo_measures_both_configurations_on_the_same_seeds(summary):
+    both = summary['configurations']
+    assert set(both) == {'compressed', 'uncompressed'}
+    for figures in (*both.values(), summary['ratios']):
+        assert set(figures) == KEYS
+    for name, figures in both.items():
+        assert [episode['seed'] for episode in summary['episodes'][name]] == [0, 1]
+        assert figures['episode_length_mean'] == 200
+        assert figures['forward_distance_m'] is None  # a pendulum goes nowhere
+        assert summary['lost_transitions'][name] == 0
+    # TensorFlow alone is several times as large as the compressed policy's whole process.
+    assert summary['ratios']['policy_memory_mb'] > 3
+    assert summary['models']['uncompressed']['model_id'].endswith('policy.keras')
