@@ -21,6 +21,8 @@ from rl_edge_sim.ros.messages import fill_observation, fill_transition, set_stam
 from rl_edge_sim.simulation import Simulation
 
 _NANOSECONDS = 1_000_000_000
+_EPISODE_LOG_PERIOD_SEC = 1.0
+"""At most one line a second, however short the episodes are."""
 
 
 class Throttle:
@@ -111,6 +113,13 @@ class Publications:
             to_summary(
                 finished, run_id=self._run_id, reward_term_names=self._simulation.term_names
             )
+        )
+        result = finished.result
+        self._node.get_logger().info(
+            f'episode {finished.episode} (seed {result.seed}): return '
+            f'{result.episode_return:.1f}, {result.length} steps, {result.forward_distance:.2f} m '
+            f'forward, ended by {result.ended_by.name.lower()}',
+            throttle_duration_sec=_EPISODE_LOG_PERIOD_SEC,
         )
 
     def flush(self, timeout_sec: float) -> bool:
