@@ -6,10 +6,16 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rl_edge_interfaces.msg import Observation
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.type_hash import TypeHash
 
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
+from rl_edge_core.ros.qos_events import (
+    incompatible_peers,
+    peers_of_other_types,
+    stop_watching_qos_events,
+)
+from rl_edge_interfaces.msg import Action, Observation
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -71,6 +77,38 @@ def test_an_incompatible_publisher_is_named_and_a_compatible_one_is_not(node):
     assert line.startswith('/hasty exchanges nothing')
     other.destroy_node()
     good.destroy_node()
+
+
+def test_a_publisher_of_another_type_is_named(node, ros_domain_id):
+    elsewhere = Context()  # one participant can't have two types on a topic
+    rclpy.init(context=elsewhere, domain_id=ros_domain_id)
+    subscription = node.create_subscription(
+        Observation, 'observation', lambda _: None, qos.observation()
+    )
+    other = Node('mistaken', context=elsewhere, namespace='ant0')
+    other.create_publisher(Action, 'observation', qos.observation())
+    spin_until(node, lambda: node.count_publishers('/ant0/observation'))
+    spin_until(node, lambda: node.count_subscribers('/ant0/observation'))
+    (line,) = incompatible_peers(node, subscription)
+    assert line.startswith('/ant0/mistaken has rl_edge_interfaces/msg/Action on')
+    other.destroy_node()
+    rclpy.try_shutdown(context=elsewhere)
+
+
+def test_an_endpoint_built_from_another_version_of_the_type_is_named():
+    def endpoint(name, first_byte):
+        return TopicEndpointInfo(
+            node_name=name,
+            node_namespace='/ant0',
+            topic_type='rl_edge_interfaces/msg/Action',
+            topic_type_hash=TypeHash(version=1, value=bytes([first_byte, *range(31)])),
+        )
+
+    mine, same, other = endpoint('sim', 7), endpoint('good', 7), endpoint('policy', 8)
+
+    (line,) = peers_of_other_types('/ant0/action', [mine], [mine, same, other])
+
+    assert line.startswith('/ant0/policy has another version of rl_edge_interfaces/msg/Action')
 
 
 def test_no_handler_of_qos_events_is_left(node):

@@ -1,6 +1,6 @@
 """Incompatible QoS, looked up when asked instead of watched at each turn of the executor."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from rclpy.event_handler import EventHandler
@@ -29,7 +29,10 @@ def stop_watching_qos_events(node: Node) -> None:
 
 
 def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[str]:
-    """Return one line for each peer that its QoS keeps from exchanging with ``endpoint``."""
+    """Return one line for each peer that can't exchange with ``endpoint``.
+
+    Its QoS keeps it from that, or its message type is another one or of another version.
+    """
     topic = endpoint.topic_name
     publishers = node.get_publishers_info_by_topic(topic)
     subscriptions = node.get_subscriptions_info_by_topic(topic)
@@ -47,12 +50,38 @@ def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[s
             for mine in _of_node(node, subscriptions)
             for peer in publishers
         ]
-    lines = []
+    own = [*_of_node(node, publishers), *_of_node(node, subscriptions)]
+    lines = peers_of_other_types(topic, own, [*publishers, *subscriptions])
     for peer, offered, requested in pairs:
         compatibility, reason = qos_check_compatible(offered, requested)
         if compatibility == QoSCompatibility.ERROR:
             name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
             lines.append(f'{name} exchanges nothing on {topic}, QoS differs: {reason.strip("; ")}')
+    return lines
+
+
+def peers_of_other_types(
+    topic: str, own: Sequence[TopicEndpointInfo], all_there_are: Sequence[TopicEndpointInfo]
+) -> list[str]:
+    """Return one line for each endpoint whose message type differs from that of ``own``.
+
+    The middleware matches endpoints by the name of the type: one that was built from another
+    version of it is matched all the same, and what it sends is not what was meant.
+    """
+    if not own:
+        return []
+    mine = own[0]
+    lines = []
+    for peer in all_there_are:
+        if (peer.topic_type, peer.topic_type_hash) != (mine.topic_type, mine.topic_type_hash):
+            what = peer.topic_type
+            if what == mine.topic_type:
+                what = f'another version of {what}'
+            name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
+            lines.append(
+                f'{name} has {what} on {topic}, {mine.node_name} has {mine.topic_type}: build '
+                f'both from the same rl_edge_interfaces'
+            )
     return lines
 
 
