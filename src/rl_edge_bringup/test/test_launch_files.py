@@ -86,3 +86,33 @@ def test_ros2_launch_ends_with_the_name_and_exit_code_of_a_node_that_died(ros_do
 
     assert done.returncode == 1
     assert re.search(r'sim \(pid \d+\) died with exit code 1', done.stdout + done.stderr)
+
+
+PARENT = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.substitutions import LaunchConfiguration
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('rounds'),
+            IncludeLaunchDescription(
+                {included!r},
+                launch_arguments={{'episodes': LaunchConfiguration('rounds')}}.items(),
+            ),
+        ]
+    )
+"""
+
+
+@needs_ros2_launch
+def test_a_launch_file_that_includes_ours_has_arguments_of_its_own(ros_domain_id, tmp_path, model):
+    parent = tmp_path / 'parent.launch.py'
+    parent.write_text(PARENT.format(included=str(share_folder() / 'launch' / 'sim.launch.py')))
+    command = ['ros2', 'launch', '--noninteractive', str(parent), 'rounds:=1', PENDULUM, model]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'sim has finished' in done.stdout + done.stderr
