@@ -8,6 +8,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 import zipfile
+import zlib
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
@@ -93,7 +94,9 @@ class Manifest:
             )
         for entry in self.files:
             if PurePosixPath(entry.file).name != entry.file:
-                raise ArtifactError(f'manifest names {entry.file!r}: must lie in the folder itself')
+                raise ArtifactError(
+                    f'manifest names {entry.file!r}: must lie in the folder itself'
+                )
 
     @property
     def recipes(self) -> tuple[str, ...]:
@@ -174,9 +177,7 @@ def _check_golden(manifest: Manifest) -> None:
 
 def manifest_to_mapping(manifest: Manifest) -> dict[str, Any]:
     """Return the manifest as JSON types, with the hash of its environment."""
-    mapping = {
-        field.name: getattr(manifest, field.name) for field in dataclasses.fields(manifest)
-    }
+    mapping = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(manifest)}
     mapping['environment'] = manifest.environment.to_dict()
     mapping['environment_hash'] = manifest.environment.hash
     mapping['network'] = dataclasses.asdict(manifest.network)
@@ -255,7 +256,7 @@ def unpack_artifact(data: bytes, sha256: str, folder: Path) -> Manifest:
             manifest = load_manifest(temporary)
             for entry in manifest.files:
                 checked_file(temporary, entry)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise ArtifactError(f'archive is not a readable zip file: {error}') from error
     return manifest
 

@@ -164,6 +164,15 @@ def test_an_archive_that_changed_on_the_way_is_refused(folder, tmp_path):
     assert not (tmp_path / 'edge').exists()
 
 
+def test_an_archive_with_a_spoilt_stream_is_refused(folder, tmp_path):
+    data = bytearray(pack_artifact(folder, ['int8']))
+    start = 30 + len(MANIFEST_NAME)  # of the compressed manifest, after its header of 30 bytes
+    data[start : start + 40] = b'\xff' * 40
+    spoilt = bytes(data)
+    with pytest.raises(ArtifactError, match='not a readable zip'):
+        unpack_artifact(spoilt, sha256_of(spoilt), tmp_path / 'edge')
+
+
 def test_an_archive_cannot_write_outside_its_folder(folder, tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w') as archive:
