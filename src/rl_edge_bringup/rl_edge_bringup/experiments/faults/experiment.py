@@ -14,7 +14,12 @@ from rich.table import Table
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.faults.matrix import BOTH, FAULTS, REALTIME, Fault
-from rl_edge_bringup.experiments.faults.rig import ENVIRONMENT, Rig, judge, running_loop
+from rl_edge_bringup.experiments.faults.rig import (
+    ENVIRONMENT,
+    Rig,
+    judge_settled,
+    running_loop,
+)
 from rl_edge_bringup.experiments.network import missing_rights, two_hosts
 from rl_edge_bringup.experiments.result_files import describe_machine, write_json
 from rl_edge_bringup.experiments.two_hosts import cut_the_link, loop_on_two_hosts
@@ -91,7 +96,7 @@ def run_fault(fault: Fault, rig: Rig) -> Row:
             happened, passed = fault.put(rig), True
         except Exception as error:  # one row: the other faults are run all the same
             happened, passed = f'{type(error).__name__}: {error}', False
-    judgement = judge(observer)
+        judgement = judge_settled(observer)
     if judgement.outside or judgement.doubled or (judgement.lost and not fault.may_lose):
         passed = False
         happened += (

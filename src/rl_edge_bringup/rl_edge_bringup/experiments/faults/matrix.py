@@ -40,8 +40,6 @@ LOCKSTEP, REALTIME = 'lockstep', 'realtime'
 BOTH = (LOCKSTEP, REALTIME)
 FLOOD = 100_000
 """Messages of the large flood; the others have a tenth."""
-SPARE_BYTES = 4_000_000
-"""What a process without memory may still take: enough for messages, too little to load."""
 STOPPED_SEC = 2.5
 """Beyond the time after which a policy counts as silent here."""
 
@@ -390,8 +388,7 @@ def no_memory_for_model(rig: Rig) -> str:
     pid = rig.policy.pid('policy')
     process = psutil.Process(pid)
     before = resource.prlimit(pid, resource.RLIMIT_AS)
-    limit = process.memory_info().vms + SPARE_BYTES
-    resource.prlimit(pid, resource.RLIMIT_AS, (limit, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_AS, (process.memory_info().vms, before[1]))
     request = LoadModel.Request(path=str(rig.model))
     node = rig.observer.node
     client = node.create_client(LoadModel, 'policy/load_model')
@@ -406,11 +403,9 @@ def no_memory_for_model(rig: Rig) -> str:
     if answer.done():
         response = answer.result()
         resource.prlimit(pid, resource.RLIMIT_AS, before)
-        how = (
-            f'refused: {response.message}'
-            if not response.success
-            else 'there was enough after all'
-        )
+        if response.success:
+            raise FaultFailedError('there was enough memory after all')
+        how = f'refused: {response.message}'
     else:
         how = next(line for line in _endings(rig.policy) if f'(pid {pid})' in line)
     rig.wait_until_steady()
@@ -499,7 +494,7 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
     with _small_disk(50_000_000) as disk:
         trainer = rig.start_program(
             'rl_edge_train', 'train_node', 'train',
-            '-p', f'output:={disk / "run"}', '-p', 'export_period_sec:=100000.0',
+            '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]', '-p', 'export_period_sec:=100000.0',
         )  # fmt: skip
         node = rig.observer.node
         client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')

@@ -31,6 +31,7 @@ ENVIRONMENT = 'Pendulum-v1'
 """Small: the faults are in processes and messages, not in the robot."""
 WAIT_SEC = 120.0
 """For anything that must happen; generous, since it costs nothing where all is well."""
+SETTLING_SEC = 5.0
 STEADY_STEPS = 40
 """Steps in a row by the policy's own actions that count as recovered."""
 Found = TypeVar('Found')
@@ -77,6 +78,17 @@ def judge(observer: Observer, *, low: float = -2.0, high: float = 2.0) -> Judgem
         if not is_from_before(episode.run_id, episode.episode):
             sequence.end_episode(episode.run_id, episode.episode, episode.length)
     judgement.lost, judgement.doubled = sequence.lost, sequence.duplicates
+    return judgement
+
+
+def judge_settled(observer: Observer) -> Judgement:
+    """Judge once what is under way has arrived, or `SETTLING_SEC` have passed.
+
+    The summary of an episode may overtake the last of its transitions.
+    """
+    deadline = time.monotonic() + SETTLING_SEC
+    while (judgement := judge(observer)).lost and time.monotonic() < deadline:
+        time.sleep(0.5)
     return judgement
 
 
