@@ -1,6 +1,7 @@
 """Whole systems of real processes: what the tests start, watch and look for afterwards."""
 
 import contextlib
+import secrets
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.untrained import ensure_untrained
 
+Watched = tuple[RunningSystem, RunningSystem, Observer]
 ENVIRONMENT = 'Pendulum-v1'
 """Small, and no episode ends before its 200 steps."""
 
@@ -83,6 +85,12 @@ class Command:
 
 
 @pytest.fixture
+def namespace() -> str:
+    """Return a namespace that nobody else on this machine uses, whatever domain they are in."""
+    return f'test_{secrets.token_hex(4)}'
+
+
+@pytest.fixture
 def command(ros_domain_id) -> Iterator[Callable[..., Command]]:
     """Start commands; what still runs after the test is killed."""
     with contextlib.ExitStack() as stack:
@@ -97,16 +105,16 @@ def command(ros_domain_id) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture
-def observe(ros_domain_id) -> Iterator[Callable[..., Observer]]:
+def observe(ros_domain_id, namespace) -> Iterator[Callable[..., Observer]]:
     """Watch robots."""
     with contextlib.ExitStack() as stack:
-        yield lambda namespace='ant0', **kwargs: stack.enter_context(
+        yield lambda namespace=namespace, **kwargs: stack.enter_context(
             Observer(namespace, domain_id=ros_domain_id, **kwargs)
         )
 
 
 @pytest.fixture
-def system(ros_domain_id, tmp_path, model) -> Iterator[Callable[..., RunningSystem]]:
+def system(ros_domain_id, namespace, tmp_path, model) -> Iterator[Callable[..., RunningSystem]]:
     """Start systems of the pendulum with arguments by name; they are stopped after the test."""
     with contextlib.ExitStack() as stack:
 
@@ -114,7 +122,7 @@ def system(ros_domain_id, tmp_path, model) -> Iterator[Callable[..., RunningSyst
             description = find_system(name)
             valid = {argument.name for argument in description.arguments}
             given = {'output': str(tmp_path / name / str(len(list(tmp_path.iterdir()))))}
-            given |= {'environment_id': ENVIRONMENT, 'model': str(model)}
+            given |= {'environment_id': ENVIRONMENT, 'model': str(model), 'namespace': namespace}
             given |= {key: str(value) for key, value in arguments.items()}
             prepared = prepare(
                 description, {key: value for key, value in given.items() if key in valid}
@@ -126,10 +134,12 @@ def system(ros_domain_id, tmp_path, model) -> Iterator[Callable[..., RunningSyst
 
 
 @pytest.fixture
-def watched_loop(system, observe) -> Callable[..., tuple[RunningSystem, RunningSystem, Observer]]:
+def watched_loop(
+    system, observe, namespace
+) -> Callable[..., tuple[RunningSystem, RunningSystem, Observer]]:
     """Start sim and policy so that the observer misses nothing: the policy comes last."""
 
-    def start(namespace='ant0', **arguments) -> tuple[RunningSystem, RunningSystem, Observer]:
+    def start(namespace=namespace, **arguments) -> Watched:
         observer = observe(namespace)
         desktop = system('desktop', namespace=namespace, **arguments)
         observer.wait_for(lambda: observer.sees_simulator)

@@ -65,10 +65,10 @@ def transitions_of(observer):
     ]
 
 
-def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(watched_loop):
+def test_two_lockstep_runs_with_the_same_seeds_are_the_same_bit_for_bit(watched_loop, namespace):
     runs = []
-    for namespace in ('first', 'second'):
-        desktop, _, observer = watched_loop(namespace, episodes=2, seed=7)
+    for run in ('first', 'second'):
+        desktop, _, observer = watched_loop(f'{namespace}/{run}', episodes=2, seed=7)
         assert desktop.wait(300).exit_code == 0
         observer.wait_for(lambda observer=observer: observer.transition_count == 2 * LENGTH)
         runs.append(transitions_of(observer))
@@ -125,7 +125,7 @@ def test_realtime_gives_way_to_the_safe_action_until_a_killed_policy_is_back(sys
     assert all(np.isfinite(t.action).all() for t in observer.transitions())
 
 
-def test_a_second_policy_on_the_topic_is_reported(system, observe):
+def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
     observer = observe()
     reports = []
     observer.node.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
@@ -139,7 +139,7 @@ def test_a_second_policy_on_the_topic_is_reported(system, observe):
             status.message
             for report in list(reports)
             for status in report.status
-            if status.level == DiagnosticStatus.ERROR and status.name == '/ant0/sim'
+            if status.level == DiagnosticStatus.ERROR and status.name == f'/{namespace}/sim'
         ]
 
     (message, *_) = observer.wait_for(reported)

@@ -11,12 +11,13 @@ PENDULUM = 'environment_id:=Pendulum-v1'
 
 
 @pytest.fixture
-def running_loop(command, observe, model):
+def running_loop(command, observe, model, namespace):
     """Start the closed loop without end and wait until it runs."""
 
     def start(*words):
         observer = observe()
-        started = command('sim', PENDULUM, f'model:={model}', 'mode:=realtime', *words)
+        own = (f'namespace:={namespace}', f'model:={model}')
+        started = command('sim', PENDULUM, *own, 'mode:=realtime', *words)
         observer.wait_for(lambda: observer.transition_count > 5)
         return started
 
@@ -61,8 +62,8 @@ def test_a_node_that_dies_takes_the_run_down_with_its_name_and_exit_code(
     assert have_ended(nodes)
 
 
-def test_a_policy_that_never_comes_fails_the_run(command):
-    run = command('desktop', PENDULUM, 'first_action_timeout_sec:=1')
+def test_a_policy_that_never_comes_fails_the_run(command, namespace):
+    run = command('desktop', PENDULUM, f'namespace:={namespace}', 'first_action_timeout_sec:=1')
 
     assert run.exit_code() == 1
     assert 'no policy connected' in run.text
