@@ -15,7 +15,7 @@ from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments import Experiment
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig, judge
+from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig, judge_settled
 from rl_edge_bringup.experiments.network import (
     OVER_UDP,
     TwoHosts,
@@ -36,6 +36,7 @@ LARGEST_RATIO = 2.0
 """Of the response times on two hosts and on one that is aimed at."""
 WARM_UP_STEPS = 100
 CUT_SEC = 3.0
+CUT_ALONE, CUT_FILE = 'cut', 'two_hosts_cut.json'
 DEFAULT_DOMAIN_ID = 93
 
 
@@ -146,6 +147,7 @@ def cut_the_link(rig: Rig, hosts: TwoHosts) -> dict[str, Any]:
     with rig.watched() as observer:
         rig.wait_until_steady('the loop runs before the cut')
         rig.reports.clear()
+        processes = rig.simulator.pid('sim'), rig.policy.pid('policy')
         began = time.monotonic()
         hosts.cut()
         try:
@@ -158,7 +160,9 @@ def cut_the_link(rig: Rig, hosts: TwoHosts) -> dict[str, Any]:
         mended = time.monotonic()
         rig.wait_until_steady('the loop runs after the cut')
         recovered_after_sec = time.monotonic() - mended
-    judgement = judge(observer)
+        judgement = judge_settled(observer)
+    if processes != (rig.simulator.pid('sim'), rig.policy.pid('policy')):
+        raise FaultFailedError(f'a node was started again: {rig.simulator.log.of("run")}')
     if judgement.outside or judgement.doubled or judgement.lost:
         raise FaultFailedError(f'after the cut: {judgement}')
     return {
@@ -230,10 +234,14 @@ def run_two_hosts(values: Values) -> int:
         'environment_id': environment_id,
     }
     with two_hosts() as hosts:
-        links = compare(hosts, steps=steps, rounds=int(values['rounds']), **loop)
         with loop_on_two_hosts(hosts, mode='realtime', **loop) as (rig,):
             cut = cut_the_link(rig, hosts)
             sent = send_policy(rig, model.folder, model.recipe)
+        if values['parts'] == CUT_ALONE:
+            write_json(folder / CUT_FILE, {'cut': cut, 'load_model': sent})
+            console.print(cut)
+            return 0
+        links = compare(hosts, steps=steps, rounds=int(values['rounds']), **loop)
         many = []
         for robots in (1, 2, 4):
             with loop_on_two_hosts(hosts, mode='lockstep', robots=robots, **loop) as rigs:
@@ -282,6 +290,7 @@ TWO_HOSTS_EXPERIMENT = Experiment(
     arguments=(
         Argument('environment_id', 'Ant-v5', 'Gymnasium environment'),
         Argument('model', '', 'artifact; empty for the default one'),
+        Argument('parts', 'all', 'all, or only the cut of the link', choices=('all', CUT_ALONE)),
         Argument('steps', 2000, 'steps of each measurement', minimum=10),
         Argument('rounds', 2, 'times that one host and two are measured in turn', minimum=1),
         Argument('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),

@@ -494,7 +494,8 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
     with _small_disk(50_000_000) as disk:
         trainer = rig.start_program(
             'rl_edge_train', 'train_node', 'train',
-            '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]', '-p', 'export_period_sec:=100000.0',
+            '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]',
+            '-p', 'export_period_sec:=100000.0',
         )  # fmt: skip
         node = rig.observer.node
         client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')
