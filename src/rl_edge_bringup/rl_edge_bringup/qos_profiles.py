@@ -132,7 +132,7 @@ def _topic_of(topic: str, node: str) -> str:
 def _sides(topic: str, given: Mapping[str, Any]) -> dict[str, Policies]:
     _check_names(f'{topic}: policy', given, (*_POLICIES, *SIDES))
     both = {name: value for name, value in given.items() if name not in SIDES}
-    sides = {}
+    sides: dict[str, Policies] = {}
     for side in SIDES:
         own = _mapping(f'{topic}.{side}', given.get(side, {}))
         _check_names(f'{topic}.{side}: policy', own, _POLICIES)

@@ -17,6 +17,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -33,7 +34,7 @@ from rl_edge_core.files import sha256_of
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import ERROR
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_interfaces.msg import Action, Observation, TrainingMetrics
+from rl_edge_interfaces.msg import Action, Observation
 from rl_edge_interfaces.srv import LoadModel, SaveCheckpoint
 
 LOCKSTEP, REALTIME = 'lockstep', 'realtime'
@@ -500,17 +501,16 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
         node = rig.observer.node
         client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')
         rig.wait_for('the service save_checkpoint', client.service_is_ready, 240)
-        metrics: list[TrainingMetrics] = []
-        node.create_subscription(
-            TrainingMetrics, 'training_metrics', metrics.append, qos.training_metrics()
-        )
-        rig.wait_for('transitions at the train node', lambda: metrics and metrics[-1].transitions)
         (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
         pid = trainer.pid('train')
-        answer = client.call_async(SaveCheckpoint.Request())
-        rig.wait_for('an answer of save_checkpoint', answer.done, 240)
+
+        def answer() -> Any:
+            future = client.call_async(SaveCheckpoint.Request())
+            rig.wait_for('an answer of save_checkpoint', future.done, 240)
+            return None if 'no robot' in future.result().message else future.result()
+
+        response = rig.wait_for('a robot at the train node', answer, 240)
         node.destroy_client(client)
-        response = answer.result()
         if response.success or 'cannot be written' not in response.message:
             raise FaultFailedError(f'answered {response.success}: {response.message}')
         rig.wait_until_steady()

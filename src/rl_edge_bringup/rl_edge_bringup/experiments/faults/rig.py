@@ -140,8 +140,13 @@ class Rig:
     ) -> RunningSystem:
         """Start one node with its own command line words; when it ends, so does its run."""
         node = NodeDescription(package, executable, name, self.namespace)
-        command = (str(executable_path(package, executable)), '--ros-args')
-        command += ('-r', f'__node:={name}', '-r', f'__ns:=/{self.namespace}', *words)
+        command = (
+            str(executable_path(package, executable)),
+            '--ros-args',
+            *('-r', f'__node:={name}'),
+            *('-r', f'__ns:=/{self.namespace}'),
+            *words,
+        )
         running = RunningSystem([Program(node, command)], environment=self.environment)
         return self._stack.enter_context(running)
 
@@ -175,12 +180,14 @@ class Rig:
     def watched(self, *, transitions: bool = True) -> Iterator[Observer]:
         """Watch the loop with a new observer, which is `observer` meanwhile."""
         self.reports = reports = []
+
+        def take(array: DiagnosticArray) -> None:
+            reports.extend(array.status)
+
         with Observer(
             self.namespace, domain_id=self.domain_id, transitions=transitions
         ) as self.observer:
-            self.observer.node.create_subscription(
-                DiagnosticArray, '/diagnostics', lambda array: reports.extend(array.status), 50
-            )
+            self.observer.node.create_subscription(DiagnosticArray, '/diagnostics', take, 50)
             yield self.observer
 
     def wait_for(self, what: str, condition: Callable[[], Found], sec: float = WAIT_SEC) -> Found:
