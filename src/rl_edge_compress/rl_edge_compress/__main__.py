@@ -66,10 +66,10 @@ def _add_ship(parser: argparse.ArgumentParser) -> None:
 def _one_thread_tensorflow() -> None:
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # By variables, which TensorFlow reads when it starts: a process where it has started already
+    # (a notebook, a test) keeps the threads it has.
+    os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
+    os.environ.setdefault('TF_NUM_INTEROP_THREADS', '1')
 
 
 def _compress(options: argparse.Namespace) -> int:
