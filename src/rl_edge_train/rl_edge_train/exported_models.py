@@ -54,7 +54,7 @@ def squashed_gaussian_model(
     `actor` gives mean and log_std side by side; the action is the squashed mean.
     """
     source, observation = network_observation(observation_size, kept, normalizer)
-    mean, log_std = keras.ops.split(actor(observation), 2, axis=-1)
+    mean, log_std = _separate_heads(actor, observation)
     squashed = keras.layers.Activation('tanh', name='squashed')(mean)
     outputs = {
         'action': scaled_action(scale, squashed),
@@ -62,6 +62,25 @@ def squashed_gaussian_model(
         'log_std': keras.layers.Identity(name='log_std')(keras.ops.clip(log_std, *log_std_limits)),
     }
     return keras.Model(source, outputs, name='policy')
+
+
+def _separate_heads(
+    actor: keras.Model, observation: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return mean and log_std, each from a dense layer of its own with a copy of its weights.
+
+    So the compressed actor does not carry the half of the head that only exploration needs.
+    """
+    head = actor.layers[-1]
+    hidden = keras.Model(actor.inputs, head.input, name='actor_trunk')(observation)
+    outputs = []
+    for index, name in enumerate(('action_mean', 'unclipped_log_std')):
+        columns = slice(index * head.units // 2, (index + 1) * head.units // 2)
+        layer = keras.layers.Dense(head.units // 2, name=name)
+        outputs.append(layer(hidden))
+        layer.kernel.assign(head.kernel[:, columns])
+        layer.bias.assign(head.bias[columns])
+    return outputs[0], outputs[1]
 
 
 def gaussian_model(

@@ -67,7 +67,7 @@ def _started(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, 
     folder = ensure_folder(arguments.out)
     if (folder / 'config.yaml').exists():
         raise ConfigurationError(f'{folder} holds a run already: --resume it, or choose another')
-    return config, folder, {'seed': arguments.seed, 'command': sys.argv[1:], 'resumed': []}
+    return config, folder, {'seed': arguments.seed, 'command': _command(), 'resumed': []}
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, Any]]:
@@ -77,8 +77,13 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, 
         raise ConfigurationError(f'{folder} is no folder of a run: it has no config.yaml')
     config = _overridden(load(RunConfig, folder / 'config.yaml'), arguments.set)
     run = json.loads((folder / 'run.json').read_text())
-    run['resumed'] = [*run.get('resumed', []), sys.argv[1:]]
+    run['resumed'] = [*run.get('resumed', []), _command()]
     return config, folder, run
+
+
+def _command() -> list[str]:
+    """Return the arguments to show to others: of an absolute path its last part alone."""
+    return [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
 
 
 def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:
