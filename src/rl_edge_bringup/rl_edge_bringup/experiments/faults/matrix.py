@@ -492,7 +492,7 @@ def read_only_disk(rig: Rig) -> str:
 
 def full_disk_while_checkpointing(rig: Rig) -> str:
     """Ask the train node for a checkpoint on a full disk."""
-    with _small_disk(50_000_000) as disk:
+    with _small_disk(500_000_000) as disk:
         trainer = rig.start_program(
             'rl_edge_train', 'train_node', 'train',
             '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]',
@@ -505,6 +505,9 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
         pid = trainer.pid('train')
 
         def answer() -> Any:
+            if outcome := _outcome(trainer):
+                last = trainer.log.of('train')[-1:]
+                raise FaultFailedError(f'{outcome.reason}: {last}')
             future = client.call_async(SaveCheckpoint.Request())
             rig.wait_for('an answer of save_checkpoint', future.done, 240)
             return None if 'no robot' in future.result().message else future.result()
