@@ -10,12 +10,13 @@ from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-# One thread: the learner has a core to itself, the simulation uses the others.
+# One thread: the learner has a core to itself, the simulation uses the others. By variables, since
+# TensorFlow reads them when it starts: a process where it has started keeps the threads it has.
+os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
+os.environ.setdefault('TF_NUM_INTEROP_THREADS', '1')
 os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false'
 ).strip()
-
-import tensorflow as tf
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.files import folder_written_atomically
@@ -41,8 +42,6 @@ def assemble(
     simulation_cpus: Sequence[int] = (),
 ) -> Runner:
     """Build agent, environments, loop and runner."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     spec = spec_of(config.environment)
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
 
