@@ -18,7 +18,6 @@ from rl_edge_policy.runtimes import RUNTIMES
 
 BASELINES = {'numpy': ('numpy',), 'onnxruntime': ('onnx', 'onnxruntime')}
 """Other ways to run the same float32 network, with the packages that they need."""
-ROUNDS = 30
 CALLS = 50
 """Calls of a file in a round; what one round meets, such as a busy moment, meets every file."""
 
@@ -58,9 +57,13 @@ def measure(
     wanted: Sequence[Combination],
     observations: np.ndarray,
     *,
+    rounds: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[Combination, Timing]:
-    """Time ``wanted`` on ``observations``, (count, n); `steps` says how often ``on_step`` runs."""
+    """Time ``wanted`` on ``observations``, (count, n), `CALLS` calls of each in each round.
+
+    ``on_step`` runs once a round, and once for each of ``wanted`` when its memory is measured.
+    """
     durations: dict[Combination, list[int]] = {combination: [] for combination in wanted}
     request = {'observations': observations[:CALLS].tolist(), 'calls': CALLS}
     with ExitStack() as stack:
@@ -68,7 +71,7 @@ def measure(
             runtime: stack.enter_context(_worker(folder, runtime))
             for runtime in dict.fromkeys(runtime for runtime, _ in wanted)
         }
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for runtime, recipe in wanted:
                 answer = _ask(workers[runtime], {**request, 'recipe': recipe}, runtime)
                 durations[runtime, recipe] += answer['ns']
@@ -79,11 +82,6 @@ def measure(
             memory[runtime, recipe] = _ask(worker, {**request, 'recipe': recipe}, runtime)
         on_step()
     return {key: _timing(durations[key], memory[key]) for key in wanted}
-
-
-def steps(wanted: Sequence[Combination]) -> int:
-    """Return how often `measure` calls ``on_step``."""
-    return ROUNDS + len(wanted)
 
 
 def _timing(durations: Sequence[int], memory: Mapping[str, Any]) -> Timing:

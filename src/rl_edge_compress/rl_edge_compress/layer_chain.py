@@ -98,16 +98,21 @@ def _unfold(layer: Any, *arguments: Any, **keywords: Any) -> Any:
 def _steps(flat: keras.Model) -> list[Operation]:
     """Return the operations as functions of one tensor; raise ArtifactError if they branch."""
     operations = [op for op in flat.operations if not isinstance(op, keras.layers.InputLayer)]
-    tensor, steps = flat.inputs[0], []
+    before, steps = [flat.inputs[0]], []
     for place, operation in enumerate(operations):
-        if operation.input is not tensor:
+        if not any(operation.input is tensor for tensor in before):
             raise ArtifactError(
                 f'the actor branches at {operation.name}: only chains of layers can be compressed'
             )
         following = operations[place + 1].input if place + 1 < len(operations) else None
         steps.append(_one_output(operation, following))
-        tensor = following
+        before = _outputs(operation)
     return steps
+
+
+def _outputs(operation: Any) -> list[Any]:
+    outputs = operation.output
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _one_output(operation: Any, following: Any) -> Operation:
@@ -115,9 +120,7 @@ def _one_output(operation: Any, following: Any) -> Operation:
     if isinstance(operation, keras.Layer):
         return operation
     # Others, such as a slice, are recorded with more arguments than the tensor.
-    outputs = (
-        operation.output if isinstance(operation.output, list | tuple) else [operation.output]
-    )
+    outputs = _outputs(operation)
     used = next((output for output in outputs if output is following), outputs[0])
     return keras.Function(operation.input, used).call
 

@@ -110,8 +110,9 @@ def _split(options: Any, axis: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
 
 
 def _reshape(options: Any, x: np.ndarray, *shape: np.ndarray) -> np.ndarray:
-    sizes = shape[0] if shape else options.newShape
-    return x.reshape(len(x), *(int(size) for size in np.asarray(sizes)[1:]))
+    sizes = [int(size) for size in np.asarray(shape[0] if shape else options.newShape)]
+    # The converter sometimes drops the batch, which is 1 in the file.
+    return x.reshape(len(x), *(sizes[1:] if len(sizes) > 1 else sizes))
 
 
 COMPUTE: Mapping[str, Callable[..., Any]] = {

@@ -44,14 +44,19 @@ def onnx_model(graph: NumpyGraph, observation_size: int) -> bytes:
     arrays: Arrays = {f't{i}': value for i, value in graph.constants.items()}
     for step in graph.operators:
         nodes += _nodes(step, graph, arrays)
+    used = {name for _, inputs, _, _ in nodes for name in inputs}
     source, result = f't{graph.input_index}', f't{graph.output_index}'
     model = helper.make_model(
         helper.make_graph(
             [helper.make_node(kind, ins, outs, **more) for kind, ins, outs, more in nodes],
             'actor',
             [helper.make_tensor_value_info(source, TensorProto.FLOAT, [1, observation_size])],
-            [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)],
-            [numpy_helper.from_array(value, name) for name, value in arrays.items()],
+            [helper.make_tensor_value_info(result, TensorProto.FLOAT, [1, None])],
+            [
+                numpy_helper.from_array(value, name)
+                for name, value in arrays.items()
+                if name in used
+            ],
         ),
         opset_imports=[helper.make_opsetid('', OPSET)],
         ir_version=9,
@@ -126,10 +131,18 @@ def _strided_slice(
     return [('Slice', names, outputs, {})]
 
 
+def _split(
+    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
+) -> list[Node]:
+    more = {'axis': int(graph.constants[step.inputs[0]]), 'num_outputs': step.options.numSplits}
+    return [('Split', inputs[1:], outputs, more)]
+
+
 SPECIAL: Mapping[str, Callable[..., list[Node]]] = {
     'FULLY_CONNECTED': _dense,
     'SQUARED_DIFFERENCE': _squared_difference,
     'RSQRT': _rsqrt,
     'MEAN': _mean,
     'STRIDED_SLICE': _strided_slice,
+    'SPLIT': _split,
 }

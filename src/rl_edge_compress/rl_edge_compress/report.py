@@ -46,6 +46,8 @@ class ReportConfig:
     """Fresh ones of the chosen recipes and the full policy; 0 chooses without."""
     processes: int = 2
     """That run episodes at once."""
+    timing_rounds: int = 30
+    """Rounds in which all files are timed in turn."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,8 +74,9 @@ def make_report(
     bar = _Bar()
     observations, actions = _held_out(folder, bar)
     wanted = benchmark.combinations(manifest)
-    bar.start('timing', benchmark.steps(wanted))
-    timings = benchmark.measure(folder, wanted, observations, on_step=bar.step)
+    rounds = config.timing_rounds
+    bar.start('timing', rounds + len(wanted))
+    timings = benchmark.measure(folder, wanted, observations, rounds=rounds, on_step=bar.step)
     loops = _loops(
         folder, out, manifest.recipes, FIRST_CHOOSING_SEED, config.episodes, config, bar
     )

@@ -27,20 +27,22 @@ def load_act(folder: Path, runtime: str, recipe: str) -> Act:
         manifest = load_manifest(folder)
         content = checked_file(folder, manifest.entry(recipe)).read_bytes()
         size = manifest.environment.observation_size
-        return _numpy_act(content) if runtime == 'numpy' else _onnx_act(content, size)
+        return numpy_act(content) if runtime == 'numpy' else onnx_act(content, size)
     from rl_edge_policy.load import load_policy
 
     return load_policy(folder, recipe=recipe, runtime=runtime).act
 
 
-def _numpy_act(content: bytes) -> Act:
+def numpy_act(content: bytes) -> Act:
+    """Return a float32 file's network in NumPy."""
     from rl_edge_compress.numpy_graph import numpy_graph
 
     graph = numpy_graph(content)
     return lambda observation: graph(observation[None])[0]
 
 
-def _onnx_act(content: bytes, size: int) -> Act:
+def onnx_act(content: bytes, size: int) -> Act:
+    """Return a float32 file's network, of ``size`` observations, in ONNX Runtime, one thread."""
     import onnxruntime
 
     from rl_edge_compress.numpy_graph import numpy_graph

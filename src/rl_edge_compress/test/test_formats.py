@@ -12,6 +12,7 @@ from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.quantize import int8_tflite
 from rl_edge_compress.runtimes import open_interpreter, run_interpreter
 from rl_edge_compress.tflite_file import operators, read_model, type_name
+from rl_edge_compress.timing_worker import onnx_act
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 
 BOUNDS = {'float32': 1e-5, 'float16': 5e-3, 'dynamic': 0.05, 'int8': 0.05, 'int4': 0.5}
@@ -116,6 +117,15 @@ def test_inputs_of_different_size_keep_their_resolution(build, visited):
 
 def test_numpy_runs_the_same_network(float32, actor, visited):
     assert numpy_graph(float32)(visited) == pytest.approx(np.asarray(actor(visited)), abs=1e-5)
+
+
+def test_onnx_runtime_runs_the_same_network(build, visited):
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    actor = actor_of(build(kept=4, layer_norm=True))
+    act = onnx_act(float32_tflite(compact(actor)), 6)
+    actions = np.asarray([act(observation) for observation in visited[:20]])
+    assert actions == pytest.approx(np.asarray(actor(visited[:20])), abs=1e-5)
 
 
 def test_the_unused_half_of_a_joint_head_is_left_out(build, visited):

@@ -113,7 +113,8 @@ def folder(build, tmp_path_factory):
 
 
 def test_a_report_measures_everything(folder):
-    reports, default = make_report(folder, ReportConfig(episodes=6, confirm=2, processes=1))
+    config = ReportConfig(episodes=6, confirm=2, processes=1, timing_rounds=1)
+    reports, default = make_report(folder, config)
     assert [r.recipe for r in reports] == ['keras', 'float32', 'int8']
     assert load_manifest(folder).compressed_recipe() == default
     content = json.loads((folder / 'report' / 'report.json').read_text())
@@ -137,7 +138,8 @@ def test_episodes_that_were_run_are_not_run_again(folder, tmp_path):
     first = closed_loop.run_episodes(folder, wanted, kept=kept, processes=1)
     assert closed_loop.count_missing(folder, {'float32': range(5)}, kept=kept) == 2
     again = closed_loop.run_episodes(folder, wanted, kept=kept, processes=1)
-    assert again == first
+    # As text: distances are NaN here, which equal nothing.
+    assert repr(again) == repr(first)
     (kept / 'float32.json').write_text('{"sha256"')
     with pytest.raises(ArtifactError, match='delete it'):
         closed_loop.count_missing(folder, wanted, kept=kept)
