@@ -1,5 +1,6 @@
 """An actor as the chain of its operations, so that dense layers can be replaced."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,13 @@ def weights_of(layer: keras.layers.Dense) -> tuple[np.ndarray, np.ndarray]:
 
 def _flat_copy(actor: keras.Model) -> keras.Model:
     flat = actor
-    while any(isinstance(layer, keras.Model) for layer in flat.layers):
-        flat = keras.models.clone_model(
-            flat, clone_function=lambda layer: layer, call_function=_unfold
-        )
+    with warnings.catch_warnings():
+        # A nested model's input may be recorded as a list of one; it takes the tensor as well.
+        warnings.filterwarnings('ignore', message='The structure of `inputs`')
+        while any(isinstance(layer, keras.Model) for layer in flat.layers):
+            flat = keras.models.clone_model(
+                flat, clone_function=lambda layer: layer, call_function=_unfold
+            )
     copy = keras.models.clone_model(flat)
     copy.set_weights(flat.get_weights())
     return copy

@@ -9,7 +9,7 @@ import numpy as np
 from rl_edge_compress.tflite_file import Operator, constant, operators, read_model
 from rl_edge_core.errors import ArtifactError
 
-FUSED = {
+FUSED: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
     0: lambda x: x,
     1: lambda x: np.maximum(x, 0.0),
     2: lambda x: np.clip(x, -1.0, 1.0),

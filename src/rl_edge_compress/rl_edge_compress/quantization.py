@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rl_edge_core.errors import ConfigurationError
 
@@ -19,18 +20,18 @@ class AffineMapping:
     scale: float
     zero_point: int
 
-    def quantize(self, values: np.ndarray) -> np.ndarray:
+    def quantize(self, values: ArrayLike) -> np.ndarray:
         """Return the int8 nearest to real values; those outside the range are clamped."""
         steps = rounded(np.asarray(values, np.float64) / self.scale)
         return np.clip(steps + self.zero_point, LOWEST, HIGHEST).astype(np.int8)
 
-    def dequantize(self, quantized: np.ndarray) -> np.ndarray:
+    def dequantize(self, quantized: ArrayLike) -> np.ndarray:
         """Return the real values (float32) that int8 ones stand for."""
         shifted = np.asarray(quantized, np.int32) - self.zero_point
         return (self.scale * shifted).astype(np.float32)
 
 
-def rounded(values: np.ndarray) -> np.ndarray:
+def rounded(values: ArrayLike) -> np.ndarray:
     """Round as TFLite does (std::round): halves away from zero, where NumPy takes the even."""
     return np.copysign(np.floor(np.abs(values) + 0.5), values)
 

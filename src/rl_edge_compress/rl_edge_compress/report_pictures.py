@@ -1,6 +1,7 @@
 """The report's pictures: return kept against bytes and against time, and error by joint."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def write_pictures(reports: Sequence[RecipeReport], folder: Path, *, runtime: st
         'action_error.png': error_by_joint(compressed),
     }
     for name, figure in pictures.items():
-        write_atomically(folder / name, lambda to, figure=figure: figure.savefig(to, dpi=150))
+        write_atomically(folder / name, partial(figure.savefig, dpi=150))
     return [folder / name for name in pictures]
 
 

@@ -112,7 +112,7 @@ def _shorten_names(model: Any) -> None:
 def _set_versions(model: Any) -> None:
     graph = model.subgraphs[0]
     codes: dict[tuple[int, int], int] = {}
-    table = []
+    table: list[Any] = []
     for raw, operator in zip(graph.operators, operators(model), strict=True):
         code = model.operatorCodes[raw.opcodeIndex]
         builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
