@@ -6,6 +6,7 @@ import signal
 import psutil
 import pytest
 import yaml
+from rosbags.rosbag2 import Reader
 
 PENDULUM = 'environment_id:=Pendulum-v1'
 
@@ -80,6 +81,22 @@ def test_the_resolved_configuration_is_saved(command, model, tmp_path):
     assert content['model']['model_id'] == 'untrained/Pendulum-v1/actor_float32.tflite'
     assert content['nodes']['/fleet/ant7/sim']['parameters']['environment_id'] == 'Pendulum-v1'
     assert content['nodes']['/fleet/ant7/policy']['parameters']['recipe'] == 'float32'
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_recorded_run_has_every_transition_in_its_bag(
+    command, model, namespace, tmp_path, storage
+):
+    own = (f'model:={model}', f'namespace:={namespace}', f'output:={tmp_path}')
+    words = ('episodes:=2', 'record:=true', f'record_storage:={storage}')
+    run = command('sim', PENDULUM, *own, *words)
+
+    assert run.exit_code() == 0, run.text
+    with Reader(tmp_path / 'bag') as bag:
+        topics = [connection.topic for connection, _, _ in bag.messages()]
+    assert topics.count(f'/{namespace}/transition') == 2 * 200
+    assert topics.count(f'/{namespace}/episode') == 2
+    assert topics.count(f'/{namespace}/environment') == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What a system is, as data: which nodes run, and which arguments they are made from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,23 @@ class NodeDescription:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What the arguments set, over the parameter file."""
     ends_run: bool = False
-    """True: when it ends with exit code 0, the run is over and the other nodes are stopped."""
+    """True: the run is over when it, and all others like it, have ended with exit code 0."""
+    ready_file: str = ''
+    """Pattern of a file that the nodes after this one wait for; empty for none."""
 
     @property
     def full_name(self) -> str:
         """Return the name in the graph, e.g. ``/ant0/policy``."""
         return f'/{self.namespace}/{self.name}'
+
+
+def labels(nodes: Sequence[NodeDescription]) -> list[str]:
+    """Return what to call each node: its name, with the namespace where several have that name."""
+    names = [node.name for node in nodes]
+    return [
+        node.name if names.count(node.name) == 1 else f'{node.namespace}/{node.name}'
+        for node in nodes
+    ]
 
 
 @dataclass(frozen=True)

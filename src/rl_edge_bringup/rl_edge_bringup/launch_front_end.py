@@ -4,20 +4,22 @@ The package ``launch`` is part of a ROS 2 installation and not on PyPI, so this 
 by launch files alone.
 """
 
+import glob
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown, TimerAction
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription, SomeEntitiesType
+from launch import Action, LaunchContext, LaunchDescription, SomeEntitiesType
 from rl_edge_bringup.arguments import check_names, parse_pairs
 from rl_edge_bringup.description import SystemDescription
 from rl_edge_bringup.locations import PACKAGE
-from rl_edge_bringup.node_exit import judge_exit
+from rl_edge_bringup.node_exit import READY_PERIOD_SEC, judge_exit
 from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
 from rl_edge_bringup.run_command import describe
 
@@ -59,8 +61,35 @@ def _start(context: LaunchContext, system: SystemDescription) -> SomeEntitiesTyp
     configurations: Mapping[str, str] = context.launch_configurations
     given = {argument.name: configurations[argument.name] for argument in system.arguments}
     prepared = prepare(system, given)
-    nodes = [_node(prepared, process, restarts=0) for process in prepared.processes]
-    return [*(LogInfo(msg=line) for line in describe(prepared).splitlines()), *nodes]
+    run = _Run(prepared, {p.label for p in prepared.processes if p.node.ends_run})
+    lines = [LogInfo(msg=line) for line in describe(prepared).splitlines()]
+    return [*lines, *_start_in_turn(run, list(prepared.processes))]
+
+
+@dataclass(frozen=True)
+class _Run:
+    prepared: PreparedSystem
+    unfinished: set[str]
+    """Labels of the nodes that end the run and have not ended yet."""
+
+
+def _start_in_turn(run: _Run, processes: list[NodeProcess]) -> list[Action]:
+    """Return the nodes; those after one with a ready file follow when the file is there."""
+    nodes: list[Action] = []
+    for index, process in enumerate(processes):
+        nodes.append(_node(run, process, restarts=0))
+        if process.node.ready_file:
+            return [*nodes, _wait(run, process.node.ready_file, processes[index + 1 :])]
+    return nodes
+
+
+def _wait(run: _Run, pattern: str, processes: list[NodeProcess]) -> Action:
+    def look(context: LaunchContext) -> list[Action]:
+        if glob.glob(pattern):
+            return _start_in_turn(run, processes)
+        return [_wait(run, pattern, processes)]
+
+    return TimerAction(period=READY_PERIOD_SEC, actions=[OpaqueFunction(function=look)])
 
 
 def _prefix() -> str:
@@ -68,21 +97,27 @@ def _prefix() -> str:
     return 'setpriv --pdeathsig KILL' if shutil.which('setpriv') else ''
 
 
-def _node(prepared: PreparedSystem, process: NodeProcess, *, restarts: int) -> Node:
+def _node(run: _Run, process: NodeProcess, *, restarts: int) -> Node:
     def on_exit(event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
         if context.is_shutdown:
             return None
+        if event.returncode == 0:
+            run.unfinished.discard(process.label)
         verdict = judge_exit(
             process.node,
+            label=process.label,
             pid=event.pid,
             return_code=event.returncode,
-            on_node_exit=prepared.on_node_exit,
+            on_node_exit=run.prepared.on_node_exit,
             restarts=restarts,
+            is_last=not run.unfinished,
         )
         if verdict.restart_after_sec is not None:
-            again = _node(prepared, process, restarts=restarts + 1)
+            again = _node(run, process, restarts=restarts + 1)
             timer = TimerAction(period=verdict.restart_after_sec, actions=[again])
             return [LogInfo(msg=verdict.message), timer]
+        if not verdict.is_over:
+            return LogInfo(msg=verdict.message)
         if verdict.exit_code:
             # An exception ends ros2 launch with exit code 1; Shutdown would end it with 0.
             raise RuntimeError(verdict.message)

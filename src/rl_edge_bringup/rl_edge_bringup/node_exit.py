@@ -11,6 +11,8 @@ MOST_RESTARTS = 5
 FIRST_RESTART_SEC = 0.5
 """Wait before the first restart; it doubles with each further one."""
 HEALTHY_SEC = 30.0
+READY_PERIOD_SEC = 0.05
+"""How often a ready file is looked for."""
 
 
 @dataclass(frozen=True)
@@ -19,26 +21,36 @@ class Verdict:
 
     message: str
     restart_after_sec: float | None = None
-    """Start the node again after this time; None: the run is over."""
+    """Start the node again after this time."""
+    is_over: bool = True
+    """Whether the run is."""
     exit_code: int = 0
     """Of the run, where it is over."""
 
 
 def judge_exit(
-    node: NodeDescription, *, pid: int, return_code: int, on_node_exit: str, restarts: int
+    node: NodeDescription,
+    *,
+    label: str,
+    pid: int,
+    return_code: int,
+    on_node_exit: str,
+    restarts: int,
+    is_last: bool = True,
 ) -> Verdict:
-    """Decide what follows when ``node`` ended on its own.
+    """Decide what follows when ``node``, called ``label``, ended on its own.
 
     ``return_code`` is negative for a signal, as `subprocess` has it; ``restarts`` counts those
-    made in a row.
+    made in a row; ``is_last`` says that no other node that ends the run still runs.
     """
-    what = f'{node.name} (pid {pid}) {describe_exit(return_code)}'
+    what = f'{label} (pid {pid}) {describe_exit(return_code)}'
     if return_code == 0 and node.ends_run:
-        return Verdict(f'{node.name} has finished')
+        return Verdict(f'{label} has finished', is_over=is_last)
     if on_node_exit == RESPAWN and restarts < MOST_RESTARTS:
         delay = FIRST_RESTART_SEC * 2**restarts
         attempt = f'restart {restarts + 1} of {MOST_RESTARTS}'
-        return Verdict(f'{what}; {attempt} in {delay:g} s', restart_after_sec=delay)
+        message = f'{what}; {attempt} in {delay:g} s'
+        return Verdict(message, restart_after_sec=delay, is_over=False)
     if on_node_exit == RESPAWN:
         what += f' after {restarts} restarts'
     return Verdict(f'{what}: the run is over', exit_code=exit_code_of(return_code) or 1)

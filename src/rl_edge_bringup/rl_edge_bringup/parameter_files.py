@@ -40,9 +40,8 @@ def _is_one_mapping(sections: list[Any]) -> bool:
     return len(sections) == 1 and isinstance(sections[0], Mapping)
 
 
-def write_parameters(node: NodeDescription, parameters: Mapping[str, Any], folder: Path) -> Path:
+def write_parameters(node: NodeDescription, parameters: Mapping[str, Any], path: Path) -> Path:
     """Write the parameters for this node alone and return the file."""
-    path = folder / f'{node.namespace.replace("/", ".")}.{node.name}.yaml'
     content = {node.full_name: {_PARAMETERS: dict(parameters)}}
     write_atomically(path, yaml.safe_dump(content, sort_keys=False))
     return path

@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 
 from rl_edge_bringup.arguments import Value, parse_arguments
-from rl_edge_bringup.description import NodeDescription, SystemDescription
+from rl_edge_bringup.description import NodeDescription, SystemDescription, labels
 from rl_edge_bringup.locations import executable_path, ros_log_folder
 from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
 from rl_edge_bringup.namespaces import checked_namespace
 from rl_edge_bringup.parameter_files import resolved_parameters, write_parameters
 from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, qos_parameters
+from rl_edge_bringup.systems.recording import recorder_nodes
 from rl_edge_core.files import ensure_folder, write_atomically
 
 CONFIGURATION_FILE = 'configuration.yaml'
@@ -26,6 +27,8 @@ class NodeProcess:
     """A node, ready to be started."""
 
     node: NodeDescription
+    label: str
+    """What it is called where several nodes are told apart."""
     parameters: Mapping[str, Any]
     """All that the node is given."""
     parameter_file: Path
@@ -73,10 +76,11 @@ def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSyst
     overrides = load_qos(str(values['qos']))
     folder = ensure_folder(_output_folder(str(values['output']), system.name))
     # The nodes get the file that was found; the configuration keeps what was asked for.
-    nodes = system.nodes({**values, **_model_values(model), 'output': str(folder)})
+    settled = {**values, **_model_values(model), 'output': str(folder)}
+    nodes = (*recorder_nodes(settled), *system.nodes(settled))
     processes = tuple(
-        _process(node, overrides, log_level=str(values['log_level']), folder=folder)
-        for node in nodes
+        _process(node, label, overrides, log_level=str(values['log_level']), folder=folder)
+        for node, label in zip(nodes, labels(nodes), strict=True)
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
@@ -103,14 +107,15 @@ def _output_folder(output: str, system: str) -> Path:
 
 
 def _process(
-    node: NodeDescription, overrides: QosOverrides, *, log_level: str, folder: Path
+    node: NodeDescription, label: str, overrides: QosOverrides, *, log_level: str, folder: Path
 ) -> NodeProcess:
     parameters = {
         **resolved_parameters(node),
         **qos_parameters(overrides, namespace=node.namespace, node=node.name),
     }
     executable_path(node.package, node.executable)  # a missing program is found out here
-    return NodeProcess(node, parameters, write_parameters(node, parameters, folder), log_level)
+    file = write_parameters(node, parameters, folder / f'{label.replace("/", "-")}.yaml')
+    return NodeProcess(node, label, parameters, file, log_level)
 
 
 def _to_mapping(prepared: PreparedSystem) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import glob
 import os
 import signal
 import threading
@@ -11,9 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rl_edge_bringup.child_process import ChildProcess
-from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.description import NodeDescription, labels
 from rl_edge_bringup.line_log import LineLog
-from rl_edge_bringup.node_exit import HEALTHY_SEC, SHUTDOWN, describe_exit, judge_exit
+from rl_edge_bringup.node_exit import (
+    HEALTHY_SEC,
+    READY_PERIOD_SEC,
+    SHUTDOWN,
+    describe_exit,
+    judge_exit,
+)
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a process that was asked to stop and did, some before it could do so well."""
@@ -54,9 +61,9 @@ class Startable(Protocol):
 class _Node:
     """A node and the process that it has now, if any."""
 
-    def __init__(self, process: Startable) -> None:
+    def __init__(self, process: Startable, name: str) -> None:
         self.process = process
-        self.name = process.node.name
+        self.name = name
         self.child: ChildProcess | None = None
         self.started_sec = 0.0
         self.restarts = 0
@@ -87,7 +94,11 @@ class RunningSystem:
         on the watching thread.
         """
         self.log = LineLog(on_line)
-        self._nodes = {process.node.name: _Node(process) for process in processes}
+        started = list(processes)
+        names = labels([process.node for process in started])
+        self._nodes = {
+            name: _Node(process, name) for process, name in zip(started, names, strict=True)
+        }
         self._on_node_exit = on_node_exit
         self._environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **(environment or {})}
         self._before_stop = before_stop
@@ -159,8 +170,7 @@ class RunningSystem:
     def _run(self) -> None:
         self._loop.set_exception_handler(self._fail)
         try:
-            for node in self._nodes.values():
-                self._start(node)
+            self._start_in_turn(list(self._nodes.values()))
             self._loop.run_until_complete(self._all_ended)
         except BaseException as error:  # handed to the caller of wait()
             self._failure = error
@@ -169,6 +179,22 @@ class RunningSystem:
                 self._abandon(node)
             self._loop.close()
             self.log.close()
+
+    def _start_in_turn(self, nodes: list[_Node]) -> None:
+        """Start nodes; those after one with a ready file follow when the file is there."""
+        for index, node in enumerate(nodes):
+            self._start(node)
+            if node.process.node.ready_file:
+                self._continue_when_ready(node.process.node.ready_file, nodes[index + 1 :])
+                return
+
+    def _continue_when_ready(self, pattern: str, nodes: list[_Node]) -> None:
+        if self._outcome is not None:
+            return
+        if glob.glob(pattern):
+            self._start_in_turn(nodes)
+        else:
+            self._loop.call_later(READY_PERIOD_SEC, self._continue_when_ready, pattern, nodes)
 
     def _start(self, node: _Node) -> None:
         if self._outcome is not None:
@@ -229,17 +255,22 @@ class RunningSystem:
             node.restarts = 0
         verdict = judge_exit(
             node.process.node,
+            label=node.name,
             pid=pid,
             return_code=return_code,
             on_node_exit=self._on_node_exit,
             restarts=node.restarts,
+            is_last=not any(other.child for other in self._nodes_that_end_the_run()),
         )
         self._say(verdict.message)
-        if verdict.restart_after_sec is None:
+        if verdict.is_over:
             self._stop(Outcome(verdict.exit_code, verdict.message))
-        else:
+        elif verdict.restart_after_sec is not None:
             node.restarts += 1
             self._loop.call_later(verdict.restart_after_sec, self._start, node)
+
+    def _nodes_that_end_the_run(self) -> list[_Node]:
+        return [node for node in self._nodes.values() if node.process.node.ends_run]
 
     def _running(self) -> list[ChildProcess]:
         return [node.child for node in self._nodes.values() if node.child is not None]

@@ -10,6 +10,7 @@ pytest.importorskip('launch_ros', reason='launch and launch_ros are not on PyPI'
 
 from launch.actions import DeclareLaunchArgument
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from rosbags.rosbag2 import Reader
 
 from rl_edge_bringup.locations import results_folder, share_folder
 from rl_edge_bringup.models import UNTRAINED
@@ -52,11 +53,14 @@ def test_a_launch_file_declares_the_arguments_of_its_system(system):
 
 
 @needs_ros2_launch
-def test_ros2_launch_runs_the_closed_loop_to_its_end(ros_domain_id, model):
-    done = launch(PENDULUM, model, 'episodes:=1')
+def test_ros2_launch_runs_and_records_the_closed_loop_to_its_end(ros_domain_id, tmp_path, model):
+    done = launch(PENDULUM, model, 'episodes:=1', 'record:=true', f'output:={tmp_path}')
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'sim has finished' in done.stdout + done.stderr
+    with Reader(tmp_path / 'bag') as bag:
+        topics = [connection.topic for connection, _, _ in bag.messages()]
+    assert topics.count('/ant0/transition') == 200
 
 
 @needs_ros2_launch

@@ -9,7 +9,12 @@ POLICY = NodeDescription('rl_edge_policy', 'policy_node', 'policy', 'ant0')
 
 def judge(node, return_code, *, on_node_exit='shutdown', restarts=0):
     return judge_exit(
-        node, pid=7, return_code=return_code, on_node_exit=on_node_exit, restarts=restarts
+        node,
+        label=node.name,
+        pid=7,
+        return_code=return_code,
+        on_node_exit=on_node_exit,
+        restarts=restarts,
     )
 
 

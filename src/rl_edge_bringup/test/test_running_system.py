@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from rl_edge_bringup.description import NodeDescription
-from rl_edge_bringup.running_system import RUNNER, RunningSystem, StopTimes
+from rl_edge_bringup.running_system import RUNNER, Outcome, RunningSystem, StopTimes
 
 LASTING = 'import time; print("ready"); time.sleep(300)'
 ENDS_ON_INTERRUPT = """
@@ -44,10 +44,13 @@ class Program:
     name: str
     code: str
     ends_run: bool = False
+    ready_file: str = ''
 
     @property
     def node(self):
-        return NodeDescription('none', 'none', self.name, 'ant0', ends_run=self.ends_run)
+        return NodeDescription(
+            'none', 'none', self.name, 'ant0', ends_run=self.ends_run, ready_file=self.ready_file
+        )
 
     @property
     def command(self):
@@ -181,6 +184,40 @@ def test_before_stop_sees_the_other_nodes_still_running():
         system.wait(60)
 
     assert seen == [True]
+
+
+def test_the_run_goes_on_until_the_last_node_that_ends_it_has_ended():
+    first = Program('ant0/sim', 'print("done")', ends_run=True)
+    second = Program('ant1/sim', ENDS_ON_INTERRUPT, ends_run=True)
+
+    with run(first, second) as system:
+        system.log.wait_for('ant0/sim has finished')
+        system.log.wait_for('ready')
+        system.send('ant1/sim', signal.SIGINT)
+        outcome = system.wait(60)
+
+    assert outcome == Outcome(0, 'ant1/sim has finished')
+
+
+def test_nodes_after_one_with_a_ready_file_are_started_when_it_is_there(tmp_path):
+    ready = tmp_path / 'ready_0.mcap'
+    code = f'import time; open({str(ready)!r}, "w").close(); print("ready"); time.sleep(300)'
+    recorder = Program('recorder', code, ready_file=str(tmp_path / 'ready_0.*'))
+    sim = Program('sim', f'import os; print(os.path.exists({str(ready)!r}))', ends_run=True)
+
+    with run(recorder, sim) as system:
+        assert system.wait(60).exit_code == 0
+
+    assert system.log.of('sim') == ['True']
+
+
+def test_the_run_is_over_when_the_node_that_others_wait_for_dies(tmp_path):
+    recorder = Program('recorder', 'import sys; sys.exit(3)', ready_file=str(tmp_path / 'never'))
+
+    with run(recorder, Program('sim', LASTING)) as system:
+        assert system.wait(60).exit_code == 3
+
+    assert system.log.of('sim') == []
 
 
 def test_waiting_for_a_line_that_cannot_come_any_more_ends_with_the_last_lines():

@@ -84,7 +84,8 @@ def test_configurations_can_be_read(name):
 def test_a_parameter_file_is_written_for_one_node_alone(tmp_path):
     node = sim_node({**values_of('sim'), 'namespace': 'fleet/ant0'})
 
-    path = write_parameters(node, {'seed': 3, 'real_time_factor': 1.0}, tmp_path)
+    parameters = {'seed': 3, 'real_time_factor': 1.0}
+    path = write_parameters(node, parameters, tmp_path / 'sim.yaml')
 
     content = yaml.safe_load(path.read_text())
     assert content == {

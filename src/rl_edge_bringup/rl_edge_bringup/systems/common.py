@@ -11,6 +11,7 @@ from rl_edge_bringup.models import (
     UNTRAINED,
 )
 from rl_edge_bringup.node_exit import RESPAWN, SHUTDOWN
+from rl_edge_bringup.systems.recording import RECORD_ARGUMENTS
 
 RUN_ARGUMENTS = (
     Argument('namespace', 'ant0', 'namespace of the robot: all its topics and nodes are in it'),
@@ -36,6 +37,7 @@ RUN_ARGUMENTS = (
         'least severe messages that the nodes log',
         choices=('debug', 'info', 'warn', 'error', 'fatal'),
     ),
+    *RECORD_ARGUMENTS,
 )
 
 POLICY_ARGUMENTS = (

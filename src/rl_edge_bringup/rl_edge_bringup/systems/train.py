@@ -25,6 +25,8 @@ TRAIN_ARGUMENTS = (
     Argument('export_period_sec', 10.0, 'time between policies sent to the robots', minimum=0.1),
     Argument('checkpoint_period_sec', 300.0, 'time between checkpoints', minimum=1.0),
 )
+
+
 def train_node(values: Values, robots: list[str]) -> NodeDescription:
     """Return the node that learns; it lives in the run's namespace, the robots in their own."""
     return NodeDescription(

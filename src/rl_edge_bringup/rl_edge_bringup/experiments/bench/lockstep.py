@@ -30,11 +30,11 @@ def measure_lockstep(folder: Path, *, rounds: int, output: Path) -> dict[str, An
     manifest = load_manifest(folder)
     policy = load_policy(folder)
     episodes = _episodes_for(_STEPS, manifest, policy)
-    system = _system(folder, episodes=episodes, output=output)
+    systems = _systems(folder, episodes=episodes, output=output)
     rows = []
     for _ in range(rounds):
         step, inference = _simulation_and_inference_us(manifest, policy, episodes)
-        rows.append((step, _echo_us(manifest), inference, 1e6 / _steps_per_sec(system)))
+        rows.append((step, _echo_us(manifest), inference, 1e6 / _steps_per_sec(*systems)))
     step, echo, inference, loop = np.array(rows).T
     limit = step + echo + inference
     return section(
@@ -105,28 +105,36 @@ def _echo_us(manifest: Manifest) -> float:
         return 1e6 * (time.perf_counter() - started) / _STEPS
 
 
-def _system(folder: Path, *, episodes: int, output: Path) -> PreparedSystem:
-    given = {
+def _systems(
+    folder: Path, *, episodes: int, output: Path
+) -> tuple[PreparedSystem, PreparedSystem]:
+    """Return the simulator and the compressed policy."""
+    shared = {'namespace': f'lockstep{os.getpid()}', 'log_level': 'warn'}
+    desktop = {
         'environment_id': load_manifest(folder).environment.environment_id,
-        'model': str(folder),
         'episodes': str(episodes),
-        'namespace': f'lockstep{os.getpid()}',
-        'output': str(output / 'lockstep'),
-        'log_level': 'warn',
+        'first_action_timeout_sec': str(_RUN_TIMEOUT_SEC),
+        'output': str(output / 'desktop'),
     }
-    return prepare(find_system('sim'), given)
+    edge = {'model': str(folder), 'output': str(output / 'edge')}
+    return (
+        prepare(find_system('desktop'), {**desktop, **shared}),
+        prepare(find_system('edge'), {**edge, **shared}),
+    )
 
 
-def _steps_per_sec(system: PreparedSystem) -> float:
-    """Run the system; return the rate from the end of the first episode to that of the last."""
-    namespace = str(system.values['namespace'])
+def _steps_per_sec(desktop: PreparedSystem, edge: PreparedSystem) -> float:
+    """Run the loop; return the rate from the end of the first episode to that of the last."""
     # Nobody subscribes to the transitions: what is measured is the loop alone.
-    with Observer(namespace, transitions=False) as observer:
-        with RunningSystem(system.processes) as running:
-            outcome = running.wait(_RUN_TIMEOUT_SEC)
+    with Observer(str(desktop.values['namespace']), transitions=False) as observer:
+        with RunningSystem(desktop.processes) as simulator:
+            observer.wait_for(lambda: observer.sees_simulator, _RUN_TIMEOUT_SEC)
+            with RunningSystem(edge.processes):
+                outcome = simulator.wait(_RUN_TIMEOUT_SEC)
             if outcome.exit_code:
-                raise RlEdgeError(f'{outcome.reason}: ' + '\n'.join(running.log.of()[-10:]))
-        episodes = int(system.values['episodes'])
+                last = '\n'.join(simulator.log.of()[-10:])
+                raise RlEdgeError(f'{outcome.reason}; the last lines were\n{last}')
+        episodes = int(desktop.values['episodes'])
         observer.wait_for(lambda: len(observer.episodes) == episodes)
         steps = sum(episode.length for episode in observer.episodes[1:])
         arrivals = observer.episode_arrivals_sec
