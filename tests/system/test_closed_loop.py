@@ -20,11 +20,12 @@ def faults_of(episode):
 
 
 @pytest.mark.parametrize('configuration', ['compressed', 'uncompressed'])
-def test_lockstep_completes_its_episodes(system, observe, configuration):
-    observer = observe()
-    run = system('sim', configuration=configuration, episodes=3, first_action_timeout_sec=200)
+def test_lockstep_completes_its_episodes(watched_loop, configuration):
+    desktop, _, observer = watched_loop(
+        configuration=configuration, episodes=3, first_action_timeout_sec=200
+    )
 
-    assert run.wait(300).exit_code == 0
+    assert desktop.wait(300).exit_code == 0
 
     observer.wait_for(lambda: len(observer.episodes) == 3)
     assert [episode.seed for episode in observer.episodes] == [0, 1, 2]
@@ -35,11 +36,10 @@ def test_lockstep_completes_its_episodes(system, observe, configuration):
         assert faults_of(episode) == (0, 0, 0)
 
 
-def test_realtime_completes_its_episodes(system, observe):
-    observer = observe()
-    run = system('sim', mode='realtime', real_time_factor=FAST, episodes=2)
+def test_realtime_completes_its_episodes(watched_loop):
+    desktop, _, observer = watched_loop(mode='realtime', real_time_factor=FAST, episodes=2)
 
-    assert run.wait(300).exit_code == 0
+    assert desktop.wait(300).exit_code == 0
 
     observer.wait_for(lambda: len(observer.episodes) == 2)
     assert [episode.length for episode in observer.episodes] == [LENGTH, LENGTH]
