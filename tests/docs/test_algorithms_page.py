@@ -1,8 +1,8 @@
 """The page on algorithms names code that exists."""
 
 import ast
-from pathlib import Path
 import re
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +18,9 @@ def definitions(module):
     found = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            found[node.name] = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+            found[node.name] = {
+                part.name for part in node.body if isinstance(part, ast.FunctionDef)
+            }
         elif isinstance(node, ast.FunctionDef):
             found[node.name] = set()
     return found
@@ -33,14 +35,32 @@ def test_a_function_that_the_page_names_exists(module, name, method):
 
 def test_every_algorithm_has_its_place_on_the_page():
     there = {f'algorithms/{path.name}' for path in (PACKAGE / 'algorithms').glob('*.py')}
-    helpers = {f'algorithms/{name}.py' for name in ('__init__', 'base', 'deterministic', 'registry')}
+    helpers = {
+        f'algorithms/{name}.py' for name in ('__init__', 'base', 'deterministic', 'registry')
+    }
     assert set(FILES) == there - helpers
 
 
 @pytest.mark.parametrize(
     'idea',
-    ['Return', 'Markov', 'Bellman', 'Value functions', 'Q-learning', 'DQN', 'Replay', 'Target network',
-     'DPG', 'DDPG', 'TD3', 'SAC', 'Advantage', 'actor-critic', 'GAE', 'PPO'],
+    [
+        'Return',
+        'Markov',
+        'Bellman',
+        'Value functions',
+        'Q-learning',
+        'DQN',
+        'Replay',
+        'Target network',
+        'DPG',
+        'DDPG',
+        'TD3',
+        'SAC',
+        'Advantage',
+        'actor-critic',
+        'GAE',
+        'PPO',
+    ],
 )
 def test_every_idea_of_the_study_is_explained(idea):
     assert re.search(rf'\*\*[^*]*{idea}', PAGE)

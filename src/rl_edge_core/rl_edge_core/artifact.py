@@ -1,14 +1,14 @@
 """A policy artifact: a folder whose manifest says what its files are and what they must do."""
 
-from collections.abc import Iterable, Mapping
 import dataclasses
-from dataclasses import dataclass, field
 import io
 import json
-from pathlib import Path, PurePosixPath
-from typing import Any
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec

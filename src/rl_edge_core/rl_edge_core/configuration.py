@@ -1,10 +1,10 @@
 """Fill frozen dataclasses from YAML: unknown keys and wrong types are errors."""
 
-from collections.abc import Mapping
 import dataclasses
-from pathlib import Path
 import types
 import typing
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -34,7 +34,9 @@ def from_mapping(config_type: type[Config], mapping: Mapping[str, Any]) -> Confi
         raise ConfigurationError(f'{config_type.__name__}: {error}') from error
 
 
-def load(config_type: type[Config], path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(
+    config_type: type[Config], path: Path, overrides: Mapping[str, Any] | None = None
+) -> Config:
     """Build a dataclass from a YAML file and ``overrides``, which win."""
     return from_mapping(config_type, {**read_yaml(path), **(overrides or {})})
 

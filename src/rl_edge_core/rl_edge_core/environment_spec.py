@@ -1,12 +1,12 @@
 """The contract between a simulator and a policy: names, units and limits."""
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 import hashlib
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,9 @@ class EnvironmentSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of JSON types, the inverse of `from_dict`."""
         return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            field.name: list(value)
+            if isinstance(value := getattr(self, field.name), tuple)
+            else value
             for field in dataclasses.fields(self)
         }
 

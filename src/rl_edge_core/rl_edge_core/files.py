@@ -1,13 +1,13 @@
 """Write files so that a reader never sees half of one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 import errno
 import hashlib
 import os
-from pathlib import Path
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from rl_edge_core.errors import StorageError
 

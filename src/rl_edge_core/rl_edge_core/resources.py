@@ -1,8 +1,8 @@
 """What a process uses, measured from inside or outside."""
 
-from dataclasses import dataclass
 import math
 import time
+from dataclasses import dataclass
 
 import psutil
 

@@ -50,7 +50,9 @@ def median_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
 def share_interval(hits: int, count: int) -> Interval:
     """Return the share ``hits / count`` with its Wilson score interval (Wilson 1927)."""
     if not 0 <= hits <= count or count == 0:
-        raise ConfigurationError(f'{hits} of {count} is no share; needs 0 <= hits <= count, count > 0')
+        raise ConfigurationError(
+            f'{hits} of {count} is no share; needs 0 <= hits <= count, count > 0'
+        )
     z = 1.959963984540054
     share = hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
@@ -101,12 +103,16 @@ def _bootstrap(values: np.ndarray, statistic: Callable[..., Any], *, seed: int) 
 def _checked(values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or not array.size:
-        raise ConfigurationError(f'needs one or more values in one dimension, got shape {array.shape}')
+        raise ConfigurationError(
+            f'needs one or more values in one dimension, got shape {array.shape}'
+        )
     return array
 
 
 def _paired(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     left, right = _checked(first), _checked(second)
     if left.shape != right.shape:
-        raise ConfigurationError(f'pairs need equal sizes, got {left.size} and {right.size} values')
+        raise ConfigurationError(
+            f'pairs need equal sizes, got {left.size} and {right.size} values'
+        )
     return np.stack([left, right], axis=1)

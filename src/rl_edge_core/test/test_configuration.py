@@ -44,7 +44,10 @@ def test_fills_every_kind_of_field():
 
 def test_yaml_is_the_inverse(tmp_path):
     config = Example(0.5, (1, 2), 'exact', 4, Path('x'), Inner(1), True)
-    assert configuration.from_mapping(Example, yaml.safe_load(configuration.to_yaml(config))) == config
+    assert (
+        configuration.from_mapping(Example, yaml.safe_load(configuration.to_yaml(config)))
+        == config
+    )
     path = tmp_path / 'example.yaml'
     path.write_text(configuration.to_yaml(config))
     assert configuration.load(Example, path, {'loud': False}).loud is False

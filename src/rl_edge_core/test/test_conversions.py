@@ -67,9 +67,7 @@ def test_an_episode_survives(ended_by):
         reward_terms={'forward': 10.0, 'survive': 2.5},
     )
     names = ['survive', 'forward']
-    message = conversions.to_episode_summary(
-        result, run_id=1, episode=2, reward_term_names=names
-    )
+    message = conversions.to_episode_summary(result, run_id=1, episode=2, reward_term_names=names)
     assert list(message.reward_terms) == [2.5, 10.0]
     received = over_the_wire(message)
     assert conversions.from_episode_summary(received, reward_term_names=names) == result

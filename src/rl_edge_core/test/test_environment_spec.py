@@ -95,5 +95,7 @@ def test_refuses_a_spec_that_contradicts_itself(spec, change, message):
 def test_refuses_unknown_and_missing_keys(spec):
     mapping = spec.to_dict()
     mapping['colour'] = mapping.pop('safe_action')
-    with pytest.raises(ConfigurationError, match=r"missing \['safe_action'\], unknown \['colour'\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"missing \['safe_action'\], unknown \['colour'\]"
+    ):
         EnvironmentSpec.from_dict(mapping)

@@ -1,11 +1,11 @@
 """Parameters, resource reports and the main of nodes, on a real ROS graph of their own."""
 
-from dataclasses import dataclass
 import os
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 
 import pytest
 import rclpy
@@ -100,9 +100,7 @@ def test_profiles_are_fresh_objects():
 
 
 def test_a_parameter_overrides_the_profile_of_a_topic(context):
-    node = make_node(
-        context, **{'qos_overrides./observation.publisher.depth': 5}
-    )
+    node = make_node(context, **{'qos_overrides./observation.publisher.depth': 5})
     publisher = node.create_publisher(
         Observation, 'observation', qos.observation(), qos_overriding_options=qos.overridable()
     )

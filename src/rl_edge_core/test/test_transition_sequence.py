@@ -16,7 +16,12 @@ def test_an_unbroken_run_has_no_faults():
     }
     sequence.end_episode(RUN, 0, 5)
     sequence.end_episode(RUN, 1, 3)
-    assert (sequence.received, sequence.lost, sequence.duplicates, sequence.reordered) == (8, 0, 0, 0)
+    assert (sequence.received, sequence.lost, sequence.duplicates, sequence.reordered) == (
+        8,
+        0,
+        0,
+        0,
+    )
 
 
 def test_a_gap_is_lost_until_its_steps_arrive_late():

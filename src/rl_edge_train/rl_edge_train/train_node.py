@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from array import array
 import math
-from pathlib import Path
 import sys
 import tempfile
+from array import array
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rclpy.node import Node
 from rclpy.task import Future
+
 from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
@@ -22,7 +23,6 @@ from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, TrainingMetrics, Transition
 from rl_edge_interfaces.srv import LoadModel, SaveCheckpoint
-
 from rl_edge_train.online.learner import OnlineLearner, check_algorithm, make_learner
 from rl_edge_train.online.learner_thread import LearnerThread
 from rl_edge_train.online.policy_export import ExportedPolicy, export_online_policy

@@ -18,6 +18,4 @@ class TrainParameters:
     export_period_sec: float = parameter(
         10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
     )
-    checkpoint_period_sec: float = parameter(
-        300.0, 'Time between checkpoints, in s.', minimum=1.0
-    )
+    checkpoint_period_sec: float = parameter(300.0, 'Time between checkpoints, in s.', minimum=1.0)

@@ -4,11 +4,11 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from builtin_interfaces.msg import Time
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_interfaces.msg import Environment, EpisodeSummary
-from builtin_interfaces.msg import Time
 
 _NANOSECONDS = 1_000_000_000
 

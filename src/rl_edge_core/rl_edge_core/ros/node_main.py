@@ -1,10 +1,10 @@
 """The main of every node: start, serve until told to end, leave cleanly with an exit code."""
 
-from collections.abc import Callable, Sequence
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import rclpy

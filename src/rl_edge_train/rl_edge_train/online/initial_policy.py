@@ -6,14 +6,13 @@ so that TensorFlow is loaded in a process of its own and not in the one that sta
 
 from __future__ import annotations
 
-from pathlib import Path
 import sys
 import tempfile
+from pathlib import Path
 
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.ros.parameters import environment_arguments
-
 from rl_edge_train.online.learner import make_learner
 from rl_edge_train.online.policy_export import export_online_policy
 from rl_edge_train.run_config import load_preset

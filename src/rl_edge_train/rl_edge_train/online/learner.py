@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
-
 from rl_edge_train import checkpoint
 from rl_edge_train.agent import Agent
 from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
@@ -25,9 +25,7 @@ MOST_UPDATES_BEHIND = 1000
 class OnlineLearner:
     """An off-policy agent, its replay, and the updates that are due. Not safe for threads."""
 
-    def __init__(
-        self, agent: Agent, config: OffPolicyConfig, *, seed: int, folder: Path
-    ) -> None:
+    def __init__(self, agent: Agent, config: OffPolicyConfig, *, seed: int, folder: Path) -> None:
         """Take the agent ready made; journal and checkpoints are written below `folder`."""
         self.agent, self.config, self.folder = agent, config, folder
         self.transitions = 0

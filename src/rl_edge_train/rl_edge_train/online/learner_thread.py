@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 import contextlib
-from dataclasses import dataclass, field
-from pathlib import Path
 import queue
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rl_edge_train.online.learner import OnlineLearner, stack_transitions

@@ -8,7 +8,6 @@ from pathlib import Path
 from rl_edge_compress.export import export_artifact
 from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.environment_spec import EnvironmentSpec
-
 from rl_edge_train.online.learner import OnlineLearner
 
 

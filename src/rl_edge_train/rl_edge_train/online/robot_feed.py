@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-import math
 from typing import Any
 
 import numpy as np
+
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
