@@ -59,7 +59,7 @@ def compress(
     outcomes = []
     for recipe in recipes:
         on_recipe(recipe)
-        if _is_done(manifest, recipe, out, workshop.source_sha256):
+        if _is_done(workshop, manifest, recipe, out):
             outcomes.append(Outcome(recipe.name, 'kept', 'there already'))
             continue
         # An entry whose file is about to be replaced must not outlive it.
@@ -99,15 +99,15 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _is_done(manifest: Manifest, recipe: Recipe, out: Path, source_sha256: str) -> bool:
-    if recipe.name not in manifest.recipes:
+def _is_done(workshop: Workshop, manifest: Manifest, recipe: Recipe, out: Path) -> bool:
+    if recipe.name not in manifest.recipes or workshop.is_outdated(recipe.actor):
         return False
     entry = manifest.entry(recipe.name)
     try:
         checked_file(out, entry)
     except ArtifactError:
         return False
-    return entry.source_sha256 == source_sha256
+    return entry.source_sha256 == workshop.source_sha256
 
 
 def _write(workshop: Workshop, recipe: Recipe, manifest: Manifest, out: Path) -> ModelFile:

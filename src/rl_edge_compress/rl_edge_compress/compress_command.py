@@ -1,7 +1,9 @@
 """The command that compresses a policy: arguments, progress bar, summary."""
 
 import argparse
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,17 @@ from rl_edge_compress.recipes import Recipe, chosen_recipes
 from rl_edge_compress.workshop import Workshop
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.files import ensure_folder
 
 
 def run(options: argparse.Namespace) -> int:
     """Compress; print a line a recipe; return 1 when one failed."""
     recipes = chosen_recipes(options.recipes)
     config = from_mapping(ImitationConfig, _settings(options.set))
-    with tqdm(total=len(recipes), unit='recipe', dynamic_ncols=True) as bar:
+    with (
+        _alone_in(options.out),
+        tqdm(total=len(recipes), unit='recipe', dynamic_ncols=True) as bar,
+    ):
         shown: list[str] = []
 
         def start(recipe: Recipe) -> None:
@@ -43,6 +49,19 @@ def run(options: argparse.Namespace) -> int:
     if failed:
         print(f'{len(failed)} of {len(recipes)} recipes failed: {", ".join(failed)}')
     return 1 if failed else 0
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder that another run must not write to at the same time."""
+    with (ensure_folder(folder) / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigurationError(
+                f'another process compresses into {folder}: wait for it, or choose another --out'
+            ) from None
+        yield
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, object]:

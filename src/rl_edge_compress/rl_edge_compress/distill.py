@@ -5,10 +5,9 @@ import keras
 import numpy as np
 
 from rl_edge_compress.imitation import ImitationConfig, Say, VisitedStates, imitate
-from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain
+from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain, moments
 from rl_edge_compress.numpy_graph import NumpyGraph
 
-SMALLEST_VARIANCE = 1e-4
 CLIP = 10.0
 
 
@@ -55,6 +54,6 @@ def narrower(chain: LayerChain, width: int, observations: np.ndarray) -> keras.M
 
 
 def _normalized(value: keras.KerasTensor, seen: np.ndarray) -> keras.KerasTensor:
-    variance = np.maximum(seen.var(axis=0), SMALLEST_VARIANCE)
-    layer = keras.layers.Normalization(mean=seen.mean(axis=0), variance=variance)
+    mean, variance = moments(seen)
+    layer = keras.layers.Normalization(mean=mean, variance=variance)
     return keras.ops.clip(layer(value), -CLIP, CLIP)

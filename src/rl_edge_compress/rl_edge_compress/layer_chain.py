@@ -10,6 +10,7 @@ import numpy as np
 
 from rl_edge_core.errors import ArtifactError
 
+SMALLEST_VARIANCE = 1e-4
 Operation = Callable[[Any], Any]
 
 
@@ -160,3 +161,8 @@ def front_values(chain: LayerChain, observations: np.ndarray) -> np.ndarray:
     for step in chain.front:
         value = step(value)
     return np.asarray(value)
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance (n,) of values (count, n); no variance is quite zero."""
+    return values.mean(axis=0), np.maximum(values.var(axis=0), SMALLEST_VARIANCE)

@@ -117,8 +117,7 @@ class Workshop:
 
     def trained(self, name: str, train: Callable[['Workshop'], keras.Model]) -> keras.Model:
         """Return the actor ``name``: the kept one if its settings are the same, else a new one."""
-        path = self.kept / f'{name}.keras'
-        key = _key({'source': self.source_sha256, 'actor': name, **to_mapping(self.config)})
+        path, key = self._place(name), self._actor_key(name)
         if _is_of(path, key):
             try:
                 return load_keras(path)
@@ -128,6 +127,17 @@ class Workshop:
         write_atomically(path, lambda to: actor.save(to))
         _sign(path, key)
         return actor
+
+    def is_outdated(self, name: str) -> bool:
+        """Return whether the kept actor ``name`` was trained with other settings."""
+        path = self._place(name)
+        return path.is_file() and not _is_of(path, self._actor_key(name))
+
+    def _place(self, name: str) -> Path:
+        return self.kept / f'{name}.keras'
+
+    def _actor_key(self, name: str) -> str:
+        return _key({'source': self.source_sha256, 'actor': name, **to_mapping(self.config)})
 
 
 def _key(settings: Mapping[str, Any]) -> str:

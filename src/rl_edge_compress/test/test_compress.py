@@ -1,3 +1,5 @@
+import dataclasses
+import fcntl
 import os
 
 import numpy as np
@@ -48,7 +50,7 @@ def workshop_of(policy, out, seen=None):
 def is_whole(folder):
     for entry in load_manifest(folder).files:
         checked_file(folder, entry)
-    return not [name for name in os.listdir(folder) if name.startswith('.')]
+    return not [name for name in os.listdir(folder) if name.startswith(('.trying', '.writing'))]
 
 
 def test_every_recipe_of_the_table_can_be_made():
@@ -152,6 +154,25 @@ def test_two_recipes_train_their_actor_once(policy, tmp_path, monkeypatch):
     (out / 'actor_student32.tflite').unlink()
     compress(workshop_of(policy, out), chosen_recipes('student32'), out)
     assert len(trained) == 1
+
+
+def test_other_settings_train_again(policy, tmp_path):
+    out, recipes = tmp_path / 'out', chosen_recipes('student32_int8')
+    compress(workshop_of(policy, out), recipes, out)
+    other = dataclasses.replace(
+        workshop_of(policy, out), config=dataclasses.replace(TINY, learning_rate=2e-3)
+    )
+    assert compress(other, recipes, out)[0].state == 'written'
+    assert compress(other, recipes, out)[0].state == 'kept'
+
+
+def test_two_runs_do_not_write_into_one_folder(policy, tmp_path, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    with (out / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main([str(policy), '--recipes', 'float32', '--out', str(out)]) == 1
+    assert 'another process compresses into' in capsys.readouterr().err
 
 
 def test_a_folder_of_another_model_is_not_mixed_up(policy, build, tmp_path, seen):

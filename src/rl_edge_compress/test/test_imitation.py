@@ -15,9 +15,9 @@ from rl_edge_compress.imitation import (
     visit,
 )
 from rl_edge_compress.keras_models import actor_of
-from rl_edge_compress.layer_chain import layer_chain
+from rl_edge_compress.layer_chain import front_values, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.prune import magnitude_mask, pruned, scheduled_sparsity
+from rl_edge_compress.prune import magnitude_masks, normalized_inputs, pruned, scheduled_sparsity
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment import make_environment
 
@@ -58,17 +58,30 @@ def test_schedule_is_cubic():
         scheduled_sparsity(0.5, 1.0)
 
 
-def test_mask_takes_the_smallest_weights():
-    kernel = np.array([[0.1, -3.0], [0.0, -0.2], [2.0, 1.0]])
-    assert magnitude_mask(kernel, 0.5).tolist() == [[0, 1], [0, 0], [1, 1]]
-    assert magnitude_mask(kernel, 0.0).all()
-    assert magnitude_mask(kernel, 0.34).sum() == 3  # 2.04 zeros, rounded up
+def test_masks_take_the_smallest_weights_of_all_layers():
+    kernels = {0: np.array([[0.1, -3.0], [0.0, -0.2]]), 2: np.array([[2.0, 0.05]])}
+    masks = magnitude_masks(kernels, 0.5)
+    assert masks[0].tolist() == [[0, 1], [0, 1]]
+    assert masks[2].tolist() == [[1, 0]]
+    assert all(mask.all() for mask in magnitude_masks(kernels, 0.0).values())
+    # 0.34 of 6 weights are 2.04: rounded up.
+    assert sum(int(mask.sum()) for mask in magnitude_masks(kernels, 0.34).values()) == 3
+
+
+def test_normalised_inputs_leave_the_function_as_it_was(pole_actor, states):
+    chain = normalized_inputs(layer_chain(pole_actor), states.observations)
+    seen = front_values(chain, states.observations)
+    assert seen.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-4)
+    assert np.asarray(chain.model()(states.observations)) == pytest.approx(
+        states.actions, abs=1e-4
+    )
+    assert normalized_inputs(chain, states.observations) is chain
 
 
 def test_pruned_weights_stay_zero_while_the_others_learn(pole_actor, states):
     student = layer_chain(pole_actor).model()
     lesson = Lesson(student, SHORT, action_scale=np.ones(1))
-    masks = {place: magnitude_mask(kernel, 0.9) for place, kernel in lesson.kernels.items()}
+    masks = magnitude_masks(lesson.kernels, 0.9)
     before = lesson.kernels
     for place, mask in masks.items():
         lesson.set_mask(place, mask)
