@@ -103,7 +103,7 @@ class LoopUnderFire(RuleBasedStateMachine):
             LoopSettings(run_id=RUN_ID, on_policy_timeout='wait'),
             now_ns=lambda: self.now_ns,
         )
-        self.loop.on_timer(policy_is_connected=True)
+        self.loop.on_timer()
 
     @rule(action=ACTIONS)
     def receive_anything(self, action):
@@ -122,7 +122,7 @@ class LoopUnderFire(RuleBasedStateMachine):
     @rule(milliseconds=st.integers(0, 3000))
     def let_time_pass(self, milliseconds):
         self.now_ns += milliseconds * 1_000_000
-        self.loop.on_timer(policy_is_connected=True)
+        self.loop.on_timer()
 
     @rule(seed=st.none() | st.integers())
     def reset(self, seed):

@@ -77,10 +77,10 @@ def test_names_what_is_wrong(mapping, message):
 def test_refuses_files_that_hold_no_mapping(tmp_path, content):
     path = tmp_path / 'broken.yaml'
     path.write_text(content)
-    with pytest.raises(ConfigurationError, match='broken.yaml'):
+    with pytest.raises(ConfigurationError, match=r'broken\.yaml'):
         configuration.read_yaml(path)
 
 
 def test_names_a_missing_file(tmp_path):
-    with pytest.raises(ConfigurationError, match='none.yaml cannot be read: No such file'):
+    with pytest.raises(ConfigurationError, match=r'none\.yaml cannot be read: No such file'):
         configuration.read_yaml(tmp_path / 'none.yaml')

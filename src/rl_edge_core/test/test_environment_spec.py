@@ -71,7 +71,8 @@ def test_limits_actions_per_value(spec):
 )
 def test_tells_what_is_wrong_with_an_observation(spec, values, fault):
     found = spec.fault_of_observation(np.array(values, np.float32))
-    assert found.startswith(fault) and bool(found) == bool(fault)
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,14 @@ def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
     target = tmp_path / 'artifact'
     with folder_written_atomically(target) as folder:
         (folder / 'a').write_text('1')
-    with pytest.raises(RuntimeError), folder_written_atomically(target) as folder:
-        (folder / 'b').write_text('2')
-        raise RuntimeError('interrupted')
+
+    def write_half() -> None:
+        with folder_written_atomically(target) as folder:
+            (folder / 'b').write_text('2')
+            raise RuntimeError('interrupted')
+
+    with pytest.raises(RuntimeError, match='interrupted'):
+        write_half()
     assert os.listdir(target) == ['a']
     with folder_written_atomically(target) as folder:
         (folder / 'b').write_text('2')

@@ -16,7 +16,7 @@ def test_finds_values_by_name():
 
 
 def test_unknown_names_list_what_there_is():
-    with pytest.raises(ConfigurationError, match="'torso.y'; there are torso.z, torso.qw"):
+    with pytest.raises(ConfigurationError, match=r"'torso\.y'; there are torso\.z, torso\.qw"):
         LAYOUT.index('torso.y')
     with pytest.raises(ConfigurationError, match="'knee'; there are foot, hip, torso"):
         LAYOUT.slice_of('knee')

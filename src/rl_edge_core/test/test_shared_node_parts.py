@@ -51,7 +51,8 @@ def test_parameters_have_defaults_overrides_and_descriptions(context):
     parameters = declare_parameters(node, ExampleParameters)
     assert parameters == ExampleParameters(20.0, 0, 'realtime', ('a', 'b'))
     descriptor = node.describe_parameter('rate_hz')
-    assert descriptor.read_only and descriptor.description == 'Steps a second.'
+    assert descriptor.read_only
+    assert descriptor.description == 'Steps a second.'
     assert descriptor.floating_point_range[0].to_value == 1000.0
     node.destroy_node()
 
@@ -87,7 +88,8 @@ def test_a_node_reports_its_own_process(context):
     assert message.node == '/probe'
     assert 0 < message.unique_memory_mb <= message.resident_memory_mb <= message.peak_memory_mb
     assert message.threads >= threading.active_count() - 1
-    assert message.cpu_seconds > 0 and message.open_files > 0
+    assert message.cpu_seconds > 0
+    assert message.open_files > 0
     reporter.close()
     reporter.close()
     node.destroy_node()

@@ -119,7 +119,7 @@ class Phase(Enum):
     """What a loop is doing."""
 
     WAITING = 'waiting for a policy'
-    """Nothing is published until a policy is connected."""
+    """Nothing is published until a policy, and whoever else is awaited, is connected."""
     STARTING = 'waiting for the first action'
     """The first observation of the run is published and unanswered."""
     RUNNING = 'running'
@@ -144,6 +144,8 @@ class ControlLoop(ABC):
         self.is_paused = False
         self.failure = ''
         """Why the phase is FAILED."""
+        self.missing = ''
+        """Who was not connected yet when last looked, in phase WAITING."""
         self.last_fault = ''
         """Why the last rejected action was rejected."""
         self.rejected_actions = 0
@@ -181,15 +183,16 @@ class ControlLoop(ABC):
             self.phase = Phase.RUNNING
             self._on_answer(self._to_taken(answer, now_ns))
 
-    def on_timer(self, *, policy_is_connected: bool) -> None:
+    def on_timer(self, *, missing: str = '') -> None:
         """Look after waiting: begin the run, publish again, give up. Call it every 0.1 s or less.
 
-        ``policy_is_connected`` says whether someone receives observations and someone sends
-        actions; it is read only before the run begins.
+        ``missing`` names who is not connected yet, e.g. ``no policy``; it is read only before
+        the run begins.
         """
         if not self._is_waiting():
             return
-        if self.phase is Phase.WAITING and policy_is_connected:
+        self.missing = missing
+        if self.phase is Phase.WAITING and not missing:
             self.phase = Phase.STARTING
             self._show_observation()
         elif self.is_policy_silent and self._settings.on_policy_timeout == 'fail':
@@ -366,7 +369,7 @@ class ControlLoop(ABC):
         simulation, timeout_sec = self._simulation, self._timeout_sec()
         if self.phase is Phase.WAITING:
             self.failure = (
-                f'no policy connected within {timeout_sec:g} s: start a policy node in the same '
+                f'{self.missing} connected within {timeout_sec:g} s: start it in the same '
                 f'namespace, or set on_policy_timeout to wait'
             )
         else:

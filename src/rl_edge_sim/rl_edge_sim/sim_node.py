@@ -38,7 +38,7 @@ from rl_edge_sim.ros.health import Health, figures_of, health_of
 from rl_edge_sim.ros.messages import to_answer, to_image
 from rl_edge_sim.ros.parameters import SimParameters, environment_arguments
 from rl_edge_sim.ros.publications import Publications, Throttle
-from rl_edge_sim.ros.roles import policy_is_connected, rivals
+from rl_edge_sim.ros.roles import missing_peers, rivals
 from rl_edge_sim.simulation import Simulation
 
 _WATCH_PERIOD_SEC = 0.05
@@ -174,15 +174,21 @@ class SimNode(Node):
             self.finished.set_result(exit_code)
 
     def _watch(self) -> None:
-        is_waiting = self._loop.phase is Phase.WAITING
-        self._loop.on_timer(
-            policy_is_connected=is_waiting
-            and policy_is_connected(self._publications.observation, self._action)
-        )
+        self._loop.on_timer(missing=self._missing_peers())
         if self._rendering_failure and not self.finished.done():
             self.get_logger().error(self._rendering_failure)
             self.finished.set_result(1)
         self._report()
+
+    def _missing_peers(self) -> str:
+        if self._loop.phase is not Phase.WAITING:
+            return ''
+        return missing_peers(
+            observation=self._publications.observation,
+            action=self._action,
+            transition=self._publications.transition,
+            transition_subscribers=self._settings.transition_subscribers,
+        )
 
     def _report(self) -> None:
         is_due = self._report_throttle.is_due()

@@ -69,7 +69,7 @@ class Bench:
         )
 
     def begin(self):
-        self.loop.on_timer(policy_is_connected=True)
+        self.loop.on_timer()
         return self
 
     def answer(self, values=(0.0,), *, to=None, run_id=RUN_ID, **fields):

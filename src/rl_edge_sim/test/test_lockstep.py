@@ -19,11 +19,11 @@ PERIOD_NS = 40_000_000  # InvertedPendulum-v5: two steps of 0.02 s
 
 def test_nothing_is_published_before_a_policy_is_connected(bench):
     b = bench(Lockstep)
-    b.loop.on_timer(policy_is_connected=False)
+    b.loop.on_timer(missing='no policy')
     b.answer()
     assert b.out.events == []
     assert b.loop.phase is Phase.WAITING
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert b.out.events == [('observation', 0, 0)]
     assert b.loop.phase is Phase.STARTING
 
@@ -45,7 +45,7 @@ def test_next_observation_is_published_before_the_step(bench):
 def test_response_time_runs_from_the_first_publication_to_the_answer(bench):
     b = bench(Lockstep).begin()
     b.clock.advance(0.7)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     b.clock.advance(0.1)
     b.answer(inference_time_us=42.0)
     assert b.out.steps[0].taken.response_time_us == pytest.approx(800_000)
@@ -118,7 +118,7 @@ def test_unanswered_observation_is_published_again(bench):
     b.answer()
     for _ in range(4):
         b.clock.advance(0.2)
-        b.loop.on_timer(policy_is_connected=True)
+        b.loop.on_timer()
     # At 0.6 s; the next is due at 1.1 s.
     assert b.out.events[3:] == [('observation', 0, 1)]
     assert b.out.observations[-1] == b.out.observations[-2]
@@ -166,10 +166,10 @@ def test_silent_policy_fails_the_run(bench):
     b = bench(Lockstep, settings={'policy_timeout_sec': 2.0}).begin()
     b.answer()
     b.clock.advance(1.9)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert not b.loop.is_policy_silent
     b.clock.advance(0.2)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     (finished,) = b.out.episodes
     assert finished.result.ended_by is EndedBy.POLICY_TIMEOUT
     assert finished.counts.missed == 1
@@ -185,7 +185,7 @@ def test_silent_policy_is_waited_for(bench):
     b = bench(Lockstep, settings={'policy_timeout_sec': 2.0, 'on_policy_timeout': 'wait'}).begin()
     b.answer()
     b.clock.advance(100.0)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert b.loop.is_policy_silent
     assert b.out.exit_code is None
     b.answer()
@@ -197,17 +197,17 @@ def test_start_of_a_run_has_a_timeout_of_its_own(bench):
     settings = {'policy_timeout_sec': 1.0, 'first_action_timeout_sec': 30.0}
     never = bench(Lockstep, settings=settings)
     never.clock.advance(29.0)
-    never.loop.on_timer(policy_is_connected=False)
+    never.loop.on_timer(missing='no policy')
     assert never.out.exit_code is None
     never.clock.advance(2.0)
-    never.loop.on_timer(policy_is_connected=False)
+    never.loop.on_timer(missing='no policy')
     assert never.out.exit_code == 1
     assert 'no policy connected within 30 s' in never.loop.failure
     assert never.out.episodes == []
 
     loading = bench(Lockstep, settings=settings).begin()
     loading.clock.advance(20.0)
-    loading.loop.on_timer(policy_is_connected=True)
+    loading.loop.on_timer()
     loading.answer()
     assert loading.out.exit_code is None
     assert len(loading.out.steps) == 1
@@ -263,7 +263,7 @@ def test_pause_in_mid_step_keeps_the_answer(bench):
     b.answer((1.5,))
     b.answer((2.0,))  # a second answer stays a duplicate
     b.clock.advance(100.0)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert len(b.out.steps) == 1
     assert b.out.exit_code is None
     b.loop.pause(False)
@@ -278,7 +278,7 @@ def test_resumed_loop_asks_again_for_an_answer_it_did_not_get(bench):
     b.loop.pause(True)
     b.clock.advance(5.0)
     b.loop.pause(False)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert b.out.events == [('observation', 0, 0), ('observation', 0, 0)]
     b.answer()
     assert len(b.out.steps) == 1

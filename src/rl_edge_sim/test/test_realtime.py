@@ -33,7 +33,7 @@ def test_first_observation_waits_for_its_answer(bench):
         tick(b)
     assert b.out.steps == []
     b.clock.advance(0.5)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert b.out.events == [('observation', 0, 0)] * 2
     b.answer((0.1,))
     assert b.out.tick_restarts == 1
@@ -137,7 +137,7 @@ def test_silent_policy_does_not_end_a_run_that_began(bench):
     b = start(bench, settings={'policy_timeout_sec': 1.0, 'first_action_timeout_sec': 1.0})
     for _ in range(50):
         tick(b)
-        b.loop.on_timer(policy_is_connected=False)
+        b.loop.on_timer(missing='no policy')
     assert len(b.out.steps) == 50
     assert b.out.exit_code is None
 
@@ -145,7 +145,7 @@ def test_silent_policy_does_not_end_a_run_that_began(bench):
 def test_missing_policy_fails_the_start(bench):
     b = bench(Realtime, settings={'first_action_timeout_sec': 1.0}).begin()
     b.clock.advance(1.1)
-    b.loop.on_timer(policy_is_connected=True)
+    b.loop.on_timer()
     assert b.out.exit_code == 1
     assert b.loop.phase is Phase.FAILED
     assert b.out.episodes[0].result.ended_by is EndedBy.POLICY_TIMEOUT

@@ -284,6 +284,54 @@ def test_policy_that_starts_again_in_mid_episode_is_asked_again(graph):
     assert successor.received['episode'][0].length == 6
 
 
+def test_the_run_begins_when_the_awaited_subscribers_are_connected(graph):
+    peer = graph.add(Peer(graph.context, topics=('episode', '/diagnostics')))
+    sim = graph.start(
+        **PENDULUM,
+        episodes=1,
+        environment_arguments='{max_episode_steps: 5}',
+        transition_subscribers=1,
+        first_action_timeout_sec=0.2,
+        on_policy_timeout='wait',
+    )
+
+    def reasons():
+        return [
+            status.message
+            for array in peer.received['/diagnostics']
+            for status in array.status
+            if status.name == sim.get_fully_qualified_name()
+        ]
+
+    missing = 'only 0 of 1 subscribers of /ant0/transition connected yet; waiting'
+    graph.until(lambda: missing in reasons())
+    assert not peer.observations
+    recorder = graph.add(Peer(graph.context, topics=('transition',), name='recorder'))
+    recorder.act = None
+    graph.until(lambda: len(recorder.received['transition']) == 5)
+    assert [message.step for message in recorder.received['transition']] == [0, 1, 2, 3, 4]
+
+
+def test_subscribers_that_never_come_end_the_node_with_the_reason(graph):
+    graph.add(Peer(graph.context, topics=()))
+    sim = graph.start(**PENDULUM, transition_subscribers=2, first_action_timeout_sec=0.2)
+    graph.until(sim.finished.done)
+    assert sim.finished.result() == 1
+    assert 'only 0 of 2 subscribers of /ant0/transition connected' in sim._loop.failure
+
+
+def test_who_comes_later_still_gets_transitions_and_episodes(graph):
+    peer = graph.add(Peer(graph.context))
+    graph.start(**PENDULUM, environment_arguments='{max_episode_steps: 5}')
+    graph.until(lambda: len(peer.received['episode']) == 2)
+    late = graph.add(Peer(graph.context, topics=('transition', 'episode'), name='late'))
+    late.act = None
+    graph.until(lambda: len(late.received['episode']) >= 2 and late.received['transition'])
+    first = late.received['transition'][0]
+    assert (first.episode, first.step) == (0, 0)
+    assert late.received['episode'][0].episode == 0
+
+
 def test_silent_policy_ends_the_node_with_its_reason(graph):
     peer = graph.add(Peer(graph.context, topics=('transition', 'episode', '/diagnostics')))
     peer.act = None

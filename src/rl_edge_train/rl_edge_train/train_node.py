@@ -97,14 +97,14 @@ class TrainNode(Node):
             Transition,
             f'{robot}/transition',
             lambda message: self._on_transition(robot, message),
-            qos.transition(),
+            qos.from_now_on(qos.transition()),
             **options,
         )
         self.create_subscription(
             EpisodeSummary,
             f'{robot}/episode',
             lambda message: self._on_episode(robot, message),
-            qos.episode(),
+            qos.from_now_on(qos.episode()),
             **options,
         )
 

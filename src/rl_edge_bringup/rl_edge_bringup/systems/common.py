@@ -11,7 +11,7 @@ from rl_edge_bringup.models import (
     UNTRAINED,
 )
 from rl_edge_bringup.node_exit import RESPAWN, SHUTDOWN
-from rl_edge_bringup.systems.recording import RECORD_ARGUMENTS
+from rl_edge_bringup.systems.recording import RECORD_ARGUMENTS, records_transitions
 
 RUN_ARGUMENTS = (
     Argument('namespace', 'ant0', 'namespace of the robot: all its topics and nodes are in it'),
@@ -156,14 +156,20 @@ def policy_node(values: Values) -> NodeDescription:
     )
 
 
-def sim_node(values: Values) -> NodeDescription:
-    """Return the node that simulates; the run is over when it has finished its episodes."""
+def sim_node(values: Values, *, learners: int = 0) -> NodeDescription:
+    """Return the node that simulates; the run is over when it has finished its episodes.
+
+    It begins when the recorder, where there is one, and ``learners`` receive transitions.
+    """
     return NodeDescription(
         package='rl_edge_sim',
         executable='sim_node',
         name='sim',
         namespace=str(values['namespace']),
         parameter_file='sim_node.yaml',
-        parameters={argument.name: values[argument.name] for argument in SIM_ARGUMENTS},
+        parameters={
+            **{argument.name: values[argument.name] for argument in SIM_ARGUMENTS},
+            'transition_subscribers': learners + records_transitions(values),
+        },
         ends_run=True,
     )

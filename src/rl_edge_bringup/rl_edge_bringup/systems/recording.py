@@ -2,6 +2,7 @@
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.description import NodeDescription
+from rl_edge_eval.recording.topic_selection import select_topics
 
 BAG_FOLDER = 'bag'
 RECORD_ARGUMENTS = (
@@ -13,6 +14,16 @@ RECORD_ARGUMENTS = (
     ),
     Argument('record_storage', 'mcap', 'file format of the bag', choices=('mcap', 'sqlite3')),
 )
+
+
+def records_transitions(values: Values) -> bool:
+    """Return whether the transitions of the robot in ``namespace`` go into a bag.
+
+    Raise ConfigurationError for topics that are none.
+    """
+    namespace = str(values['namespace'])
+    topics = select_topics(str(values['record_topics']), [namespace])
+    return bool(values['record']) and topics.wants(f'/{namespace}/transition')
 
 
 def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:

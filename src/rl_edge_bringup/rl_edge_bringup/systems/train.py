@@ -64,7 +64,7 @@ def _robot_nodes(values: Values, *, index: int) -> tuple[NodeDescription, ...]:
         'seed': int(values['seed']) + 1_000_000 * index,
         'exploration_seed': int(values['exploration_seed']) + index,
     }
-    return sim_node({**values, **seeds}), policy_node({**values, **seeds})
+    return sim_node({**values, **seeds}, learners=1), policy_node({**values, **seeds})
 
 
 def _of_training(argument: Argument) -> Argument:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import rclpy
@@ -27,7 +27,7 @@ class FinishingNode(Protocol):
         """Publish last words and stop threads. Called once, before the node is destroyed."""
 
 
-def run_node(make_node: Callable[[], Any], args: Sequence[str] | None = None) -> int:
+def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
     """Serve the node that ``make_node`` makes; return the exit code.
 
     Ends with 0 on SIGINT or SIGTERM, with the node's own code when it completes ``finished``,

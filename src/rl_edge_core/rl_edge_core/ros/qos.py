@@ -1,7 +1,8 @@
 """QoS of every topic, each with its reason. Functions, since overrides change the object.
 
 Every endpoint is made with `overridable()`, so that a parameter such as
-``qos_overrides./ant0/observation.publisher.depth`` sets it (resolved topic name, rclpy's own form).
+``qos_overrides./ant0/observation.publisher.depth`` sets it (the resolved name of the topic, in
+rclpy's own form).
 """
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
@@ -31,23 +32,27 @@ def action() -> QoSProfile:
 
 
 def transition() -> QoSProfile:
-    """Reliable and deep: learning and evaluation count each one that is lost."""
-    return _reliable(depth=1000)
+    """Reliable, deep and latched: learning and evaluation count each one that is lost.
+
+    A publisher knows of a subscriber a moment before that subscriber knows of it; what is
+    published in between reaches only those that ask for what was before them.
+    """
+    return _latched(depth=1000)
 
 
 def episode() -> QoSProfile:
-    """Reliable and deep enough for a subscriber that is busy for a while."""
-    return _reliable(depth=100)
+    """Latched as transitions are, deep enough for a subscriber that is busy for a while."""
+    return _latched(depth=100)
 
 
 def environment() -> QoSProfile:
     """Latched: who starts later still learns what is simulated."""
-    return _latched()
+    return _latched(depth=1)
 
 
 def policy_status() -> QoSProfile:
     """Latched: who starts later still learns what acts."""
-    return _latched()
+    return _latched(depth=1)
 
 
 def resource_usage() -> QoSProfile:
@@ -72,16 +77,22 @@ def joint_states() -> QoSProfile:
     return _reliable(depth=10)
 
 
+def from_now_on(profile: QoSProfile) -> QoSProfile:
+    """Return ``profile`` for a subscriber that does not want what was published before it."""
+    profile.durability = DurabilityPolicy.VOLATILE
+    return profile
+
+
 def _reliable(*, depth: int) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.RELIABLE
     )
 
 
-def _latched() -> QoSProfile:
+def _latched(*, depth: int) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL,
     )

@@ -28,6 +28,8 @@ def health_of(
         return Health(ERROR, loop.failure)
     if troubles:
         return Health(ERROR, '; '.join(troubles))
+    if loop.is_policy_silent and loop.missing:
+        return Health(WARN, f'{loop.missing} connected yet; waiting')
     if loop.is_policy_silent:
         return Health(WARN, 'the policy is silent: an observation stays unanswered; waiting')
     if new_rejections:

@@ -45,6 +45,9 @@ class SimParameters:
     first_action_timeout_sec: float = parameter(
         60.0, 'The same from the start of the node to the first action.', minimum=0.01
     )
+    transition_subscribers: int = parameter(
+        0, 'Subscribers of transition that the run waits for, e.g. 1 for a recorder.', minimum=0
+    )
     republish_period_sec: float = parameter(
         0.5, 'After which an unanswered observation is published again.', minimum=0.01
     )

@@ -66,7 +66,7 @@ class Publications:
         self._after_step = after_step
         self._environment = _publisher(node, Environment, 'environment', qos.environment())
         self.observation = _publisher(node, Observation, 'observation', qos.observation())
-        self._transition = _publisher(node, Transition, 'transition', qos.transition())
+        self.transition = _publisher(node, Transition, 'transition', qos.transition())
         self._episode = _publisher(node, EpisodeSummary, 'episode', qos.episode())
         self._observation_message = Observation(run_id=run_id)
         self._transition_message = Transition(run_id=run_id)
@@ -102,9 +102,9 @@ class Publications:
     def publish_step(self, stepped: Stepped) -> None:
         """Publish a transition and what goes with the time that it led to."""
         # Filling and serializing it for nobody would cost as much as the observation.
-        if self._transition.get_subscription_count():
+        if self.transition.get_subscription_count():
             fill_transition(self._transition_message, stepped)
-            self._transition.publish(self._transition_message)
+            self.transition.publish(self._transition_message)
         self._publish_slow_ones(stepped.time_ns)
 
     def publish_episode(self, finished: Finished) -> None:
@@ -125,7 +125,7 @@ class Publications:
     def flush(self, timeout_sec: float) -> bool:
         """Wait until subscribers have acknowledged what was published; False when they did not."""
         end = time.monotonic() + timeout_sec
-        publishers = (self._environment, self.observation, self._transition, self._episode)
+        publishers = (self._environment, self.observation, self.transition, self._episode)
         return all(
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
             for publisher in publishers

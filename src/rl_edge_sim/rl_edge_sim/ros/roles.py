@@ -5,9 +5,23 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 
-def policy_is_connected(observation: Publisher, action: Subscription) -> bool:
-    """Return whether someone receives observations and someone sends actions."""
-    return observation.get_subscription_count() > 0 and action.get_publisher_count() > 0
+def missing_peers(
+    *,
+    observation: Publisher,
+    action: Subscription,
+    transition: Publisher,
+    transition_subscribers: int,
+) -> str:
+    """Return who has to connect before a run may begin, e.g. ``no policy``; empty when all have.
+
+    A policy is someone who receives observations and someone who sends actions.
+    """
+    if not (observation.get_subscription_count() and action.get_publisher_count()):
+        return 'no policy'
+    found = transition.get_subscription_count()
+    if found < transition_subscribers:
+        return f'only {found} of {transition_subscribers} subscribers of {transition.topic_name}'
+    return ''
 
 
 def rivals(node: Node, *, observation: str, action: str, clock: str | None) -> list[str]:
