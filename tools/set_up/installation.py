@@ -85,12 +85,14 @@ def _pip(places: Places, *arguments: str | Path) -> None:
 
 
 def _uv_install(places: Places, *arguments: str | Path) -> None:
+    # Compiled once here, not at the first import: never where PYTHONDONTWRITEBYTECODE is set.
     command: list[str | Path] = [
         places.venv / 'bin' / 'uv',
         'pip',
         'install',
         '--quiet',
         '--no-config',
+        '--compile-bytecode',
     ]
     command += ['--python', places.python, '--require-hashes', *arguments]
     run(command, env={**os.environ, **_package_index(places)})
