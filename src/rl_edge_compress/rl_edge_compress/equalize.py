@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.tflite_file import constant, operators, read_model, write_model
+from rl_edge_compress.tflite_file import add_buffer, constant, operators, read_model, write_model
 
 
 def channel_scales(inputs: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -39,21 +39,14 @@ def equalize_inputs(float32: bytes, observations: np.ndarray) -> bytes:
     assert kernel is not None  # of a dense layer, read from a graph that NumPy runs
     scales = channel_scales(graph.tensors(observations)[dense.inputs[0]], kernel.T)
     subgraph = model.subgraphs[0]
-    subgraph.tensors[dense.inputs[1]].buffer = _add_buffer(model, kernel * scales)
+    subgraph.tensors[dense.inputs[1]].buffer = add_buffer(model, kernel * scales)
     divisor = _add_tensor(model, 'equalization', (1, len(scales)))
-    subgraph.tensors[divisor].buffer = _add_buffer(model, 1.0 / scales)
+    subgraph.tensors[divisor].buffer = add_buffer(model, 1.0 / scales)
     balanced = _add_tensor(model, 'equalized', (1, len(scales)))
     subgraph.operators.insert(place, _multiplication(model, (dense.inputs[0], divisor), balanced))
     inputs = subgraph.operators[place + 1].inputs
     subgraph.operators[place + 1].inputs = [balanced, *(int(index) for index in inputs[1:])]
     return write_model(model)
-
-
-def _add_buffer(model: Any, values: np.ndarray) -> int:
-    buffer = schema.BufferT()
-    buffer.data = np.ascontiguousarray(values, np.float32).view(np.uint8).reshape(-1)
-    model.buffers.append(buffer)
-    return len(model.buffers) - 1
 
 
 def _add_tensor(model: Any, name: str, shape: tuple[int, ...]) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from rl_edge_compress import convert, quantize
 from rl_edge_compress.calibration import checked_observations
 from rl_edge_compress.equalize import equalize_inputs
+from rl_edge_compress.rounding import round_kernels
 from rl_edge_core.errors import ConfigurationError
 
 
@@ -34,21 +35,24 @@ def _float16(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
 
 
 def _dynamic(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
-    return quantize.dynamic_tflite(_balanced_float32(actor, calibration))
+    return quantize.dynamic_tflite(_prepared_float32(actor, calibration, bits=8))
 
 
 def _int8(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
     seen = checked_observations(calibration, int(actor.inputs[0].shape[-1]))
-    return quantize.int8_tflite(_balanced_float32(actor, seen), seen)
+    return quantize.int8_tflite(_prepared_float32(actor, seen, bits=8), seen)
 
 
 def _int4(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
-    return quantize.int4_tflite(_balanced_float32(actor, calibration))
+    return quantize.int4_tflite(_prepared_float32(actor, calibration, bits=4))
 
 
-def _balanced_float32(actor: keras.Model, calibration: np.ndarray | None) -> bytes:
+def _prepared_float32(actor: keras.Model, calibration: np.ndarray | None, *, bits: int) -> bytes:
+    """Return the actor in float32 with what quantization is about to lose made up for."""
     float32 = _float32(actor, None)
-    return float32 if calibration is None else equalize_inputs(float32, calibration)
+    if calibration is None:
+        return float32
+    return round_kernels(equalize_inputs(float32, calibration), calibration, bits=bits)
 
 
 FORMATS: Mapping[str, NumericFormat] = {

@@ -176,6 +176,14 @@ def constant(model: Any, index: int) -> np.ndarray | None:
     return raw.view(np.dtype(name)).reshape(shape)
 
 
+def add_buffer(model: Any, values: np.ndarray) -> int:
+    """Add float32 values to a model and return the number of their buffer, for a tensor."""
+    buffer = schema.BufferT()
+    buffer.data = np.ascontiguousarray(values, np.float32).view(np.uint8).reshape(-1)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
 def _unpacked_nibbles(raw: np.ndarray) -> np.ndarray:
     low, high = raw << 4, raw & 0xF0
     return (np.stack([low, high], axis=1).reshape(-1).view(np.int8) >> 4).astype(np.int8)

@@ -6,6 +6,7 @@ from rl_edge_compress.calibration import dense_ranges
 from rl_edge_compress.equalize import channel_scales, equalize_inputs
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.quantization import activation_mapping, rounded, weight_mapping
+from rl_edge_compress.rounding import compensated, kernel_scales, round_kernels
 from rl_edge_compress.tflite_file import constant, operators, read_model
 from rl_edge_core.errors import ConfigurationError
 
@@ -97,3 +98,63 @@ def test_channel_scales_balance_inputs_and_weights():
     assert scales.tolist() == pytest.approx([4.0, 0.5, 1.0])  # sqrt(8 / 0.5), sqrt(1 / 4), dead
     assert np.abs(inputs / scales).max(axis=0)[:2] == pytest.approx([2.0, 2.0])
     assert np.abs(kernel * scales[:, None]).max(axis=1)[:2] == pytest.approx([2.0, 2.0])
+
+
+def test_scales_are_those_of_the_bits():
+    kernel = np.array([[-1.27, 0.5], [0.7, 0.2]])
+    assert kernel_scales(kernel, bits=8, per_channel=False) == pytest.approx(0.01)
+    assert kernel_scales(kernel, bits=4, per_channel=True)[:, 0] == pytest.approx([1.27 / 7, 0.1])
+
+
+def test_the_next_weight_takes_over_what_rounding_left():
+    """Inputs 2 and 3 are always equal: 0.4 + 0.4 is 0 + 1 on them, where nearest gives 0 + 0."""
+    kernel, bias = np.array([[127.0, 0.4, 0.4]]), np.zeros(1)
+    common = np.random.default_rng(0).normal(size=1000)
+    inputs = np.column_stack([np.random.default_rng(1).normal(size=1000), common, common])
+    integers, _ = compensated(
+        kernel, bias, inputs, kernel_scales(kernel, bits=8, per_channel=False)
+    )
+    assert integers.tolist() == [[127, 0, 1]]
+
+
+def test_the_bias_takes_over_what_a_constant_input_loses():
+    kernel, bias = np.array([[127.0, 0.4]]), np.array([3.0])
+    inputs = np.column_stack([np.random.default_rng(0).normal(size=1000), np.full(1000, 5.0)])
+    integers, moved = compensated(
+        kernel, bias, inputs, kernel_scales(kernel, bits=8, per_channel=False)
+    )
+    assert integers.tolist() == [[127, 0]]
+    assert moved is not None
+    assert moved[0] == pytest.approx(3.0 + 0.4 * 5, abs=0.2)  # but for the damping
+
+
+@pytest.mark.parametrize(('bits', 'steps'), [(8, 127), (4, 7)])
+def test_compensated_weights_are_integers_zeros_stay_and_the_error_falls(bits, steps):
+    generator = np.random.default_rng(2)
+    inputs = generator.normal(size=(500, 20)) @ generator.normal(size=(20, 128))  # correlated
+    kernel, bias = generator.normal(size=(8, 128)), generator.normal(size=8)
+    kernel[:, ::3] = 0
+    scales = kernel_scales(kernel, bits=bits, per_channel=True)
+    weights, moved = compensated(kernel, bias, inputs, scales)
+    integers = weights / scales
+    assert integers == pytest.approx(np.round(integers), abs=1e-4)
+    assert np.abs(integers).max(axis=1) == pytest.approx(steps)  # so the scale stays as it is
+    assert not weights[:, ::3].any()
+    exact = inputs @ kernel.T + bias
+    nearest = inputs @ (rounded(kernel / scales) * scales).T + bias
+    error = np.abs(inputs @ weights.T + moved - exact).mean()
+    assert error < 0.7 * np.abs(nearest - exact).mean()
+
+
+def test_the_file_holds_the_compensated_integers(float32, visited):
+    prepared = round_kernels(float32, visited, bits=8)
+    kernels = [
+        constant(read_model(prepared), step.inputs[1])
+        for step in operators(read_model(prepared))
+        if step.name == 'FULLY_CONNECTED'
+    ]
+    model = read_model(quantize.int8_tflite(prepared, visited))
+    dense = [step for step in operators(model) if step.name == 'FULLY_CONNECTED']
+    for step, kernel in zip(dense, kernels, strict=True):
+        expected = kernel / kernel_scales(kernel, bits=8, per_channel=False)
+        assert constant(model, step.inputs[1]) == pytest.approx(expected, abs=1e-3)
