@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test picks another interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build edge faults two-hosts soak bench bench-train lint format lock clean
+.PHONY: help demo test build edge arm64 faults two-hosts soak bench bench-train lint format lock clean
 
 ENV := tools/env
 
@@ -20,6 +20,9 @@ build: ## set up the environment and build the packages, nothing else
 
 edge: ## the installation for the edge device, in .edge or INTO=folder (docs/deployment.md)
 	@$(ENV) tools/edge --into $(or $(INTO),.edge)
+
+arm64: ## shipped policies on an emulated arm64 machine (qemu, root): results/arm64/arm64.json
+	@$(ENV) python -m rl_edge_compress arm64 $(or $(MODELS),$(wildcard models/*/*/))
 
 faults: ## break the running system in every way of the fault matrix: results/faults.json
 	@$(ENV) python -m rl_edge_bringup faults

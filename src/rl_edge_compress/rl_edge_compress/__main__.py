@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rl_edge_core.errors import RlEdgeError
 
-COMMANDS = ('report', 'ship')
+COMMANDS = ('report', 'ship', 'arm64')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='rl_edge_compress', description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,ship}')
+    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,ship,arm64}')
     _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
     _add_report(commands.add_parser('report', help='measure what compression cost and saved'))
     _add_ship(commands.add_parser('ship', help='copy chosen recipes into a policy folder'))
+    _add_arm64(commands.add_parser('arm64', help='run shipped files on an emulated arm64 machine'))
     return parser
 
 
@@ -63,6 +64,12 @@ def _add_ship(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_ship)
 
 
+def _add_arm64(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('models', type=Path, nargs='+', help='policy folders')
+    parser.add_argument('--out', type=Path, default=Path('results/arm64'), help='folder to write')
+    parser.set_defaults(run=_arm64)
+
+
 def _one_thread_tensorflow() -> None:
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
@@ -91,6 +98,12 @@ def _ship(options: argparse.Namespace) -> int:
     manifest = ship(options.folder, options.model, options.recipes.split(','))
     print(f'{options.model} holds {", ".join(manifest.recipes)}')
     return 0
+
+
+def _arm64(options: argparse.Namespace) -> int:
+    from rl_edge_compress.arm64 import run
+
+    return run(options)
 
 
 if __name__ == '__main__':

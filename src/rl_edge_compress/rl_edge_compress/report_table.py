@@ -22,7 +22,7 @@ COLUMNS = (
 def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
     """Return the tables of a report: what was kept, and what an action takes."""
     parts = [
-        _table(COLUMNS, [_row(report, default) for report in reports]),
+        table(COLUMNS, [_row(report, default) for report in reports]),
         'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
         _times(reports),
     ]
@@ -69,9 +69,10 @@ def _times(reports: Sequence[RecipeReport]) -> str:
                 else '–'
             )
         rows.append(cells)
-    return _table(['recipe', *runtimes], rows)
+    return table(['recipe', *runtimes], rows)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [header, ['---'] * len(header), *rows]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

@@ -5,10 +5,11 @@ tflite-runtime and TensorFlow export the same C++ symbols; in one process the se
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,39 +32,55 @@ class Trial:
     """Why it did not."""
 
 
+@dataclass(frozen=True)
+class Python:
+    """A Python that runs the runtimes: this one, or that of an emulated machine."""
+
+    command: tuple[str, ...] = (sys.executable,)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of this process."""
+
+
+THIS_PYTHON = Python()
+
+
 def is_installed(runtime: str) -> bool:
     """Return whether a runtime of `MODULES` can be imported here."""
     return importlib.util.find_spec(MODULES[runtime].split('.')[0]) is not None
 
 
-def try_runtimes(files: Sequence[Path], observations: np.ndarray) -> dict[str, dict[str, Trial]]:
+def try_runtimes(
+    files: Sequence[Path], observations: np.ndarray, *, python: Python = THIS_PYTHON
+) -> dict[str, dict[str, Trial]]:
     """Run ``observations``, shape (count, n), through files in every runtime.
 
-    Return runtime -> file name -> what came of it. A runtime that is not installed says so.
+    Return runtime -> file name -> what came of it. A runtime that is not installed here says so;
+    another ``python`` must have them all.
     """
     return {
-        runtime: _try_runtime(runtime, files, observations)
-        if is_installed(runtime)
+        runtime: _try_runtime(runtime, files, observations, python)
+        if python is not THIS_PYTHON or is_installed(runtime)
         else {file.name: Trial(None, 'not tried: not installed here') for file in files}
         for runtime in MODULES
     }
 
 
 def _try_runtime(
-    runtime: str, files: Sequence[Path], observations: np.ndarray
+    runtime: str, files: Sequence[Path], observations: np.ndarray, python: Python
 ) -> dict[str, Trial]:
     request = {
         'runtime': runtime,
-        'files': [str(file) for file in files],
+        'files': [str(file.resolve()) for file in files],
         'observations': np.asarray(observations, np.float32).tolist(),
     }
     done = subprocess.run(
-        [sys.executable, '-m', 'rl_edge_compress.runtimes'],
+        [*python.command, '-m', 'rl_edge_compress.runtimes'],
         input=json.dumps(request),
         capture_output=True,
         text=True,
         timeout=LIMIT_SEC,
         check=False,
+        env={**os.environ, **python.environment},
     )
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or [f'exit status {done.returncode}']
