@@ -15,7 +15,7 @@ setup(
         ('share/' + package_name + '/config', sorted(glob('config/*.yaml'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
     ],
-    install_requires=['setuptools', 'matplotlib', 'numpy', 'psutil', 'PyYAML', 'rich'],
+    install_requires=['setuptools', 'matplotlib', 'numpy', 'pillow', 'psutil', 'PyYAML', 'rich'],
     zip_safe=True,
     maintainer='rl_edge maintainers',
     maintainer_email='maintainers@rl-edge.dev',

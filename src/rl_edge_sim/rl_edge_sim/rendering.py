@@ -17,6 +17,9 @@ RENDER_MODES = {'none': None, 'window': 'human', 'topic': 'rgb_array'}
 """Gymnasium's name for each of `RENDERINGS`."""
 
 _STATE = mujoco.mjtState.mjSTATE_PHYSICS
+_TRACKING_CAMERA = 'track'
+_ELEVATION_DEG = -22.0
+"""Of the camera; low enough to see how far the robot has come."""
 
 
 def check_window_is_possible() -> None:
@@ -69,10 +72,7 @@ class RenderThread:
 
     def offer(self, env: gymnasium.Env, time_ns: int) -> None:
         """Copy the state of ``env``, in microseconds; it is drawn when its turn comes."""
-        simulation = cast(MujocoEnv, env.unwrapped)
-        state = np.empty(mujoco.mj_stateSize(simulation.model, _STATE))
-        mujoco.mj_getState(simulation.model, simulation.data, state, _STATE)
-        self._newest = (state, time_ns)
+        self._newest = (state_to_draw(env), time_ns)
 
     def close(self) -> None:
         """Stop drawing, once the picture in work is done; safe to call twice."""
@@ -83,6 +83,7 @@ class RenderThread:
         try:
             env = self._make_env()
             try:
+                follow_robot(env)
                 env.reset(seed=0)
                 self._draw_until_closed(env)
             finally:
@@ -102,7 +103,7 @@ class RenderThread:
             if newest is None or (newest is drawn and env.render_mode != 'human'):
                 continue
             if newest is not drawn:
-                _put(env, newest[0])
+                show_state(env, newest[0])
                 drawn = newest
             if _window_was_closed(env):
                 return
@@ -147,10 +148,50 @@ def _first_line(error: Exception) -> str:
     return f'no pictures ({type(error).__name__}: {lines[0] if lines else "no reason given"})'
 
 
-def _put(env: gymnasium.Env, state: np.ndarray) -> None:
+def state_to_draw(env: gymnasium.Env) -> np.ndarray:
+    """Return all that a picture of a MuJoCo environment depends on, for `show_state`."""
+    simulation = cast(MujocoEnv, env.unwrapped)
+    state = np.empty(mujoco.mj_stateSize(simulation.model, _STATE))
+    mujoco.mj_getState(simulation.model, simulation.data, state, _STATE)
+    return state
+
+
+def show_state(env: gymnasium.Env, state: np.ndarray) -> None:
+    """Let the next picture of ``env`` show ``state``, of the same MuJoCo environment."""
     simulation = cast(MujocoEnv, env.unwrapped)
     mujoco.mj_setState(simulation.model, simulation.data, state, _STATE)
     mujoco.mj_forward(simulation.model, simulation.data)
+
+
+def follow_robot(env: gymnasium.Env) -> None:
+    """Let camera and floor go along with the robot; call it before the first picture.
+
+    That is the body that has the camera `_TRACKING_CAMERA`; models without one stay in the
+    picture. Planes are drawn without an end, as they are for contacts anyway.
+    """
+    simulation = cast(MujocoEnv, env.unwrapped)
+    camera = mujoco.mj_name2id(simulation.model, mujoco.mjtObj.mjOBJ_CAMERA, _TRACKING_CAMERA)
+    if camera < 0:
+        return
+    renderer = simulation.mujoco_renderer
+    # With a camera's number Gymnasium would set the type again at each picture.
+    renderer.camera_id = None
+    renderer.default_cam_config = {
+        **(renderer.default_cam_config or {}),
+        'type': mujoco.mjtCamera.mjCAMERA_TRACKING,
+        'trackbodyid': int(simulation.model.cam_bodyid[camera]),
+        'elevation': _ELEVATION_DEG,
+    }
+    _draw_planes_without_end(simulation.model)
+
+
+def _draw_planes_without_end(model: mujoco.MjModel) -> None:
+    for plane in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
+        size, material = model.geom_size[plane, :2], model.geom_matid[plane]
+        if material >= 0 and (size > 0).all():
+            # Of a plane without an end the texture repeats by the metre.
+            model.mat_texrepeat[material] /= 2.0 * size
+        model.geom_size[plane, :2] = 0.0
 
 
 def _window_was_closed(env: gymnasium.Env) -> bool:

@@ -21,9 +21,10 @@ def experiments() -> tuple[Experiment, ...]:
     """Return the experiments there are."""
     # Imported late: they need what the edge device, which runs systems too, does not have.
     from rl_edge_bringup.experiments.bench.experiment import BENCH
+    from rl_edge_bringup.experiments.clip import CLIP
     from rl_edge_bringup.experiments.demo import DEMO
     from rl_edge_bringup.experiments.faults.experiment import FAULT_MATRIX
     from rl_edge_bringup.experiments.soak import SOAK
     from rl_edge_bringup.experiments.two_hosts import TWO_HOSTS_EXPERIMENT
 
-    return (DEMO, BENCH, FAULT_MATRIX, TWO_HOSTS_EXPERIMENT, SOAK)
+    return (DEMO, BENCH, FAULT_MATRIX, TWO_HOSTS_EXPERIMENT, SOAK, CLIP)

@@ -1,0 +1,100 @@
+"""Films: what is kept of an episode, and the pictures made of it."""
+
+import subprocess
+import sys
+
+import mujoco
+import numpy as np
+import pytest
+
+from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_sim.environment import make_environment
+from rl_edge_sim.film import Film, draw_film, drawing_environment, film_episode
+from rl_edge_sim.rendering import follow_robot
+
+_PROBE = (
+    'import gymnasium; env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array", '
+    'width=16, height=16); env.reset(); env.render()'
+)
+
+
+def push(_):
+    return np.array([1.0], np.float32)
+
+
+@pytest.fixture(scope='module')
+def film():
+    return film_episode('InvertedPendulum-v5', push, seed=0)
+
+
+def test_a_film_has_the_state_after_each_step(film):
+    env = make_environment('InvertedPendulum-v5')
+    env.reset(seed=0)
+    steps = 0
+    for state in film.states:
+        env.step(push(None))
+        positions = env.unwrapped.data.qpos
+        # mjSTATE_PHYSICS begins with the positions.
+        np.testing.assert_array_equal(state[: positions.size], positions)
+        steps += 1
+    assert steps == len(film.states) > 1
+    assert film.control_period_sec == pytest.approx(0.04)
+
+
+def test_a_part_has_the_steps_of_its_time(film):
+    part = film.part(begin_sec=0.08, seconds=0.12)
+
+    np.testing.assert_array_equal(part.states, film.states[2:5])
+    with pytest.raises(ConfigurationError, match='but the episode lasts'):
+        film.part(begin_sec=1000.0, seconds=1.0)
+
+
+def test_a_film_is_stored_as_plain_arrays(film, tmp_path):
+    film.save(tmp_path / 'film.npz')
+
+    loaded = Film.load(tmp_path / 'film.npz')
+
+    assert loaded.environment_id == 'InvertedPendulum-v5'
+    np.testing.assert_array_equal(loaded.states, film.states)
+    assert loaded.environment_arguments == {}
+
+
+def test_other_than_mujoco_cannot_be_filmed():
+    with pytest.raises(ConfigurationError, match='no MuJoCo environment'):
+        film_episode('Pendulum-v1', push, seed=0)
+
+
+def test_pictures_show_the_states(film):
+    # OpenGL libraries that fail may take their process with them.
+    probe = subprocess.run(
+        [sys.executable, '-c', _PROBE], env=drawing_environment(), capture_output=True, timeout=100
+    )
+    if probe.returncode:
+        pytest.skip('this machine has no OpenGL (MUJOCO_GL=egl or osmesa)')
+    pictures = draw_film(film, width=64, height=48)
+
+    assert pictures.shape == (len(film.states), 48, 64, 3)
+    assert pictures.dtype == np.uint8
+    assert not np.array_equal(pictures[0], pictures[-1])
+
+
+def test_missing_opengl_is_an_error_with_the_remedy(film, monkeypatch):
+    monkeypatch.setenv('MUJOCO_GL', 'nonesuch')
+
+    with pytest.raises(RlEdgeError, match='MUJOCO_GL=egl'):
+        draw_film(film, width=64, height=48)
+
+
+def test_the_camera_follows_the_ant_over_a_floor_without_end():
+    env = make_environment('Ant-v5', render_mode='rgb_array')
+    simulation = env.unwrapped
+    torso = mujoco.mj_name2id(simulation.model, mujoco.mjtObj.mjOBJ_BODY, 'torso')
+
+    follow_robot(env)
+
+    camera = simulation.mujoco_renderer.default_cam_config
+    assert camera['type'] == mujoco.mjtCamera.mjCAMERA_TRACKING
+    assert camera['trackbodyid'] == torso
+    floor = mujoco.mj_name2id(simulation.model, mujoco.mjtObj.mjOBJ_GEOM, 'floor')
+    assert simulation.model.geom_size[floor, :2].tolist() == [0.0, 0.0]
+    env.close()
