@@ -12,6 +12,12 @@ help: ## this list
 demo: ## both configurations on the same seeds: one table of what compression cost and saved
 	@$(ENV) python -m rl_edge_bringup demo
 
+report: ## the study's experiment, from bags: results/report/index.html and summary.json
+	@$(ENV) python -m rl_edge_bringup report $(ARGS)
+
+envelope: ## the policy held to shares of a core, the smallest that walks: results/envelope.json
+	@$(ENV) python -m rl_edge_bringup envelope $(ARGS)
+
 test: ## all tests; ARGS='-k name' passes arguments to pytest
 	@$(ENV) python -m pytest $(ARGS)
 

@@ -1,5 +1,6 @@
 """Evaluate a bag: one pass over its messages, in bounded memory."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE
 from rl_edge_eval.figures.bag_figures import BagFigures, TopicFigures
 from rl_edge_eval.figures.finish import robot_figures
 from rl_edge_eval.figures.robot_record import RobotRecord
+from rl_edge_eval.pictures import IMAGE_TYPE
 
 _PACKAGE = 'rl_edge_interfaces/msg/'
 _USAGE_FOLDER = '/resource_usage/'
@@ -27,6 +29,8 @@ class BagEvaluation:
         """Open the bag; raise BagError when there is none at ``path``."""
         self.bag = Bag(path)
         self.robots: dict[str, RobotRecord] = {}
+        self.picture_times_ns: dict[str, array] = {}
+        """When pictures arrived, by namespace."""
         self.begin_ns = self.end_ns = 0
         self._handlers: dict[BagTopic, Handler | None] = {}
 
@@ -80,6 +84,10 @@ class BagEvaluation:
         )
 
     def _handler_of(self, topic: BagTopic) -> Handler | None:
+        if topic.message_type == IMAGE_TYPE:
+            # That pictures came, and when, is what counts: they are not decoded.
+            times_ns = self.picture_times_ns.setdefault(_parent(topic.name), array('q'))
+            return lambda _, time_ns: times_ns.append(time_ns)
         if not topic.message_type.startswith(_PACKAGE):
             return None  # recorded for others; it is listed among the topics
         take = self._taker_of(topic)

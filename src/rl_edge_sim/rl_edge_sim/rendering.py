@@ -42,7 +42,7 @@ class Pictures(Protocol):
 
 
 class RenderThread:
-    """Draw the newest state that was offered, at most ``rate_hz`` times a second.
+    """Draw each state that is offered, as soon as it is.
 
     It draws with an environment of its own: an OpenGL context belongs to one thread, and the
     control loop does not wait for it. States that come faster than it draws are skipped.
@@ -60,23 +60,25 @@ class RenderThread:
 
         ``make_env`` makes the environment, with the render mode ``rgb_array`` (each picture, uint8
         of shape (height, width, 3), goes to ``show`` with the time that came with its state) or
-        ``human`` (a window). ``fail`` is called, once, with why there can be no pictures. Both are
-        called on the thread.
+        ``human`` (a window, served ``rate_hz`` times a second also while nothing is offered).
+        ``fail`` is called, once, with why there can be no pictures. Both are called on the thread.
         """
         self._make_env, self._show, self._fail = make_env, show, fail
         self._period_sec = 1.0 / rate_hz
         self._newest: tuple[np.ndarray, int] | None = None
-        self._closed = threading.Event()
+        self._closed, self._offered = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name='render', daemon=True)
         self._thread.start()
 
     def offer(self, env: gymnasium.Env, time_ns: int) -> None:
         """Copy the state of ``env``, in microseconds; it is drawn when its turn comes."""
         self._newest = (state_to_draw(env), time_ns)
+        self._offered.set()
 
     def close(self) -> None:
         """Stop drawing, once the picture in work is done; safe to call twice."""
         self._closed.set()
+        self._offered.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -98,7 +100,9 @@ class RenderThread:
 
     def _draw_until_closed(self, env: gymnasium.Env) -> None:
         drawn = None
-        while not self._closed.wait(self._period_sec):
+        while not self._closed.is_set():
+            self._offered.wait(self._period_sec)
+            self._offered.clear()
             newest = self._newest
             if newest is None or (newest is drawn and env.render_mode != 'human'):
                 continue

@@ -98,6 +98,9 @@ SIM_ARGUMENTS = (
         'nothing, a window, or sensor_msgs/Image on the topic image',
         choices=('none', 'window', 'topic'),
     ),
+    Argument('render_rate_hz', 20.0, 'pictures a second at most', minimum=0.1),
+    Argument('render_width', 480, 'of the pictures, in pixels', minimum=16),
+    Argument('render_height', 480, 'of the pictures, in pixels', minimum=16),
     Argument(
         'reward_shaping',
         'none',

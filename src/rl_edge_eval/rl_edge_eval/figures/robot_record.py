@@ -56,6 +56,17 @@ class NodeRecord:
         for name, values in self.values.items():
             values.append(getattr(message, name))
 
+    def between(self, begin_ns: int, end_ns: int) -> 'NodeRecord':
+        """Return the reports that came from ``begin_ns`` to ``end_ns``, e.g. while it acted."""
+        kept = NodeRecord()
+        for index, time_ns in enumerate(self.times_ns):
+            if begin_ns <= time_ns <= end_ns:
+                kept.times_ns.append(time_ns)
+                kept.pids.append(self.pids[index])
+                for name, values in self.values.items():
+                    kept.values[name].append(values[index])
+        return kept
+
 
 class RobotRecord:
     """Episodes, nodes and policy of one namespace."""

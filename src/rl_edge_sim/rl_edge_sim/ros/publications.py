@@ -29,16 +29,21 @@ class Throttle:
     """Say, by the steady clock, when something may happen again."""
 
     def __init__(self, rate_hz: float) -> None:
-        """Allow ``rate_hz`` times a second at most; 0 for never."""
+        """Allow ``rate_hz`` times a second, on average at most; 0 for never."""
         self._period_ns = round(_NANOSECONDS / rate_hz) if rate_hz else 0
+        self._tolerance_ns = self._period_ns // 4
         self._next_ns = 0
 
     def is_due(self) -> bool:
-        """Return whether it may happen now, and count that as happening."""
+        """Return whether it may happen now, and count that as happening.
+
+        It may come a quarter of a period early, else what is asked for at the very rate that is
+        allowed would be refused whenever it jitters; the next time is then no earlier for it.
+        """
         now_ns = time.monotonic_ns()
-        if not self._period_ns or now_ns < self._next_ns:
+        if not self._period_ns or now_ns < self._next_ns - self._tolerance_ns:
             return False
-        self._next_ns = now_ns + self._period_ns
+        self._next_ns = max(self._next_ns, now_ns - self._period_ns) + self._period_ns
         return True
 
 
