@@ -14,15 +14,16 @@ import keras
 import numpy as np
 
 from rl_edge_compress.export import export_artifact
-from rl_edge_compress.keras_models import describe_network, load_keras
+from rl_edge_compress.keras_models import load_keras
 from rl_edge_core.artifact import Manifest
 from rl_edge_core.configuration import load, to_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_train import checkpoint, environments
-from rl_edge_train.algorithms.registry import action_distribution, make_agent
+from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.learning_curve import draw_learning_curve
+from rl_edge_train.policy_network import network_of
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.selection import SELECTION_SEED
 
@@ -63,15 +64,6 @@ def export_model(
     training: dict[str, Any],
 ) -> Manifest:
     """Write an actor-critic as an artifact, calibrated on episodes of its own."""
-    import dataclasses
-
-    distribution, exploration_std = action_distribution(config.algorithm, config.agent)
-    network = dataclasses.replace(
-        describe_network(model),
-        action_distribution=distribution,
-        exploration_std=exploration_std,
-        selected_observations=int(config.agent.get('observation_inputs', 0)),
-    )
     return export_artifact(
         model,
         spec=spec,
@@ -79,7 +71,7 @@ def export_model(
         out=out,
         algorithm=config.algorithm,
         training={**training, 'config': to_mapping(config)},
-        network=network,
+        network=network_of(model, config),
         calibration=visited_observations(model, config),
     )
 

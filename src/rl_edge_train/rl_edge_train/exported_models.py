@@ -98,7 +98,8 @@ def gaussian_model(
 ) -> keras.Model:
     """Build raw observation -> action (the mean, cut to the limits), value and log_std.
 
-    `log_std` (action_size,) is of network actions in [-1, 1]; exported it is in action units.
+    `log_std` (action_size,) is of network actions in [-1, 1], and so it is exported: policy nodes
+    explore in half action ranges.
     """
     source, observation = network_observation(observation_size, kept, normalizer)
     mean = actor(observation)
@@ -113,8 +114,7 @@ def gaussian_model(
     limited = keras.ops.minimum(keras.ops.maximum(scaled, low), high)
     action = keras.layers.Identity(name='action')(limited)
     # A state-independent output: nothing of the mean, plus the constant.
-    in_action_units = (log_std + np.log(scale.half_range)).tolist()
-    constant = keras.layers.Rescaling(0.0, offset=in_action_units, name='log_std')(mean)
+    constant = keras.layers.Rescaling(0.0, offset=log_std.tolist(), name='log_std')(mean)
     value = keras.layers.Identity(name='value')(critic(observation))
     return keras.Model(
         source, {'action': action, 'value': value, 'log_std': constant}, name='policy'

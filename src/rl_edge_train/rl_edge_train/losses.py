@@ -46,7 +46,7 @@ def squashed_gaussian_log_prob(
 
 
 def temperature_loss(
-    log_temperature: tf.Tensor, log_prob: tf.Tensor, *, target_entropy: float
+    log_temperature: tf.Tensor, log_prob: tf.Tensor, *, target_entropy: tf.Tensor | float
 ) -> tf.Tensor:
     """Return the loss that raises the temperature while entropy is under its target.
 

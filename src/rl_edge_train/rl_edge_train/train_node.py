@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import SetBool
 
 from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.environment_spec import EnvironmentSpec
@@ -34,8 +35,10 @@ from rl_edge_train.train_parameters import TrainParameters
 class TrainNode(Node):
     """Subscribe to transitions, learn in a thread, send exported policies to the robots.
 
-    It starts to learn when the first robot has announced its environment; robots with another
-    environment are refused.
+    When the first robot has announced its environment, networks are made and compiled for it.
+    Only then are transitions subscribed to, so that a sim that waits for a subscriber begins when
+    nothing is lost any more; robots with another environment are refused. While updates are
+    behind, the sims are paused.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -54,6 +57,8 @@ class TrainNode(Node):
         self._faults: dict[str, str] = {}
         self._sent_hash: dict[str, str] = {}
         self._pending: dict[str, Future] = {}
+        self._subscribed: set[str] = set()
+        self._paused = False
         self._failure: BaseException | None = None
         self._rates = (0, 0)
         self._create_entities()
@@ -76,36 +81,45 @@ class TrainNode(Node):
         self._metrics = self.create_publisher(
             TrainingMetrics, 'training_metrics', qos.training_metrics(), **options
         )
-        self._load_clients = {}
+        self._load_clients, self._pause_clients = {}, {}
         for robot in self.parameters.robots:
-            self._subscribe(robot, options)
-            service = f'{robot}/{self.parameters.policy_node}/load_model'
-            self._load_clients[robot] = self.create_client(LoadModel, service)
+            self._listen(robot)
+            policy = f'{robot}/{self.parameters.policy_node}'
+            self._load_clients[robot] = self.create_client(LoadModel, f'{policy}/load_model')
+            sim = f'{robot}/{self.parameters.sim_node}'
+            self._pause_clients[robot] = self.create_client(SetBool, f'{sim}/pause')
         self.create_service(SaveCheckpoint, '~/save_checkpoint', self._save_checkpoint)
         self.create_timer(1.0, self._report)
-        self.create_timer(0.1, self._send_policy)
+        self.create_timer(0.1, self._look_after)
 
-    def _subscribe(self, robot: str, options: dict[str, Any]) -> None:
+    def _listen(self, robot: str) -> None:
         self.create_subscription(
             Environment,
             f'{robot}/environment',
             lambda message: self._on_environment(robot, message),
             qos.environment(),
-            **options,
+            qos_overriding_options=qos.overridable(),
         )
+
+    def _receive(self, robot: str) -> None:
+        """Subscribe to what is learned from."""
+        self._subscribed.add(robot)
+        profiles = qos.transition(), qos.episode()
+        if self.parameters.resume:  # the earlier run has learned from what was before
+            profiles = qos.from_now_on(profiles[0]), qos.from_now_on(profiles[1])
         self.create_subscription(
             Transition,
             f'{robot}/transition',
             lambda message: self._on_transition(robot, message),
-            qos.from_now_on(qos.transition()),
-            **options,
+            profiles[0],
+            qos_overriding_options=qos.overridable(),
         )
         self.create_subscription(
             EpisodeSummary,
             f'{robot}/episode',
             lambda message: self._on_episode(robot, message),
-            qos.from_now_on(qos.episode()),
-            **options,
+            profiles[1],
+            qos_overriding_options=qos.overridable(),
         )
 
     def _on_environment(self, robot: str, message: Environment) -> None:
@@ -133,7 +147,7 @@ class TrainNode(Node):
         return LearnerThread(
             lambda: self._make_learner(spec),
             export=lambda learner: export_online_policy(
-                learner, spec, algorithm=self.run_config.algorithm, out=self.folder / 'policy'
+                learner, spec, run=self.run_config, out=self.folder / 'policy'
             ),
             export_period_sec=self.parameters.export_period_sec,
             checkpoint_period_sec=self.parameters.checkpoint_period_sec,
@@ -165,13 +179,36 @@ class TrainNode(Node):
             result = conversions.from_episode_summary(message)
             feed.end_episode(message.run_id, message.episode, result)
 
-    def _send_policy(self) -> None:
+    def _look_after(self) -> None:
         if self._failure is not None and not self.finished.done():
             self.get_logger().fatal(f'training ended: {self._failure}')
             self.finished.set_result(1)
         policy = self._thread.figures.policy if self._thread else None
         if policy is None:
             return
+        self._send_policy(policy)
+        for robot in self._feeds:
+            # The policy comes first, unless there is nobody to take it.
+            if robot not in self._subscribed and robot not in self._pending:
+                self._receive(robot)
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """Pause the sims while too many updates are owed."""
+        limit = self.parameters.most_updates_behind
+        if self._thread is None or not limit:
+            return
+        behind = self._thread.updates_behind
+        if behind > limit if not self._paused else behind < limit / 2:
+            self._pause(not self._paused)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        for robot, client in self._pause_clients.items():
+            if robot in self._subscribed and client.service_is_ready():
+                client.call_async(SetBool.Request(data=paused))
+
+    def _send_policy(self, policy: ExportedPolicy) -> None:
         for robot, client in self._load_clients.items():
             if self._sent_hash.get(robot) == policy.model_hash or robot in self._pending:
                 continue
@@ -223,7 +260,11 @@ class TrainNode(Node):
             level, reason = diagnostics.WARN, 'waits for a robot to announce its environment'
         if self._faults:
             level, reason = diagnostics.ERROR, '; '.join(self._faults.values())
-        values = {'transitions': message.transitions, 'lost': message.lost_transitions}
+        values = {
+            'transitions': message.transitions,
+            'lost': message.lost_transitions,
+            'sims_paused': self._paused,
+        }
         self._diagnostics.publish(level, reason, values)
 
     def _to_metrics(self) -> TrainingMetrics:
@@ -256,7 +297,9 @@ class TrainNode(Node):
         message.rejected_transitions = sum(feed.rejected for feed in feeds)
 
     def close(self) -> None:
-        """Write a last checkpoint and stop the threads."""
+        """Let the sims go on, write a last checkpoint and stop the threads."""
+        if self._paused:
+            self._pause(False)
         if self._thread is not None:
             self._thread.close()
         self._resources.close()

@@ -11,10 +11,16 @@ class TrainParameters:
 
     robots: tuple[str, ...] = parameter(('ant0',), 'Namespaces of the robots to learn from.')
     policy_node: str = parameter('policy', 'Name of the policy node in each namespace.')
+    sim_node: str = parameter('sim', 'Name of the sim node in each namespace.')
     preset: str = parameter('sac', 'Preset of rl_edge_train, or path of a YAML file like one.')
     seed: int = parameter(0, 'Seed of networks, replay and exploration.', minimum=0)
     output: str = parameter('', 'Folder for checkpoints, replay and policy; empty for a new one.')
     resume: bool = parameter(False, 'Go on from the newest checkpoint in the output folder.')
+    most_updates_behind: int = parameter(
+        500,
+        'Updates owed from which on the sims are paused until half of them are made; 0: never.',
+        minimum=0,
+    )
     export_period_sec: float = parameter(
         10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
     )

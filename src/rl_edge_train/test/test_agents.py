@@ -228,6 +228,21 @@ def test_exploration_noise_falls_over_the_run():
     np.testing.assert_allclose(stds, [1.0, 0.55, 0.1, 0.1], rtol=1e-6)
 
 
+def test_sac_lets_learning_rates_and_target_entropy_fall_towards_the_end():
+    agent = small_agent(
+        'sac',
+        actor_learning_rate=1e-3,
+        final_learning_rate_share=0.2,
+        decay_from=0.5,
+        target_entropy_fall=1.0,
+    )
+    # Two actions: the target is -2 at first. Half of the second half done: half of the way.
+    for share, rate, entropy in ((0.5, 1e-3, -2.0), (0.75, 6e-4, -3.0), (1.0, 2e-4, -4.0)):
+        agent.set_progress(share)
+        assert float(agent.actor_optimizer.learning_rate.numpy()) == pytest.approx(rate)
+        assert float(agent.target_entropy.numpy()) == pytest.approx(entropy)
+
+
 def test_soft_update():
     # 1 + 0.1 * (3 - 1) = 1.2.
     target, source = tf.Variable([1.0]), tf.Variable([3.0])

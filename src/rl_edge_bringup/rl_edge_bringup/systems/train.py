@@ -67,6 +67,10 @@ def _robot_nodes(values: Values, *, index: int) -> tuple[NodeDescription, ...]:
     return sim_node({**values, **seeds}, learners=1), policy_node({**values, **seeds})
 
 
+# Robots wait for the trainer to be ready, however long it compiles.
+_DEFAULTS = {'exploration': 'stochastic', 'on_policy_timeout': 'wait'}
+
+
 def _of_training(argument: Argument) -> Argument:
     if argument.name == 'configuration':
         return replace(
@@ -75,7 +79,7 @@ def _of_training(argument: Argument) -> Argument:
             description='the full Keras actor-critic alone can explore',
             choices=('uncompressed',),
         )
-    return replace(argument, default='stochastic') if argument.name == 'exploration' else argument
+    return replace(argument, default=_DEFAULTS.get(argument.name, argument.default))
 
 
 TRAIN = SystemDescription(
@@ -83,8 +87,7 @@ TRAIN = SystemDescription(
     description='robots that act and explore, and a node that learns from them',
     arguments=(
         *TRAIN_ARGUMENTS,
-        *map(_of_training, POLICY_ARGUMENTS),
-        *SIM_ARGUMENTS,
+        *map(_of_training, (*POLICY_ARGUMENTS, *SIM_ARGUMENTS)),
         *RUN_ARGUMENTS,
     ),
     nodes=_nodes,

@@ -48,6 +48,8 @@ class SacConfig:
     """Adam step of the logarithm of the temperature."""
     final_learning_rate_share: float = 1.0
     """Share of the learning rates of actor and critics left at the end; falls linearly."""
+    decay_from: float = 0.0
+    """Share of the run that is done when learning rates and target entropy begin to fall."""
     discount: float = 0.99
     """Gamma, a control step."""
     tau: float = 0.005
@@ -56,6 +58,8 @@ class SacConfig:
     """Critic updates for one update of actor and temperature."""
     target_entropy_per_action: float = -1.0
     """Entropy that the temperature is tuned for, in nats an action dimension."""
+    target_entropy_fall: float = 0.0
+    """By how much that has fallen at the end: less noise, so that what acts is what is shipped."""
     initial_temperature: float = 0.2
     """Weight of the entropy at the start."""
     reward_scale: float = 1.0
@@ -76,6 +80,8 @@ class SacAgent(BaseAgent):
     def __init__(self, spec: EnvironmentSpec, config: SacConfig, *, seed: int) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
+        if not 0.0 <= config.decay_from < 1.0:
+            raise ValueError(f'decay_from is {config.decay_from}, must be from 0 to below 1')
         self.config = config
         self.normalizer = ObservationNormalizer(
             self.inputs,
@@ -103,6 +109,9 @@ class SacAgent(BaseAgent):
             clone_network(critic, name=f'target_{critic.name}') for critic in self.critics
         ]
         self.log_temperature = tf.Variable(np.log(config.initial_temperature), dtype=tf.float32)
+        self.target_entropy = tf.Variable(
+            config.target_entropy_per_action * actions, dtype=tf.float32, trainable=False
+        )
         self.critic_variables = trainable_of(self.critics)
         self.target_variables = weights_of(self.target_critics)
         self.actor_optimizer = built_adam(
@@ -114,13 +123,16 @@ class SacAgent(BaseAgent):
         )
 
     def set_progress(self, share: float) -> None:
-        """Let the learning rates fall linearly, `share` (0 to 1) of the run being done."""
+        """Let learning rates and target entropy fall linearly, `share` of the run being done."""
         config = self.config
-        if config.final_learning_rate_share == 1.0:
+        if config.final_learning_rate_share == 1.0 and not config.target_entropy_fall:
             return
-        factor = 1.0 + (config.final_learning_rate_share - 1.0) * min(share, 1.0)
+        fallen = max(0.0, min(share, 1.0) - config.decay_from) / (1.0 - config.decay_from)
+        factor = 1.0 + (config.final_learning_rate_share - 1.0) * fallen
         self.actor_optimizer.learning_rate.assign(config.actor_learning_rate * factor)
         self.critic_optimizer.learning_rate.assign(config.critic_learning_rate * factor)
+        entropy = config.target_entropy_per_action - config.target_entropy_fall * fallen
+        self.target_entropy.assign(entropy * self.spec.action_size)
 
     def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
         """Return actions for raw observations (batch, observation_size)."""
@@ -225,10 +237,9 @@ class SacAgent(BaseAgent):
         return tf.minimum(values[0], values[1])[:, 0]
 
     def _update_temperature(self, log_prob: tf.Tensor) -> None:
-        target_entropy = self.config.target_entropy_per_action * self.spec.action_size
         with tf.GradientTape() as tape:
             loss = losses.temperature_loss(
-                self.log_temperature, log_prob, target_entropy=target_entropy
+                self.log_temperature, log_prob, target_entropy=self.target_entropy
             )
         gradient = tape.gradient(loss, [self.log_temperature])
         self.temperature_optimizer.apply(gradient, [self.log_temperature])

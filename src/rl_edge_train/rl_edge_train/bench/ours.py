@@ -57,27 +57,31 @@ def run_config(task: Task) -> RunConfig:
 
 
 def measure(task: Task) -> dict[str, float]:
-    """Train for the task's time; return steps a second and the return reached."""
+    """Train for the task's time; return the return reached and steps a second while learning."""
     from rl_edge_train.assembly import assemble
     from rl_edge_train.selection import SELECTION_SEED, play
 
     with tempfile.TemporaryDirectory() as folder:
         runner = assemble(run_config(task), Path(folder), seed=SEED)
         try:
-            learned = False
-            while not learned:  # until everything is compiled
-                learned = bool(runner.loop.iterate().metrics)
-            first, start = runner.loop.steps, time.perf_counter()
-            while (passed := time.perf_counter() - start) < task.seconds:
+            start = time.perf_counter()
+            while not runner.loop.iterate().metrics:  # until everything is compiled
+                pass
+            first, learning = runner.loop.steps, time.perf_counter()
+            while (now := time.perf_counter()) - start < task.seconds:
                 runner.loop.iterate()
-            rate = (runner.loop.steps - first) / passed
             episodes = play(
                 runner.evaluation_environments,
                 lambda observation: runner.agent.act(observation, explore=False).action,
                 first_seed=SELECTION_SEED,
             )
             returned = float(np.mean([episode.episode_return for episode in episodes]))
-            return {'steps_per_second': rate, 'steps': runner.loop.steps, 'return': returned}
+            return {
+                'steps_per_second': (runner.loop.steps - first) / (now - learning),
+                'steps': runner.loop.steps,
+                'seconds_before_learning': learning - start,
+                'return': returned,
+            }
         finally:
             runner.close()
 

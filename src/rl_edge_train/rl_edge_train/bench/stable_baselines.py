@@ -59,33 +59,43 @@ def build_model(task: Task, vector_environment: str) -> Any:
 
 
 def measure(task: Task, vector_environment: str, threads: int) -> dict[str, float]:
-    """Train for the task's time; return steps a second and the return reached."""
+    """Train for the task's time; return the return reached and steps a second while learning."""
     import torch
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Clock(BaseCallback):
-        """Start the clock once learning has begun, and stop the run when its time is up."""
+        """Note whole rounds of collecting and learning; stop the run when its time is up."""
 
-        start = first = 0.0
+        start = 0.0
+        rounds: list[tuple[float, int]]
+        """Time and steps at the start of the first round after an update, and of the latest."""
+
+        def _on_training_start(self) -> None:
+            self.start, self.rounds = time.perf_counter(), []
+
+        def _on_rollout_start(self) -> None:
+            if self.model._n_updates > 0:
+                self.rounds = [*self.rounds[:1], (time.perf_counter(), self.num_timesteps)]
 
         def _on_step(self) -> bool:
-            learning = self.num_timesteps > task.warmup_steps or task.algorithm == 'ppo'
-            if learning and not self.start and self.model._n_updates > 0:
-                self.start, self.first = time.perf_counter(), self.num_timesteps
-            return not self.start or time.perf_counter() - self.start < task.seconds
+            return len(self.rounds) < 2 or time.perf_counter() - self.start < task.seconds
 
     torch.set_num_threads(threads)
     model = build_model(task, vector_environment)
     clock = Clock()
     model.learn(10**9, callback=clock)
-    passed = time.perf_counter() - clock.start
-    rate = (model.num_timesteps - clock.first) / passed
+    (began, first), (ended, last) = clock.rounds
     returned = float(
         np.mean([_episode_return(task, model, i) for i in range(task.evaluation_episodes)])
     )
     steps = model.num_timesteps
     model.get_env().close()
-    return {'steps_per_second': rate, 'steps': steps, 'return': returned}
+    return {
+        'steps_per_second': (last - first) / (ended - began),
+        'steps': steps,
+        'seconds_before_learning': began - clock.start,
+        'return': returned,
+    }
 
 
 def _episode_return(task: Task, model: Any, episode: int) -> float:

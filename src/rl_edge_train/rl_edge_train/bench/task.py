@@ -18,7 +18,7 @@ class Task:
     algorithm: str
     """`sac` or `ppo`."""
     seconds: float
-    """Wall-clock time of the run, from the first learning step on."""
+    """Wall-clock time of the run, from the first environment step on, compiling included."""
     environment_id: str = 'Ant-v5'
     """All observations are used on both sides."""
     environments: int = 8

@@ -1,7 +1,8 @@
 """The policy that robots start with before the train node has learned anything.
 
-Run as a program (``python -m rl_edge_train.online.initial_policy PRESET SEED ID ARGUMENTS FOLDER``)
-so that TensorFlow is loaded in a process of its own and not in the one that starts nodes.
+Run as a program (``python -m rl_edge_train.online.initial_policy`` with preset, seed, environment
+id, its arguments and the folder) so that TensorFlow is loaded in a process of its own and not in
+the one that starts nodes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def write_initial_policy(
     environment.close()
     with tempfile.TemporaryDirectory() as folder:
         learner = make_learner(run, spec, seed=seed, folder=Path(folder))
-        export_online_policy(learner, spec, algorithm=run.algorithm, out=out)
+        export_online_policy(learner, spec, run=run, out=out)
         learner.close()
 
 

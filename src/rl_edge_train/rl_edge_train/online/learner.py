@@ -19,7 +19,8 @@ from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.run_config import RunConfig
 
 MOST_UPDATES_BEHIND = 1000
-"""Updates that may be owed when transitions come faster than updates are made; more are forgone."""
+"""Updates that may be owed when transitions come faster than they are learned from; others are
+forgone."""
 
 
 class OnlineLearner:
@@ -40,8 +41,7 @@ class OnlineLearner:
         self.agent.observe(transitions['observation'])
         before = max(self.transitions, self.config.warmup_steps)
         self.transitions += self.store.add(transitions)
-        ratio = self.config.updates_per_iteration / self.config.environments
-        owed = self._owed + max(0, self.transitions - before) * ratio
+        owed = self._owed + max(0, self.transitions - before) * self.updates_per_transition
         self._owed = min(owed, MOST_UPDATES_BEHIND)
 
     @property
@@ -51,6 +51,27 @@ class OnlineLearner:
             self._owed >= self.config.updates_per_iteration
             and len(self.store) >= self.config.batch_size
         )
+
+    @property
+    def updates_owed(self) -> float:
+        """Return how many updates the stored transitions still call for."""
+        return self._owed
+
+    @property
+    def updates_per_transition(self) -> float:
+        """Return how many updates a transition calls for."""
+        return self.config.updates_per_iteration / self.config.environments
+
+    def warm_up(self) -> None:
+        """Compile a round of updates, which takes seconds; nothing that is learned changes."""
+        before = self.agent.arrays()
+        shape = (
+            self.config.updates_per_iteration,
+            self.config.batch_size,
+            self.agent.layout.width,
+        )
+        self.agent.update(np.zeros(shape, np.float32))
+        self.agent.load_arrays(before)
 
     def learn(self) -> dict[str, float]:
         """Make one round of updates; return the agent's figures.
@@ -101,9 +122,9 @@ def check_algorithm(algorithm: str) -> None:
     """Raise ConfigurationError for an algorithm that can't learn from recorded transitions."""
     if algorithm in ON_POLICY:
         raise ConfigurationError(
-            f'{algorithm} learns on-policy: it needs whole rollouts of the policy that it updates, '
-            'which transitions of several policies are not; use sac, td3 or ddpg here, or train '
-            f'{algorithm} with python -m rl_edge_train train'
+            f'{algorithm} learns on-policy: it needs whole rollouts of the policy that it '
+            'updates, which transitions of several policies are not; use sac, td3 or ddpg here, '
+            f'or train {algorithm} with python -m rl_edge_train train'
         )
     if algorithm == 'actor_critic':
         raise ConfigurationError(

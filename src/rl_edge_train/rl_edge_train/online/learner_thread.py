@@ -30,6 +30,10 @@ class LearnerFigures:
     replay_size: int = 0
     policy: ExportedPolicy | None = None
     """The last one exported; None before the first."""
+    updates_owed: float = 0.0
+    """Updates that the stored transitions still call for."""
+    updates_per_transition: float = 0.0
+    """Updates that a transition calls for."""
     algorithm: Mapping[str, float] = field(default_factory=dict)
     """The algorithm's own figures of the latest round of updates."""
 
@@ -46,11 +50,11 @@ class LearnerThread:
         checkpoint_period_sec: float,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Start: make the learner, export its first policy, then learn as transitions come.
+        """Start: make the learner, compile, export the first policy, then learn as data comes.
 
-        `export` writes the present policy; it runs at the start and every `export_period_sec` in
-        which something was learned. `on_failure` is called, in this
-        thread, with what ended it.
+        From the first policy on, transitions are learned from as soon as they are put. `export`
+        writes the present policy; it runs at the start and every `export_period_sec` in which
+        something was learned. `on_failure` is called, in this thread, with what ended it.
         """
         self.figures = LearnerFigures()
         self._make_learner, self._export, self._on_failure = make_learner, export, on_failure
@@ -65,6 +69,13 @@ class LearnerThread:
     def put(self, transition: Mapping[str, Any]) -> None:
         """Hand over one transition (arrays and numbers by field name); returns at once."""
         self._transitions.put(transition)
+
+    @property
+    def updates_behind(self) -> float:
+        """Return how many updates are to be made for all that was put so far."""
+        figures = self.figures
+        waiting = self._transitions.qsize() * figures.updates_per_transition
+        return figures.updates_owed + waiting
 
     def request_checkpoint(self) -> Future[Path]:
         """Ask for a checkpoint; the future holds its path, or why it could not be written."""
@@ -83,6 +94,7 @@ class LearnerThread:
         learner = None
         try:
             learner = self._make_learner()
+            learner.warm_up()
             self._serve(learner)
             learner.save_checkpoint()
         except Exception as error:  # whatever it is, the node must hear of it
@@ -135,6 +147,8 @@ class LearnerThread:
             updates=learner.updates,
             replay_size=len(learner.store),
             policy=policy,
+            updates_owed=learner.updates_owed,
+            updates_per_transition=learner.updates_per_transition,
             algorithm=figures or self.figures.algorithm,
         )
 

@@ -9,6 +9,8 @@ from rl_edge_compress.export import export_artifact
 from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.online.learner import OnlineLearner
+from rl_edge_train.policy_network import network_of
+from rl_edge_train.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,21 @@ class ExportedPolicy:
 
 
 def export_online_policy(
-    learner: OnlineLearner, spec: EnvironmentSpec, *, algorithm: str, out: Path
+    learner: OnlineLearner, spec: EnvironmentSpec, *, run: RunConfig, out: Path
 ) -> ExportedPolicy:
     """Write the Keras actor-critic as artifact `out`, whole or not at all, and pack it.
 
     Compressed files are left to the end of training: a policy that explores is never compressed.
     """
+    model = learner.agent.policy_model()
     manifest = export_artifact(
-        learner.agent.policy_model(),
+        model,
         spec=spec,
-        name=f'{spec.environment_id}/online_{algorithm}',
+        name=f'{spec.environment_id}/online_{run.algorithm}',
         out=out,
-        algorithm=algorithm,
+        algorithm=run.algorithm,
         training={'transitions': learner.transitions, 'updates': learner.updates},
+        network=network_of(model, run),
         recipes=(),
     )
     return ExportedPolicy(manifest.entry(FULL_RECIPE).sha256, pack_artifact(out, [FULL_RECIPE]))

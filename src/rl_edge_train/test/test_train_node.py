@@ -1,0 +1,265 @@
+"""The train node in one process with robots that misbehave, on a ROS graph of its own."""
+
+from array import array
+from pathlib import Path
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.episode_result import EndedBy
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.ros import qos
+from rl_edge_core.ros.conversions import to_environment
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, TrainingMetrics, Transition
+from rl_edge_interfaces.srv import SaveCheckpoint
+from rl_edge_train import checkpoint
+from rl_edge_train.train_node import TrainNode
+
+# Networks are compiled, and TensorFlow is started once more to check what is exported.
+pytestmark = pytest.mark.timeout(900)
+
+PRESET = """
+algorithm: ddpg
+total_steps: 1000
+loop: {environments: 1, updates_per_iteration: 10, batch_size: 64, warmup_steps: 0}
+agent: {actor: {widths: [256, 256]}, critic: {widths: [256, 256]}}
+"""
+
+
+def spec_of(observations=2):
+    return EnvironmentSpec(
+        environment_id='Cart-v0',
+        observation_names=tuple(f'cart.{index}' for index in range(observations)),
+        observation_units=('1',) * observations,
+        action_names=('push',),
+        action_units=('N',),
+        action_low=(-2.0,),
+        action_high=(2.0,),
+        safe_action=(0.0,),
+        control_period_sec=0.05,
+        max_episode_steps=100,
+    )
+
+
+class Robot(Node):
+    """Publish what a simulator would, in the order that a test wants."""
+
+    def __init__(self, context, namespace):
+        super().__init__('sim', context=context, namespace=namespace)
+        self.environment = self.create_publisher(Environment, 'environment', qos.environment())
+        self.transition = self.create_publisher(Transition, 'transition', qos.transition())
+        self.episode = self.create_publisher(EpisodeSummary, 'episode', qos.episode())
+        self.pauses = []
+        self.create_service(SetBool, '~/pause', self._on_pause)
+
+    def _on_pause(self, request, response):
+        self.pauses.append(request.data)
+        response.success = True
+        return response
+
+    def announce(self, spec):
+        self.environment.publish(to_environment(spec, run_id=1, reward_term_names=(), mode=''))
+
+    def send(self, step, *, episode=0, reward=1.0):
+        values = array('f', (0.1, 0.01 * step))
+        self.transition.publish(
+            Transition(
+                run_id=1,
+                episode=episode,
+                step=step,
+                observation=values,
+                action=array('f', (0.5,)),
+                reward=reward,
+                next_observation=values,
+            )
+        )
+
+    def end_episode(self, length, *, episode=0):
+        self.episode.publish(
+            EpisodeSummary(
+                run_id=1,
+                episode=episode,
+                length=length,
+                episode_return=7.0,
+                ended_by=EndedBy.TERMINATION.value,
+            )
+        )
+
+    @property
+    def is_received(self):
+        return self.transition.get_subscription_count() and self.episode.get_subscription_count()
+
+
+class Graph:
+    """A ROS graph with a train node, and a loop that serves it until something has happened."""
+
+    def __init__(self, domain_id, folder):
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes, self.folder, self.train = [], folder, None
+        self.metrics, self.diagnostics = [], []
+
+    def add(self, node):
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def start(self, **parameters):
+        preset = self.folder / 'preset.yaml'
+        preset.write_text(PRESET)
+        given = {'preset': str(preset), 'output': str(self.folder / 'run')} | parameters
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        watcher = self.add(Node('watcher', context=self.context))
+        watcher.create_subscription(
+            TrainingMetrics, 'training_metrics', self.metrics.append, qos.training_metrics()
+        )
+        watcher.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda m: self.diagnostics.extend(m.status), 100
+        )
+        node = TrainNode(context=self.context, parameter_overrides=overrides)
+        self.train = self.add(node)
+        return self.train
+
+    def until(self, condition):
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def close_train(self):
+        train, self.train = self.train, None
+        if train is not None:
+            self.nodes.remove(train)
+            self.executor.remove_node(train)
+            train.close()
+            train.destroy_node()
+
+    def close(self):
+        self.close_train()
+        for node in self.nodes:
+            node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture
+def graph(ros_domain_id, tmp_path):
+    graph = Graph(ros_domain_id, tmp_path)
+    yield graph
+    graph.close()
+
+
+def test_lost_doubled_and_reordered_transitions_are_counted_and_used_once(graph):
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    graph.start()
+    robot.announce(spec_of())
+    graph.until(lambda: robot.is_received)
+
+    for step in (0, 1, 3, 3, 2, 5):
+        robot.send(step)
+    robot.send(6, reward=float('nan'))
+    robot.end_episode(8)
+
+    def arrived():
+        return graph.metrics and graph.metrics[-1].episodes and graph.metrics[-1].transitions == 5
+
+    graph.until(arrived)
+    latest = graph.metrics[-1]
+    # Steps 4 and 7 never came, and step 6 was no number.
+    assert latest.lost_transitions == 3
+    assert latest.duplicate_transitions == 1
+    assert latest.reordered_transitions == 1
+    assert latest.rejected_transitions == 1
+    assert latest.episode_return == 7.0
+
+
+def test_a_robot_that_is_ahead_of_learning_is_paused_until_most_is_learned(graph):
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    graph.start(most_updates_behind=100)
+    robot.announce(spec_of())
+    graph.until(lambda: robot.is_received)
+    assert graph.train._thread.figures.policy is not None
+    assert robot.pauses == []
+
+    for step in range(150):
+        robot.send(step)
+
+    graph.until(lambda: robot.pauses == [True, False])
+    # 150 transitions call for 1,500 updates, of which no more than 1,000 may be owed at a time.
+    graph.until(lambda: graph.metrics[-1].updates >= 900)
+    assert graph.metrics[-1].transitions == 150
+    assert graph.metrics[-1].lost_transitions == 0
+
+
+def test_a_robot_of_another_environment_is_refused_and_the_others_are_learned_from(graph):
+    first, second = (graph.add(Robot(graph.context, name)) for name in ('ant0', 'ant1'))
+    graph.start(robots=['ant0', 'ant1'])
+    first.announce(spec_of())
+    graph.until(lambda: graph.train._thread is not None)
+    second.announce(spec_of(observations=3))
+    graph.until(lambda: first.is_received)
+
+    def is_reported():
+        return any(
+            'ant1 is another environment' in status.message
+            for status in graph.diagnostics
+            if status.level == DiagnosticStatus.ERROR
+        )
+
+    graph.until(is_reported)
+    assert not second.is_received
+
+
+def test_a_checkpoint_is_written_when_asked_for_and_at_the_end(graph):
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    train = graph.start()
+    client = robot.create_client(SaveCheckpoint, '/train/save_checkpoint')
+    graph.until(client.service_is_ready)
+
+    def save():
+        future = client.call_async(SaveCheckpoint.Request())
+        graph.until(future.done)
+        return future.result()
+
+    refused = save()
+    assert not refused.success
+    assert 'no robot has announced' in refused.message
+
+    robot.announce(spec_of())
+    graph.until(lambda: robot.is_received)
+    robot.send(0)
+    graph.until(lambda: train._thread.figures.transitions == 1)
+    saved = save()
+    assert saved.success
+    assert Path(saved.path).is_dir()
+    assert checkpoint.read_newest(graph.folder / 'run' / 'checkpoints')[0].steps == 1
+
+    robot.send(1)
+    graph.until(lambda: train._thread.figures.transitions == 2)
+    graph.close_train()
+    assert checkpoint.read_newest(graph.folder / 'run' / 'checkpoints')[0].steps == 2
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'message'),
+    [
+        ({'preset': 'ppo'}, 'ppo learns on-policy'),
+        ({'preset': 'actor_critic'}, 'log-probability'),
+        ({'preset': 'sack'}, 'study_ppo'),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(graph, parameters, message):
+    with pytest.raises(ConfigurationError, match=message):
+        graph.start(**parameters)
+
+
+def test_a_folder_with_an_earlier_run_in_it_is_not_overwritten(graph):
+    (graph.folder / 'run' / 'checkpoints').mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match='set resume'):
+        graph.start()

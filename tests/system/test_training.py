@@ -1,0 +1,87 @@
+"""Training through real processes: robots explore, the train node learns, they get better."""
+
+import signal
+
+import pytest
+
+from rl_edge_core.ros import qos
+from rl_edge_interfaces.msg import EpisodeSummary, TrainingMetrics
+from rl_edge_interfaces.srv import SaveCheckpoint
+from rl_edge_train import checkpoint
+
+# TensorFlow starts in four processes, and learning takes as long as the machine needs.
+pytestmark = pytest.mark.timeout(1500)
+LEARNING_SEC = 1200.0
+LONGEST_EPISODE = 1000
+"""Steps of an episode in which the pole never falls; before training it falls within some 30."""
+START = ('train', 'environment_id:=InvertedPendulum-v5')
+
+
+def has_balanced(observer):
+    return any(
+        episode.ended_by == EpisodeSummary.ENDED_BY_TIME_LIMIT
+        and episode.length == LONGEST_EPISODE
+        for episode in observer.episodes
+    )
+
+
+def test_two_robots_learn_to_balance(command, observe, namespace, tmp_path):
+    robots = [f'{namespace}/{name}' for name in ('left', 'right')]
+    observers = [observe(robot, transitions=False) for robot in robots]
+    node, wait_for = observers[0].node, observers[0].wait_for
+    metrics = []
+    node.create_subscription(
+        TrainingMetrics,
+        f'/{namespace}/training_metrics',
+        metrics.append,
+        qos.training_metrics(),
+    )
+    train = command(
+        *START,
+        'preset:=sac_small',
+        f'namespace:={namespace}',
+        f'robot_namespaces:={",".join(robots)}',
+        'export_period_sec:=2',
+        f'output:={tmp_path}',
+    )
+
+    for observer in observers:
+        observer.wait_for(lambda observer=observer: has_balanced(observer), LEARNING_SEC)
+        assert observer.episodes[0].length < LONGEST_EPISODE / 10
+
+    # Both act by policies that the trainer has exported, and the latest one has arrived.
+    for observer in observers:
+        wait_for(lambda observer=observer: observer.statuses[-1].swaps > 1)
+        exported = {figures.model_hash for figures in metrics}
+        assert exported & {status.model_hash for status in observer.statuses}
+    latest = metrics[-1]
+    assert latest.algorithm == 'sac'
+    assert latest.transitions > 1000
+    assert latest.updates > 0
+    assert 'critic_loss' in latest.names
+    assert latest.episodes >= max(len(observer.episodes) for observer in observers)
+    counts = (latest.lost_transitions, latest.duplicate_transitions, latest.rejected_transitions)
+    assert counts == (0, 0, 0)
+
+    saved = node.create_client(SaveCheckpoint, f'/{namespace}/train/save_checkpoint')
+    wait_for(saved.service_is_ready)
+    answer = saved.call_async(SaveCheckpoint.Request())
+    wait_for(answer.done)
+    assert answer.result().success, answer.result().message
+    at_request = checkpoint.read_newest(tmp_path / 'training' / 'checkpoints')[0].steps
+    assert at_request >= latest.transitions
+
+    known = len(metrics)
+    wait_for(lambda: len(metrics) > known and metrics[-1].transitions > at_request)
+    train.process.send_signal(signal.SIGINT)
+    assert train.exit_code() == 128 + signal.SIGINT
+    at_end = checkpoint.read_newest(tmp_path / 'training' / 'checkpoints')[0].steps
+    assert at_end > at_request
+
+
+@pytest.mark.parametrize('preset', ['ppo', 'actor_critic'])
+def test_algorithms_that_cannot_learn_from_transitions_are_refused(command, preset, tmp_path):
+    refused = command(*START, f'preset:={preset}', f'output:={tmp_path}')
+
+    assert refused.exit_code() == 1
+    assert 'use sac, td3 or ddpg' in refused.text
