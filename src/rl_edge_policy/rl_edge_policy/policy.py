@@ -1,6 +1,5 @@
 """What a policy is: observation in, limited action out."""
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,8 +99,8 @@ def checked_observation(spec: EnvironmentSpec, observation: np.ndarray) -> np.nd
 class ActionLimiter:
     """Check and limit the actions of a model.
 
-    Most actions are within the limits already. To see that in a list of Python floats costs a
-    third of clipping so few values with NumPy.
+    Most actions are finite and within the limits already. To see that in a list of Python floats
+    costs a quarter of clipping so few values with NumPy.
     """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
@@ -116,10 +115,13 @@ class ActionLimiter:
 
         Raise RejectedActionError when a value is not finite.
         """
-        values = action.tolist()
-        # A sum of float32 values in double precision is finite unless one of them is not.
-        if not math.isfinite(sum(values)):
+        low, high = self._inner_low, self._inner_high
+        for value in action.tolist():
+            if not low <= value <= high:  # as NaN is not, too
+                return self._looked_at(action)
+        return action
+
+    def _looked_at(self, action: np.ndarray) -> np.ndarray:
+        if not np.isfinite(action).all():
             raise RejectedActionError(self._spec.fault_of_action(action))
-        if self._inner_low <= min(values) and max(values) <= self._inner_high:
-            return action
         return self._spec.limit(action)

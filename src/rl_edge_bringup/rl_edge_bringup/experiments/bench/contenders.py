@@ -24,7 +24,6 @@ KERAS_GRAPH, KERAS_CALL, KERAS_PREDICT = 'keras graph', 'keras model(x)', 'keras
 LEFT_OUT = 'left out: '
 _PACKAGES = {LITERT: 'ai_edge_litert', TFLITE_RUNTIME: 'tflite_runtime'}
 _OBSERVATIONS = 10
-_SLOW_BATCHES, _SLOWEST_BATCHES = 20, 1
 _TOLERANCE = 1e-3
 
 Call = Callable[[np.ndarray], np.ndarray]
@@ -71,15 +70,12 @@ def _keras(folder: Path) -> list[Contender]:
     signature = [tf.TensorSpec((1, full.spec.observation_size), tf.float32)]
     graph = tf.function(lambda x: model(x, training=False), input_signature=signature)
     function = graph.get_concrete_function()
-    slow = _SLOW_BATCHES
     return [
-        Contender(policy_name(FULL_RECIPE, KERAS), full.act, batches=slow),
+        Contender(policy_name(FULL_RECIPE, KERAS), full.act),
         # The outputs are left as tensors: nothing but the call is counted.
-        Contender(KERAS_GRAPH, lambda x: function(tf.constant(x[None])), batches=slow),
-        Contender(KERAS_CALL, lambda x: model(x[None], training=False), batches=slow),
-        Contender(
-            KERAS_PREDICT, lambda x: model.predict(x[None], verbose=0), batches=_SLOWEST_BATCHES
-        ),
+        Contender(KERAS_GRAPH, lambda x: function(tf.constant(x[None]))),
+        Contender(KERAS_CALL, lambda x: model(x[None], training=False)),
+        Contender(KERAS_PREDICT, lambda x: model.predict(x[None], verbose=0)),
     ]
 
 

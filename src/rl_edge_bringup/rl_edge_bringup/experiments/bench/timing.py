@@ -9,6 +9,9 @@ import numpy as np
 
 _BATCH = 10
 """Calls between two looks at the clock, so that looking costs nothing that counts."""
+_TURN_SEC = 0.3
+"""How long a contender has its turn, quick or slow: the processor is as warm for all."""
+_WARM_UP_SEC = 0.1
 
 
 @dataclass(frozen=True)
@@ -18,35 +21,33 @@ class Contender:
     name: str
     call: Callable[[np.ndarray], Any]
     """Takes one observation, shape (observation_size,) float32."""
-    batches: int = 100
-    """Of ten calls, a round."""
 
 
 def time_round(
     contenders: Sequence[Contender], observations: np.ndarray, order: np.random.Generator
 ) -> dict[str, float]:
-    """Return us a call by name: the median over the batches. Each has its turn, in any order.
+    """Return us a call by name, the median over batches of ten; each has its turn, in any order.
 
     ``observations`` has shape (count, observation_size).
     """
     times = {}
     for index in order.permutation(len(contenders)):
         contender = contenders[index]
-        times[contender.name] = _time(contender, observations, contender.batches)
+        times[contender.name] = _time(contender, observations, turn_sec=_TURN_SEC)
     return times
 
 
 def warm_up(contenders: Sequence[Contender], observations: np.ndarray) -> None:
     """Call each of them, so that nothing is done for the first time later."""
     for contender in contenders:
-        _time(contender, observations, batches=2)
+        _time(contender, observations, turn_sec=_WARM_UP_SEC)
 
 
-def _time(contender: Contender, observations: np.ndarray, batches: int) -> float:
+def _time(contender: Contender, observations: np.ndarray, *, turn_sec: float) -> float:
     call = contender.call
     rows = [observations[i % len(observations)] for i in range(_BATCH)]
-    durations = []
-    for _ in range(batches):
+    durations: list[int] = []
+    while sum(durations) < turn_sec * 1e9:
         started = time.perf_counter_ns()
         for row in rows:
             call(row)
