@@ -17,18 +17,18 @@ from rl_edge_bringup.experiments.lists import numbers_of, words_of
 from rl_edge_core.errors import ConfigurationError
 
 
-def cell(*, episode_return, distance_m=math.nan):
+def cell(*, episode_return=0.0, speed=math.nan, falls=0, episodes=1):
     return Cell(
         configuration='compressed',
         real_time_factor=1.0,
         core_percent=10.0,
-        returns=(episode_return,),
+        returns=(episode_return,) * episodes,
         return_mean=episode_return,
-        forward_distance_m=distance_m,
-        falls=0,
+        forward_distance_m=50.0 * speed,
+        mean_speed_m_per_s=speed,
+        falls=falls,
         steps=1000,
         cpu_ms_per_action=1.0,
-        cpu_percent=2.0,
         missed_share=0.0,
         safe_share=0.0,
         response_ms_p50=1.0,
@@ -49,15 +49,24 @@ def test_nothing_is_kept_of_nothing():
     assert math.isnan(share_kept(1.0, 0.0))
 
 
-def test_walking_needs_return_and_distance():
-    reference = cell(episode_return=6000.0, distance_m=300.0)
+def test_walking_is_keeping_the_speed():
+    reference = cell(episode_return=6000.0, speed=6.0)
 
-    fine = judge(cell(episode_return=5500.0, distance_m=280.0), reference, keep=0.9)
-    standing = judge(cell(episode_return=5500.0, distance_m=2.0), reference, keep=0.9)
-    falling = judge(cell(episode_return=800.0, distance_m=290.0), reference, keep=0.9)
+    fine = judge(cell(episode_return=5500.0, speed=5.5), reference, keep=0.9)
+    standing = judge(cell(episode_return=1000.0, speed=0.1), reference, keep=0.9)
 
-    assert [one.walks for one in (fine, standing, falling)] == [True, False, False]
+    assert (fine.walks, standing.walks) == (True, False)
     assert fine.return_kept == pytest.approx(5500 / 6000)
+    assert standing.speed_kept == pytest.approx(0.1 / 6.0)
+
+
+@pytest.mark.parametrize(
+    ('falls', 'of_reference', 'walks'), [(1, 0, True), (2, 0, False), (2, 1, True), (3, 1, False)]
+)
+def test_more_than_half_of_the_episodes_falling_is_not_walking(falls, of_reference, walks):
+    reference = cell(speed=6.0, falls=of_reference, episodes=3)
+
+    assert judge(cell(speed=6.0, falls=falls, episodes=3), reference, keep=0.9).walks is walks
 
 
 def test_where_there_is_no_distance_the_return_decides():

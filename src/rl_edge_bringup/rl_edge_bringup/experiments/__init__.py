@@ -25,7 +25,8 @@ def experiments() -> tuple[Experiment, ...]:
     from rl_edge_bringup.experiments.demo import DEMO
     from rl_edge_bringup.experiments.envelope import ENVELOPE
     from rl_edge_bringup.experiments.faults.experiment import FAULT_MATRIX
+    from rl_edge_bringup.experiments.report.experiment import REPORT
     from rl_edge_bringup.experiments.soak import SOAK
     from rl_edge_bringup.experiments.two_hosts import TWO_HOSTS_EXPERIMENT
 
-    return (DEMO, BENCH, FAULT_MATRIX, TWO_HOSTS_EXPERIMENT, SOAK, ENVELOPE, CLIP)
+    return (DEMO, REPORT, BENCH, FAULT_MATRIX, TWO_HOSTS_EXPERIMENT, SOAK, ENVELOPE, CLIP)

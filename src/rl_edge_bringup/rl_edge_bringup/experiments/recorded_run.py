@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from rl_edge_bringup.child_process import ChildProcess
 from rl_edge_bringup.experiments.measured_run import RunFailedError
@@ -97,6 +99,17 @@ class RecordedRun:
         steps = self.step_times_ns
         end_ns = int(self.measured['end_ns'])
         return min(end_ns, int(steps[-1])) if len(steps) else end_ns
+
+    @property
+    def policy_cpu_ms_per_step(self) -> float:
+        """Return the policy's CPU time over the steps recorded meanwhile; NaN without a step.
+
+        Read from outside, so that it is there also for episodes that end within a second.
+        """
+        times = self.step_times_ns
+        until_ns = int(self.measured['policy_cpu_until_ns'])
+        steps = int(((times > self.begin_ns) & (times <= until_ns)).sum())
+        return 1e3 * float(self.measured['policy_cpu_sec']) / steps if steps else math.nan
 
     def reports_of(self, node: str) -> NodeRecord:
         """Return what a node reported of its resources while the policy acted."""
@@ -196,7 +209,7 @@ def _run(
         watching.close()  # from here on nobody listens but the recorder
         with conditions(running, measured):
             measured['begin_ns'] = time.time_ns()
-            _wait_until_over(running, request.seconds)
+            measured |= _wait_until_over(running, request.seconds)
             measured['end_ns'] = time.time_ns()
         running.stop()
         outcome = running.wait()
@@ -230,13 +243,23 @@ def _wait_for_first_step(observer: Observer, running: RunningSystem) -> None:
         time.sleep(_POLL_SEC)
 
 
-def _wait_until_over(running: RunningSystem, seconds: float) -> None:
-    if not seconds:
-        running.wait()
-        return
-    deadline = time.monotonic() + seconds
+def _wait_until_over(running: RunningSystem, seconds: float) -> Measured:
+    """Wait, and return the CPU time that the policy's process took meanwhile, and until when."""
+    policy = psutil.Process(running.pid('policy'))
+    before = _cpu_sec(policy)
+    measured: Measured = {'policy_cpu_sec': 0.0, 'policy_cpu_until_ns': time.time_ns()}
+    deadline = time.monotonic() + (seconds or math.inf)
     while running.is_running() and time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended: what it had used counts
+            used = _cpu_sec(policy) - before
+            measured = {'policy_cpu_sec': used, 'policy_cpu_until_ns': time.time_ns()}
         time.sleep(_POLL_SEC)
+    return measured
+
+
+def _cpu_sec(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _failure(reason: str, running: RunningSystem) -> str:
