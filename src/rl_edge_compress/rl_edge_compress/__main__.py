@@ -54,6 +54,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--confirm', type=int, default=400, help='fresh episodes of the chosen')
     parser.add_argument('--processes', type=int, default=2, help='that run episodes')
     parser.add_argument('--recipes', default='', help='only these, comma-separated')
+    parser.add_argument(
+        '--timing-only', action='store_true', help='take times and memory alone, and keep them'
+    )
     parser.set_defaults(run=_report)
 
 

@@ -116,7 +116,7 @@ def to_confirm(
     """Return which recipes to run on fresh seeds, each with the reason.
 
     The 8-bit one; of the pruned by 90 % and of the students of at most ``student_bytes`` the one
-    that keeps most; and the cheapest candidates for the `compressed` configuration.
+    that keeps most; and the cheapest candidate for the `compressed` configuration.
     """
     chosen: dict[str, str] = {}
 
@@ -132,7 +132,7 @@ def to_confirm(
         f'student of at most {student_bytes} bytes',
     )
     keeps = [r for r in reports if r.chosen_by.return_kept.estimate >= KEPT_LEAST]
-    for report in by_cost(not_slower(keeps, reports, runtime=runtime))[:2]:
+    for report in by_cost(not_slower(keeps, reports, runtime=runtime))[:1]:
         chosen.setdefault(report.recipe, 'cheapest that may keep the return')
     return chosen
 
@@ -159,3 +159,14 @@ def choose_default(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     confirmed = [r for r in reports if r.confirmed and r.confirmed.return_kept.low >= KEPT_LEAST]
     candidates = by_cost(not_slower(confirmed, reports, runtime=runtime))
     return candidates[0].recipe if candidates else 'float32'
+
+
+def suited(reports: Sequence[RecipeReport], *, runtime: str) -> str:
+    """Return the fastest recipe in a runtime of those that keep the return; float32 does."""
+    keeping = [
+        r
+        for r in reports
+        if r.recipe == 'float32' or (r.confirmed and r.confirmed.return_kept.low >= KEPT_LEAST)
+    ]
+    fastest = min(keeping, key=lambda r: r.p50_us(runtime), default=None)
+    return fastest.recipe if fastest else ''

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rl_edge_compress import benchmark, closed_loop, judgement
+from rl_edge_compress import closed_loop, judgement
 from rl_edge_compress.file_facts import file_facts
 from rl_edge_compress.judgement import RecipeReport
+from rl_edge_compress.kept_timings import Timings, kept_timings
 from rl_edge_compress.recipes import RECIPES
 from rl_edge_compress.report_pictures import write_pictures
-from rl_edge_compress.report_table import markdown
+from rl_edge_compress.report_table import markdown, timing_table
 from rl_edge_core.artifact import (
     FULL_RECIPE,
     Manifest,
@@ -34,6 +35,8 @@ HELD_OUT_EPISODES = 5
 FIRST_CHOOSING_SEED = 50_000
 FIRST_FRESH_SEED = 60_000
 PREFERRED_RUNTIME = 'litert'
+REPORT = 'report'
+"""Sub-folder of what a report writes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +57,24 @@ def run(options: argparse.Namespace) -> int:
     """Make the report of a command line and print its table."""
     config = ReportConfig(options.episodes, options.confirm, options.processes)
     names = [name for name in options.recipes.split(',') if name]
+    if options.timing_only:
+        timings = measure_timings(options.folder, config, recipes=names)
+        print(timing_table(list(dict.fromkeys(recipe for _, recipe in timings)), timings))
+        return 0
     reports, default = make_report(options.folder, config, recipes=names)
     print(markdown(reports, default=default))
     print(f'compressed uses {default}; written to {options.folder / "report"}')
     return 0
+
+
+def measure_timings(folder: Path, config: ReportConfig, *, recipes: Sequence[str] = ()) -> Timings:
+    """Measure time and memory alone, e.g. on a quiet machine; a report takes them from there."""
+    manifest = _limited(load_manifest(folder), recipes)
+    bar = _Bar()
+    observations, _ = _held_out(folder, bar)
+    timings = _timings(folder, manifest, observations, config, bar)
+    bar.close()
+    return timings
 
 
 def make_report(
@@ -70,13 +87,10 @@ def make_report(
     it to some. Raise ArtifactError when there is nothing to compare.
     """
     manifest = _limited(load_manifest(folder), recipes)
-    out = ensure_folder(folder / 'report')
+    out = ensure_folder(folder / REPORT)
     bar = _Bar()
     observations, actions = _held_out(folder, bar)
-    wanted = benchmark.combinations(manifest)
-    rounds = config.timing_rounds
-    bar.start('timing', rounds + len(wanted))
-    timings = benchmark.measure(folder, wanted, observations, rounds=rounds, on_step=bar.step)
+    timings = _timings(folder, manifest, observations, config, bar)
     loops = _loops(
         folder, out, manifest.recipes, FIRST_CHOOSING_SEED, config.episodes, config, bar
     )
@@ -131,6 +145,20 @@ def _held_out(folder: Path, bar: _Bar) -> tuple[np.ndarray, np.ndarray]:
     return states
 
 
+def _timings(
+    folder: Path, manifest: Manifest, observations: np.ndarray, config: ReportConfig, bar: _Bar
+) -> Timings:
+    return kept_timings(
+        folder,
+        manifest,
+        observations,
+        kept=ensure_folder(folder / REPORT),
+        rounds=config.timing_rounds,
+        on_start=lambda steps: bar.start('timing', steps),
+        on_step=bar.step,
+    )
+
+
 def _loops(
     folder: Path,
     out: Path,
@@ -142,7 +170,8 @@ def _loops(
 ) -> dict[str, judgement.ClosedLoop]:
     """Run ``count`` episodes of each recipe and of the full policy."""
     seeds = range(first_seed, first_seed + count)
-    wanted = dict.fromkeys([FULL_RECIPE, *recipes], seeds)
+    full = _reference(folder)
+    wanted = dict.fromkeys([full, *recipes], seeds)
     kept = out / 'episodes'
     bar.start(
         f'episodes from seed {first_seed}', closed_loop.count_missing(folder, wanted, kept=kept)
@@ -150,15 +179,20 @@ def _loops(
     results = closed_loop.run_episodes(
         folder, wanted, kept=kept, processes=config.processes, on_episodes=bar.step
     )
-    reference = results[FULL_RECIPE]
+    reference = results[full]
     return {name: judgement.closed_loop(found, reference) for name, found in results.items()}
+
+
+def _reference(folder: Path) -> str:
+    """Return the recipe that stands for the full policy: the same network costs less in LiteRT."""
+    return 'float32' if 'float32' in load_manifest(folder).recipes else FULL_RECIPE
 
 
 def _report_of(
     folder: Path,
     manifest: Manifest,
     recipe: str,
-    timings: dict[benchmark.Combination, benchmark.Timing],
+    timings: Timings,
     observations: np.ndarray,
     actions: np.ndarray,
     loop: judgement.ClosedLoop,

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from rl_edge_compress.judgement import RecipeReport
+from rl_edge_compress.judgement import RecipeReport, suited
+from rl_edge_compress.kept_timings import Timings, rows_of
 
 COLUMNS = (
     'recipe',
@@ -25,6 +26,12 @@ def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
         table(COLUMNS, [_row(report, default) for report in reports]),
         'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
         _times(reports),
+    ]
+    runtimes = dict.fromkeys(runtime for report in reports for runtime in report.runtimes)
+    parts += [
+        f'On {runtime}, the fastest that keeps the return: {recipe}.'
+        for runtime, recipe in ((name, suited(reports, runtime=name)) for name in runtimes)
+        if runtime != 'keras' and recipe
     ]
     reasons = [
         f'- {report.recipe} on {runtime}: {reason}'
@@ -57,19 +64,18 @@ def _row(report: RecipeReport, default: str) -> list[str]:
 
 
 def _times(reports: Sequence[RecipeReport]) -> str:
-    runtimes = list(dict.fromkeys(name for report in reports for name in report.timings))
-    rows = []
-    for report in reports:
-        cells = [report.recipe]
-        for runtime in runtimes:
-            timing = report.timings.get(runtime)
-            cells.append(
-                f'{timing.p50_us:.1f} / {timing.p99_us:.1f}; {timing.resident_memory_mb:.0f}'
-                if timing
-                else '–'
-            )
-        rows.append(cells)
-    return table(['recipe', *runtimes], rows)
+    timings = {
+        (runtime, report.recipe): timing
+        for report in reports
+        for runtime, timing in report.timings.items()
+    }
+    return timing_table([report.recipe for report in reports], timings)
+
+
+def timing_table(recipes: Sequence[str], timings: Timings) -> str:
+    """Return p50 / p99 in us and resident memory in MB, recipes by runtimes."""
+    header, *rows = rows_of(recipes, timings)
+    return table(header, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,10 +4,17 @@ import json
 import numpy as np
 import pytest
 
-from rl_edge_compress import closed_loop, judgement
+from rl_edge_compress import benchmark, closed_loop, judgement
 from rl_edge_compress.benchmark import Timing
 from rl_edge_compress.export import export_artifact
-from rl_edge_compress.judgement import RecipeReport, action_error, choose_default, to_confirm
+from rl_edge_compress.judgement import (
+    RecipeReport,
+    action_error,
+    choose_default,
+    suited,
+    to_confirm,
+)
+from rl_edge_compress.kept_timings import kept_timings
 from rl_edge_compress.report import ReportConfig, make_report
 from rl_edge_compress.report_pictures import pareto_front
 from rl_edge_core.artifact import load_manifest
@@ -93,6 +100,16 @@ def test_the_default_is_the_smallest_that_keeps_the_return_and_is_no_slower():
     assert choose_default(unconfirmed, runtime='litert') == 'float32'
 
 
+def test_what_suits_a_runtime_is_the_fastest_that_keeps_the_return():
+    assert suited(REPORTS, runtime='litert') == 'int8'
+    slow = [
+        dataclasses.replace(r, timings={'tflite_runtime': Timing(t, t, 1.0, 1.0)})
+        for r, t in zip(REPORTS, (8.0, 290.0, 400.0, 290.0, 5.0, 3.0), strict=True)
+    ]
+    # The students are faster, but their return was not confirmed to stay.
+    assert suited(slow, runtime='tflite_runtime') == 'float32'
+
+
 def test_pareto_front_holds_what_nothing_cheaper_equals():
     points = [(3.0, 0.9), (1.0, 0.5), (2.0, 0.4), (2.5, 0.9), (4.0, 1.0)]
     assert pareto_front(points) == [(1.0, 0.5), (2.5, 0.9), (4.0, 1.0)]
@@ -130,6 +147,31 @@ def test_a_report_measures_everything(folder):
     assert '| int8 |' in (folder / 'report' / 'report.md').read_text().replace('**', '')
     for picture in ('pareto_bytes', 'pareto_time', 'action_error'):
         assert (folder / 'report' / f'{picture}.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_timings_that_were_taken_are_not_taken_again(folder, tmp_path, monkeypatch):
+    manifest = load_manifest(folder)
+    seen = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    measured = []
+    measure = benchmark.measure
+    monkeypatch.setattr(
+        benchmark,
+        'measure',
+        lambda folder, wanted, *a, **k: (
+            measured.append(wanted) or measure(folder, wanted, *a, **k)
+        ),
+    )
+    float32 = dataclasses.replace(manifest, files=manifest.files[1:2])
+    first = kept_timings(folder, float32, seen, kept=tmp_path, rounds=1)
+    assert set(first) == set(benchmark.combinations(float32))
+    compressed = dataclasses.replace(manifest, files=manifest.files[1:])
+    both = kept_timings(folder, compressed, seen, kept=tmp_path, rounds=1)
+    assert both.items() >= first.items()
+    assert kept_timings(folder, compressed, seen, kept=tmp_path, rounds=1) == both
+    assert [{recipe for _, recipe in wanted} for wanted in measured] == [{'float32'}, {'int8'}]
+    (tmp_path / 'timings.json').write_text('[{}')
+    with pytest.raises(ArtifactError, match='delete it'):
+        kept_timings(folder, compressed, seen, kept=tmp_path, rounds=1)
 
 
 def test_episodes_that_were_run_are_not_run_again(folder, tmp_path):
