@@ -19,6 +19,9 @@ from rl_edge_compress.layer_chain import (
 from rl_edge_compress.numpy_graph import NumpyGraph
 from rl_edge_core.errors import ConfigurationError
 
+RISING = 0.6
+"""Share of the rounds in which sparsity rises."""
+
 
 def scheduled_sparsity(share: float, final: float) -> float:
     """Return the share of zeros after ``share`` (0 to 1) of the pruning.
@@ -31,23 +34,38 @@ def scheduled_sparsity(share: float, final: float) -> float:
     return final * (1 - (1 - min(max(share, 0.0), 1.0)) ** 3)
 
 
-def magnitude_masks(kernels: Mapping[int, np.ndarray], sparsity: float) -> dict[int, np.ndarray]:
-    """Return 0 for the ``sparsity`` share (rounded up) of weights nearest to zero, else 1.
+def kept_weights(shapes: Mapping[int, tuple[int, ...]], sparsity: float) -> dict[int, int]:
+    """Return how many weights each kernel keeps, so that ``sparsity`` (rounded up) are zero.
 
-    All kernels are ranked together: the first and the last layer, whose few weights are large,
-    give up less than the wide ones between. By layer, 90 % leaves 3 inputs a neuron of 27.
+    Erdős-Rényi: a kernel (n, m) keeps a share that grows with (n + m) / (n m), whole kernels
+    where that exceeds 1 (Evci et al. 2020, RigL, section 3). One threshold for all layers would
+    cut the first one, whose inputs no other can replace, to one input a neuron.
     """
-    sizes = np.abs(np.concatenate([kernel.reshape(-1) for kernel in kernels.values()]))
-    mask = np.ones(sizes.size, np.float32)
-    count = int(np.ceil(sparsity * sizes.size))
-    if count:
-        mask[np.argpartition(sizes, count - 1)[:count]] = 0
-    ends = np.cumsum([kernel.size for kernel in kernels.values()])[:-1]
-    parts = np.split(mask, ends)
-    return {
-        place: part.reshape(kernel.shape)
-        for (place, kernel), part in zip(kernels.items(), parts, strict=True)
-    }
+    left = int((1 - sparsity) * sum(rows * columns for rows, columns in shapes.values()) + 1e-9)
+    kept: dict[int, int] = {}
+    rest = dict(shapes)
+    while rest:
+        share = left / sum(rows + columns for rows, columns in rest.values())
+        whole = [k for k, (n, m) in rest.items() if share * (n + m) >= n * m]
+        if not whole:
+            return kept | {k: int(share * (n + m) + 1e-6) for k, (n, m) in rest.items()}
+        for place in whole:
+            rows, columns = rest.pop(place)
+            kept[place] = rows * columns
+            left -= rows * columns
+    return kept
+
+
+def magnitude_masks(kernels: Mapping[int, np.ndarray], sparsity: float) -> dict[int, np.ndarray]:
+    """Return 1 for the largest weights of each kernel, as many as `kept_weights` says, else 0."""
+    kept = kept_weights({place: k.shape for place, k in kernels.items()}, sparsity)
+    masks = {}
+    for place, kernel in kernels.items():
+        sizes = np.abs(kernel).reshape(-1)
+        mask = np.zeros(sizes.size, np.float32)
+        mask[np.argsort(sizes, kind='stable')[sizes.size - kept[place] :]] = 1
+        masks[place] = mask.reshape(kernel.shape)
+    return masks
 
 
 def normalized_inputs(chain: LayerChain, observations: np.ndarray) -> LayerChain:
@@ -82,13 +100,14 @@ def pruned(
 ) -> keras.Model:
     """Return a copy of ``actor`` with ``sparsity`` of its dense weights at zero, re-trained.
 
-    Sparsity rises over the rounds of `imitate`; in its final updates the zeros stay where they
-    are. ``states`` are those that the teacher visited.
+    Sparsity rises over the first `RISING` of the rounds of `imitate`; in the others the student
+    visits states, and learns from them, as sparse as it will be. ``states`` are those that the
+    teacher visited.
     """
     student = normalized_inputs(layer_chain(actor), states.observations).model()
 
     def move_masks(lesson: Lesson, share: float) -> None:
-        now = scheduled_sparsity(share, sparsity)
+        now = scheduled_sparsity(share / RISING, sparsity)
         for place, mask in magnitude_masks(lesson.kernels, now).items():
             lesson.set_mask(place, mask)
 

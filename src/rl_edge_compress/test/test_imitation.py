@@ -17,7 +17,13 @@ from rl_edge_compress.imitation import (
 from rl_edge_compress.keras_models import actor_of
 from rl_edge_compress.layer_chain import front_values, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.prune import magnitude_masks, normalized_inputs, pruned, scheduled_sparsity
+from rl_edge_compress.prune import (
+    kept_weights,
+    magnitude_masks,
+    normalized_inputs,
+    pruned,
+    scheduled_sparsity,
+)
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment import make_environment
 
@@ -58,14 +64,32 @@ def test_schedule_is_cubic():
         scheduled_sparsity(0.5, 1.0)
 
 
-def test_masks_take_the_smallest_weights_of_all_layers():
+def test_narrow_layers_keep_a_larger_share():
+    """27-256-8 at 90 % by hand: 896 weights stay, shared as 283 : 264, 1.638 each."""
+    shapes = {0: (27, 256), 2: (256, 8)}
+    assert kept_weights(shapes, 0.9) == {0: 463, 2: 432}
+    # At 10 % all of the second one's 2,048 stay; the first has the other 6,016 of 8,064.
+    assert kept_weights(shapes, 0.1) == {0: 6016, 2: 2048}
+    assert kept_weights(shapes, 0.0) == {0: 27 * 256, 2: 256 * 8}
+
+
+def test_masks_take_the_smallest_weights_of_each_layer():
     kernels = {0: np.array([[0.1, -3.0], [0.0, -0.2]]), 2: np.array([[2.0, 0.05]])}
-    masks = magnitude_masks(kernels, 0.5)
-    assert masks[0].tolist() == [[0, 1], [0, 1]]
+    masks = magnitude_masks(kernels, 0.5)  # 3 stay, shared as 4 : 3, so 1.7 and 1.3
+    assert masks[0].tolist() == [[0, 1], [0, 0]]
     assert masks[2].tolist() == [[1, 0]]
     assert all(mask.all() for mask in magnitude_masks(kernels, 0.0).values())
-    # 0.34 of 6 weights are 2.04: rounded up.
-    assert sum(int(mask.sum()) for mask in magnitude_masks(kernels, 0.34).values()) == 3
+
+
+@pytest.mark.parametrize('sparsity', [0.5, 0.8, 0.9, 0.95])
+def test_at_least_so_many_weights_are_zero(sparsity):
+    kernels = {
+        i: np.random.default_rng(i).normal(size=s) for i, s in enumerate([(27, 64), (64, 8)])
+    }
+    masks = np.concatenate(
+        [mask.reshape(-1) for mask in magnitude_masks(kernels, sparsity).values()]
+    )
+    assert sparsity <= np.mean(masks == 0) <= sparsity + 0.002
 
 
 def test_normalised_inputs_leave_the_function_as_it_was(pole_actor, states):
