@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rl_edge_bringup.command_line import main
-from rl_edge_bringup.experiments.envelope import (
+from rl_edge_bringup.experiments.envelope.cells import (
     WHOLE,
     Cell,
     judge,

@@ -23,7 +23,7 @@ def experiments() -> tuple[Experiment, ...]:
     from rl_edge_bringup.experiments.bench.experiment import BENCH
     from rl_edge_bringup.experiments.clip import CLIP
     from rl_edge_bringup.experiments.demo import DEMO
-    from rl_edge_bringup.experiments.envelope import ENVELOPE
+    from rl_edge_bringup.experiments.envelope.experiment import ENVELOPE
     from rl_edge_bringup.experiments.faults.experiment import FAULT_MATRIX
     from rl_edge_bringup.experiments.report.experiment import REPORT
     from rl_edge_bringup.experiments.soak import SOAK

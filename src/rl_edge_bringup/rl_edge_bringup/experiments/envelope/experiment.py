@@ -2,27 +2,33 @@
 
 import contextlib
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values, to_text
 from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.cpu_quota import held_to, make_group, quota_of
+from rl_edge_bringup.experiments.envelope.cells import (
+    WHOLE,
+    Cell,
+    Judged,
+    cell_of,
+    judge,
+    next_share,
+    smallest_that_walks,
+)
 from rl_edge_bringup.experiments.lists import numbers_of, words_of
 from rl_edge_bringup.experiments.recorded_run import (
+    Conditions,
     Measured,
-    RecordedRun,
     RunRequest,
     record_run,
 )
-from rl_edge_bringup.experiments.report.figures import mean_speed
 from rl_edge_bringup.experiments.result_files import describe_machine, result_folder, write_json
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ModelRequest, choose_model
@@ -30,98 +36,8 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
 from rl_edge_eval.output.tables import make_console
 
-WHOLE = 100.0
-"""Of a core, in percent: stands for no quota."""
-SMALLEST_SHARE = 0.2
-CLOSE_ENOUGH = 1.25
-"""The search ends when the smallest share that walks is less than so many times one that does
-not."""
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
 _FROM_POLICY = ('model', 'recipe')
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: a configuration at a real-time factor on a share of a core."""
-
-    configuration: str
-    real_time_factor: float
-    core_percent: float
-    """The quota; `WHOLE` for none."""
-    returns: tuple[float, ...]
-    return_mean: float
-    forward_distance_m: float
-    """Mean of the episodes; NaN where the environment has none."""
-    mean_speed_m_per_s: float
-    """Distance over simulated time."""
-    falls: int
-    steps: int
-    cpu_ms_per_action: float
-    """CPU time of the policy's process over the actions that it answered with."""
-    missed_share: float
-    """Control periods without the action that answers them."""
-    safe_share: float
-    """Steps on which the safe action stood in."""
-    response_ms_p50: float
-    response_ms_p99: float
-    throttling: Mapping[str, Any] | None
-    """What the kernel says of the quota; None without one."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A cell beside the unlimited one."""
-
-    cell: Cell
-    return_kept: float
-    speed_kept: float
-    """NaN where the environment has no distance."""
-    walks: bool
-
-
-def judge(cell: Cell, reference: Cell, *, keep: float) -> Judged:
-    """Say whether a cell walks: it keeps ``keep`` of the reference's speed, and stays upright.
-
-    That is: of its episodes at most half fall that do not fall in the reference, since single
-    falls happen to policies without any quota. Where there is no distance the return decides.
-    """
-    kept = share_kept(cell.return_mean, reference.return_mean)
-    speed = share_kept(cell.mean_speed_m_per_s, reference.mean_speed_m_per_s)
-    upright = cell.falls - reference.falls <= len(cell.returns) / 2
-    walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
-    return Judged(cell, kept, speed, walks)
-
-
-def share_kept(value: float, reference: float) -> float:
-    """Return how much of ``reference`` is left: 1 for all, also of a negative return."""
-    if not math.isfinite(value) or not math.isfinite(reference) or reference == 0.0:
-        return math.nan
-    return 1.0 - (reference - value) / abs(reference)
-
-
-def smallest_that_walks(judged: Mapping[float, bool]) -> float:
-    """Return the smallest share from which on all larger ones walk; `WHOLE` without any."""
-    smallest = WHOLE
-    for share in sorted(judged, reverse=True):
-        if not judged[share]:
-            break
-        smallest = share
-    return smallest
-
-
-def next_share(judged: Mapping[float, bool]) -> float | None:
-    """Return the share to try next, None when the smallest that walks is known well enough.
-
-    Half of it while nothing smaller was tried; else between it and the largest that does not,
-    in the geometric middle.
-    """
-    walks = smallest_that_walks(judged)
-    failing = [share for share, fine in judged.items() if not fine and share < walks]
-    if not failing:
-        half = walks / 2.0
-        return half if half >= SMALLEST_SHARE else None
-    largest = max(failing)
-    return math.sqrt(walks * largest) if walks / largest > CLOSE_ENOUGH else None
 
 
 def run_envelope(values: Values) -> int:
@@ -213,7 +129,7 @@ class _Measure:
         return RunRequest(folder, arguments, settings={'core_percent': share})
 
 
-def _limited(share: float):  # type: ignore[no-untyped-def]  # a context manager's maker
+def _limited(share: float) -> Conditions:
     @contextlib.contextmanager
     def limit(running: RunningSystem, measured: Measured) -> Iterator[None]:
         if share >= WHOLE:
@@ -224,35 +140,6 @@ def _limited(share: float):  # type: ignore[no-untyped-def]  # a context manager
             measured['throttling'] = group.read().to_mapping()
 
     return limit
-
-
-def cell_of(
-    run: RecordedRun, *, configuration: str, real_time_factor: float, core_percent: float
-) -> Cell:
-    """Return the figures of a run."""
-    robot = run.robot
-    episodes = [episode for episode in robot.episodes if episode.counts]
-    steps = sum(episode.length for episode in episodes)
-    missed = sum(episode.actions.missed for episode in episodes)
-    late = sum(episode.actions.late for episode in episodes)
-    answered = max(steps - missed + late, 1)
-    return Cell(
-        configuration=configuration,
-        real_time_factor=real_time_factor,
-        core_percent=core_percent,
-        returns=tuple(episode.episode_return for episode in episodes),
-        return_mean=float(np.mean([episode.episode_return for episode in episodes])),
-        forward_distance_m=float(np.mean([episode.forward_distance_m for episode in episodes])),
-        mean_speed_m_per_s=mean_speed(tuple(episodes), robot.control_period_sec),
-        falls=sum(episode.ended_by == 'termination' for episode in episodes),
-        steps=steps,
-        cpu_ms_per_action=run.policy_cpu_ms_per_step * steps / answered,
-        missed_share=missed / max(steps, 1),
-        safe_share=sum(episode.actions.safe for episode in episodes) / max(steps, 1),
-        response_ms_p50=robot.response_us.p50 / 1e3,
-        response_ms_p99=robot.response_us.p99 / 1e3,
-        throttling=run.measured.get('throttling'),
-    )
 
 
 def _request(configuration: str, values: Values) -> ModelRequest:

@@ -1,0 +1,1 @@
+"""The low-spec envelope: the policy on a share of a core."""
