@@ -33,6 +33,8 @@ from rl_edge_sim.film import drawing_environment
 
 RUN_FILE = 'run.json'
 _START_TIMEOUT_SEC = 400.0
+_SILENCE_SEC = 120.0
+"""A slow policy is a result here, and no failure."""
 _POLL_SEC = 0.1
 _BUSY = 'while True: pass'
 
@@ -152,6 +154,7 @@ def record_run(
         find_system('sim'),
         {
             'first_action_timeout_sec': str(_START_TIMEOUT_SEC),
+            'policy_timeout_sec': str(_SILENCE_SEC),
             'log_level': 'warn',
             **request.arguments,
             'namespace': namespace,
