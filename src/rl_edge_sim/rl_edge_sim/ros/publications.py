@@ -43,7 +43,8 @@ class Throttle:
         now_ns = time.monotonic_ns()
         if not self._period_ns or now_ns < self._next_ns - self._tolerance_ns:
             return False
-        self._next_ns = max(self._next_ns, now_ns - self._period_ns) + self._period_ns
+        is_on_schedule = now_ns - self._next_ns < self._period_ns
+        self._next_ns = (self._next_ns if is_on_schedule else now_ns) + self._period_ns
         return True
 
 
