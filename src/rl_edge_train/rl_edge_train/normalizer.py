@@ -52,6 +52,13 @@ class ObservationNormalizer:
             return observation
         return tf.clip_by_value((observation - self._offset) * self._scale, -CLIP, CLIP)
 
+    def normalized(self, observation: np.ndarray) -> np.ndarray:
+        """Normalise (batch, size) outside of any graph."""
+        if not self.enabled:
+            return observation
+        scaled = (observation - self._offset.numpy()) * self._scale.numpy()
+        return np.clip(scaled, -CLIP, CLIP)
+
     def exported(self, observation: keras.KerasTensor) -> keras.KerasTensor:
         """Append the same mapping, as constants, to a Keras graph."""
         if not self.enabled:

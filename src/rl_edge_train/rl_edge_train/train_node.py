@@ -76,10 +76,12 @@ class TrainNode(Node):
         return ensure_folder(folder)
 
     def _create_entities(self) -> None:
-        options = {'qos_overriding_options': qos.overridable()}
         self._diagnostics = diagnostics.DiagnosticsPublisher(self)
         self._metrics = self.create_publisher(
-            TrainingMetrics, 'training_metrics', qos.training_metrics(), **options
+            TrainingMetrics,
+            'training_metrics',
+            qos.training_metrics(),
+            qos_overriding_options=qos.overridable(),
         )
         self._load_clients, self._pause_clients = {}, {}
         for robot in self.parameters.robots:

@@ -48,3 +48,12 @@ def test_disabled_it_leaves_observations_alone():
     normalizer = ObservationNormalizer(1, enabled=False)
     normalizer.observe(np.array([[2.0], [6.0]]))
     np.testing.assert_array_equal(normalizer(np.float32([[8.0]])), [[8.0]])
+
+
+def test_outside_of_a_graph_observations_are_scaled_alike():
+    normalizer = ObservationNormalizer(2, enabled=True)
+    normalizer.observe(np.array([[1.0, 10.0], [3.0, 30.0]], np.float32))
+    observation = np.array([[2.5, -5.0], [1e6, 0.0]], np.float32)
+    np.testing.assert_allclose(
+        normalizer.normalized(observation), normalizer(observation), rtol=1e-6
+    )

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
+from rl_edge_train.acting import gaussian_log_prob
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam
 from rl_edge_train.exported_models import gaussian_model
@@ -103,26 +104,20 @@ class ActorCriticAgent(BaseAgent):
         The sample is what the Gaussian gave, before the limits of the environment cut it: the
         log-probability belongs to it, and learning uses it.
         """
-        packed = self._act(tf.constant(self.kept(observation)), explore).numpy()
-        sample = packed[:, : self.spec.action_size]
-        action = self.scale.to_environment(np.clip(sample, -1.0, 1.0))
+        mean = np.tanh(self.actor_output(observation))
         if not explore:
-            return Decision(action)
-        return Decision(action, {'sample': sample, 'log_prob': packed[:, -1]})
+            return Decision(self.scale.to_environment(mean))
+        noise, log_std = self.acting_noise(mean.shape), self.log_std.numpy()
+        sample = mean + np.exp(log_std) * noise
+        action = self.scale.to_environment(np.clip(sample, -1.0, 1.0))
+        log_prob = gaussian_log_prob(noise, log_std)
+        return Decision(action, {'sample': sample, 'log_prob': log_prob})
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch, width); return the losses."""
         measured = self._update(tf.constant(rows)).numpy()
+        self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
-
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
-        mean = tf.tanh(self.actor(self.normalizer(observation)))
-        if not explore:
-            return mean
-        sample = mean + tf.exp(self.log_std) * self.acting_noise(tf.shape(mean))
-        log_prob = self._log_prob(sample, mean)
-        return tf.concat([sample, log_prob[:, None]], axis=-1)
 
     def _log_prob(self, sample: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
         return losses.gaussian_log_prob(sample, mean, tf.fill(tf.shape(mean), self.log_std))

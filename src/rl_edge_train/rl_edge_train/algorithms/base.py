@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_train.acting import NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
@@ -19,6 +20,7 @@ class BaseAgent:
     """Networks are built by the algorithms; this keeps what they do alike in one place."""
 
     normalizer: ObservationNormalizer
+    actor: keras.Model
 
     def __init__(
         self,
@@ -39,6 +41,8 @@ class BaseAgent:
         self.layout = TransitionLayout(self.inputs, spec.action_size, extras or {})
         self.scale = ActionScale.of(spec)
         self.acts = tf.Variable(0, dtype=tf.int32, trainable=False)
+        self._acts_taken = 0
+        self._acting: NumpyNetwork | None = None
         self.updates = tf.Variable(0, dtype=tf.int32, trainable=False)
 
     def kept(self, observation: np.ndarray) -> np.ndarray:
@@ -52,11 +56,21 @@ class BaseAgent:
     def set_progress(self, share: float) -> None:
         """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
 
-    def acting_noise(self, shape: tf.Tensor) -> tf.Tensor:
-        """Return standard normal noise for acting, another at each call (inside a graph)."""
-        seed = tf.stack([self.seed * 2 + 1, self.acts])
-        self.acts.assign_add(1)
-        return tf.random.stateless_normal(shape, seed)
+    def actor_output(self, observation: np.ndarray) -> np.ndarray:
+        """Return what the actor's head says (batch, n) about raw observations."""
+        if self._acting is None:
+            self._acting = NumpyNetwork(self.actor)
+        return self._acting(self.normalizer.normalized(self.kept(observation)))
+
+    def actor_has_changed(self) -> None:
+        """Act with the actor's present weights from now on."""
+        self._acting = None
+
+    def acting_noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return standard normal noise for acting, float32, another at each call."""
+        bits = np.random.Philox(key=self.seed * 2 + 1, counter=[0, self._acts_taken, 0, 0])
+        self._acts_taken += 1
+        return np.random.Generator(bits).standard_normal(shape, np.float32)
 
     def learning_noise(self, shape: tf.Tensor, *, stream: int) -> tf.Tensor:
         """Return standard normal noise for an update; two streams (0, 1) an update."""
@@ -69,11 +83,14 @@ class BaseAgent:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning goes on from, by name."""
+        self.acts.assign(self._acts_taken)
         return named_arrays(self.named_variables(), self.normalizer)
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what `arrays` returned; another agent's arrays are an error."""
         restore_variables(self.named_variables(), self.normalizer, arrays)
+        self._acts_taken = int(self.acts.numpy())
+        self.actor_has_changed()
 
 
 def built_adam(

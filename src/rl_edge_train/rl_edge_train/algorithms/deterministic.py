@@ -94,7 +94,10 @@ class DeterministicAgent(BaseAgent):
 
     def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
         """Return actions for raw observations (batch, observation_size)."""
-        return Decision(self._act(tf.constant(self.kept(observation)), explore).numpy())
+        action = np.tanh(self.actor_output(observation))
+        if explore:
+            action = action + self.config.exploration_std * self.acting_noise(action.shape)
+        return Decision(self.scale.to_environment(np.clip(action, -1.0, 1.0)))
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch, width), updates a multiple of the policy delay."""
@@ -104,14 +107,8 @@ class DeterministicAgent(BaseAgent):
                 f'{self.rules.policy_delay}: change updates_per_iteration or policy_delay'
             )
         measured = self._update(tf.constant(rows)).numpy()
+        self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
-
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
-        action = tf.tanh(self.actor(self.normalizer(observation)))
-        if explore:
-            action += self.config.exploration_std * self.acting_noise(tf.shape(action))
-        return self.scale.to_environment(tf.clip_by_value(action, -1.0, 1.0))
 
     @tf.function(jit_compile=True)
     def _update(self, rows: tf.Tensor) -> tf.Tensor:

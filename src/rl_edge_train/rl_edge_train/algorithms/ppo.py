@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
+from rl_edge_train.acting import gaussian_log_prob
 from rl_edge_train.advantage import generalized_advantages
 from rl_edge_train.agent import Decision
 from rl_edge_train.algorithms.base import BaseAgent, built_adam
@@ -76,7 +77,7 @@ class PpoAgent(BaseAgent):
     def __init__(self, spec: EnvironmentSpec, config: PpoConfig, *, seed: int) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         actions = spec.action_size
-        extras = {'sample': actions, 'log_prob': 0, 'value': 0}
+        extras = {'sample': actions, 'log_prob': 0}
         super().__init__(
             spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
         )
@@ -85,6 +86,7 @@ class PpoAgent(BaseAgent):
         self.return_scaler = ReturnScaler(discount=config.discount, enabled=config.scale_rewards)
         self._build_networks(self.inputs, actions)
         self._generator = np.random.default_rng([seed, 2])
+        self._acting_log_std: np.ndarray | None = None
 
     def _build_networks(self, inputs: int, actions: int) -> None:
         config, seed = self.config, self.seed * 1000
@@ -114,27 +116,25 @@ class PpoAgent(BaseAgent):
         """Return actions for raw observations (batch, observation_size).
 
         When exploring, the extras hold the Gaussian sample before the limits of the environment
-        cut it, the log-probability of exactly that sample, and the value.
+        cut it, and the log-probability of exactly that sample.
         """
-        packed = self._act(tf.constant(self.kept(observation)), explore).numpy()
-        size = self.spec.action_size
-        sample, extras = packed[:, :size], packed[:, size:]
-        action = np.clip(self.scale.to_environment(sample), self.spec.low, self.spec.high)
+        mean = self.config.action_scale * self.actor_output(observation)
         if not explore:
-            return Decision(action)
-        return Decision(
-            action, {'sample': sample, 'log_prob': extras[:, 0], 'value': extras[:, 1]}
-        )
+            return Decision(self._limited(mean))
+        if self._acting_log_std is None:  # reading a variable takes longer than the network
+            self._acting_log_std = self.log_std.numpy()
+        noise, log_std = self.acting_noise(mean.shape), self._acting_log_std
+        sample = mean + np.exp(log_std) * noise
+        log_prob = gaussian_log_prob(noise, log_std)
+        return Decision(self._limited(sample), {'sample': sample, 'log_prob': log_prob})
 
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
-        normalized = self.normalizer(observation)
-        mean = self._mean(normalized)
-        if not explore:
-            return mean
-        sample = mean + tf.exp(self.log_std) * self.acting_noise(tf.shape(mean))
-        log_prob = losses.gaussian_log_prob(sample, mean, self.log_std)
-        return tf.concat([sample, log_prob[:, None], self.critic(normalized)], axis=-1)
+    def actor_has_changed(self) -> None:
+        """Act with the actor's present weights and log std from now on."""
+        super().actor_has_changed()
+        self._acting_log_std = None
+
+    def _limited(self, action: np.ndarray) -> np.ndarray:
+        return np.clip(self.scale.to_environment(action), self.spec.low, self.spec.high)
 
     def _mean(self, normalized: tf.Tensor) -> tf.Tensor:
         return self.config.action_scale * self.actor(normalized)
@@ -167,6 +167,7 @@ class PpoAgent(BaseAgent):
             value_epochs = pool.submit(self._train_value, shuffled)
             measured = self._train_policy(shuffled)
             measured['value_loss'] = value_epochs.result()
+        self.actor_has_changed()
         self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
         return measured
 
@@ -193,9 +194,11 @@ class PpoAgent(BaseAgent):
         column = self.layout.column
         terminated = column(rows, 'terminated')
         ended = np.maximum(terminated, column(rows, 'truncated'))
-        following = column(rows, 'next_observation')
-        next_value = self._values(following.reshape(-1, following.shape[-1])).numpy()
-        value = column(rows, 'value')
+        value, next_value = (
+            self._values(tf.constant(column(rows, name).reshape(-1, self.inputs))).numpy()
+            for name in ('observation', 'next_observation')
+        )
+        value = value.reshape(terminated.shape)
         advantage = generalized_advantages(
             reward=self.return_scaler.scaled(column(rows, 'reward'), ended),
             value=value,

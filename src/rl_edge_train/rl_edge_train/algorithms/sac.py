@@ -136,7 +136,11 @@ class SacAgent(BaseAgent):
 
     def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
         """Return actions for raw observations (batch, observation_size)."""
-        return Decision(self._act(tf.constant(self.kept(observation)), explore).numpy())
+        mean, log_std = np.split(self.actor_output(observation), 2, axis=-1)
+        if explore:
+            limits = self.config.log_std_minimum, self.config.log_std_maximum
+            mean = mean + np.exp(np.clip(log_std, *limits)) * self.acting_noise(mean.shape)
+        return Decision(self.scale.to_environment(np.tanh(mean)))
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch, width); updates must be a multiple of policy_delay."""
@@ -146,14 +150,8 @@ class SacAgent(BaseAgent):
                 f'{self.config.policy_delay}: change updates_per_step or policy_delay'
             )
         measured = self._update(tf.constant(rows)).numpy()
+        self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
-
-    @tf.function(jit_compile=True, reduce_retracing=True)
-    def _act(self, observation: tf.Tensor, explore: bool) -> tf.Tensor:
-        mean, log_std = self._distribution(self.normalizer(observation))
-        if explore:
-            mean += tf.exp(log_std) * self.acting_noise(tf.shape(mean))
-        return self.scale.to_environment(tf.tanh(mean))
 
     def _distribution(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean, log_std = tf.split(self.actor(observation), 2, axis=-1)

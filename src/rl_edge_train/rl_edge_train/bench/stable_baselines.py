@@ -29,7 +29,11 @@ def build_model(task: Task, vector_environment: str) -> Any:
         seed=SEED,
         vec_env_cls=SubprocVecEnv if vector_environment == 'subproc' else DummyVecEnv,
     )
-    common = {'learning_rate': task.learning_rate, 'batch_size': task.batch_size, 'seed': SEED}
+    common: dict[str, Any] = {
+        'learning_rate': task.learning_rate,
+        'batch_size': task.batch_size,
+        'seed': SEED,
+    }
     if task.algorithm == 'sac':
         policy = {'net_arch': list(task.widths)}
         return SAC(

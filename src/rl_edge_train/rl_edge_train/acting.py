@@ -1,0 +1,55 @@
+"""Acting in NumPy: for a few observations a call into TensorFlow takes ten times as long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+Layer = Callable[[np.ndarray], np.ndarray]
+ACTIVATIONS: dict[str, Layer] = {
+    'relu': lambda values: np.maximum(values, 0.0),
+    'tanh': np.tanh,
+    'elu': lambda values: np.where(values > 0.0, values, np.expm1(np.minimum(values, 0.0))),
+    'silu': lambda values: values / (1.0 + np.exp(-values)),
+}
+
+
+class NumpyNetwork:
+    """A network of `build_network` with the weights that it has now: (batch, n) -> (batch, m)."""
+
+    def __init__(self, network: keras.Model) -> None:
+        """Copy the weights; later updates do not reach the copy."""
+        self._layers = [_function_of(layer) for layer in network.layers[1:]]
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the outputs for float32 inputs."""
+        for layer in self._layers:
+            inputs = layer(inputs)
+        return inputs
+
+
+def _function_of(layer: keras.Layer) -> Layer:
+    if isinstance(layer, keras.layers.Dense):
+        kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
+        return lambda values: values @ kernel + bias
+    if isinstance(layer, keras.layers.LayerNormalization):
+        return _layer_norm(layer.gamma.numpy(), layer.beta.numpy(), layer.epsilon)
+    return ACTIVATIONS[layer.activation.__name__]
+
+
+def _layer_norm(gamma: np.ndarray, beta: np.ndarray, epsilon: float) -> Layer:
+    def normalized(values: np.ndarray) -> np.ndarray:
+        centred = values - values.mean(axis=-1, keepdims=True)
+        variance = np.square(centred).mean(axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + epsilon) * gamma + beta
+
+    return normalized
+
+
+def gaussian_log_prob(noise: np.ndarray, log_std: np.ndarray) -> np.ndarray:
+    """Return the log density of mean + exp(log_std) noise, summed: (batch, n) -> (batch,)."""
+    return (-0.5 * np.square(noise) - log_std - 0.5 * LOG_TWO_PI).sum(axis=-1)
