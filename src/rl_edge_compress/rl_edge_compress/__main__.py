@@ -64,6 +64,7 @@ def _add_ship(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='folder that compress wrote and report judged')
     parser.add_argument('model', type=Path, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
+    parser.add_argument('--default', help='of `compressed`; else what the report chose')
     parser.set_defaults(run=_ship)
 
 
@@ -98,8 +99,13 @@ def _report(options: argparse.Namespace) -> int:
 def _ship(options: argparse.Namespace) -> int:
     from rl_edge_compress.ship import ship
 
-    manifest = ship(options.folder, options.model, options.recipes.split(','))
-    print(f'{options.model} holds {", ".join(manifest.recipes)}')
+    manifest = ship(
+        options.folder, options.model, options.recipes.split(','), default=options.default
+    )
+    print(
+        f'{options.model} holds {", ".join(manifest.recipes)}; '
+        f'compressed uses {manifest.compressed_recipe()}'
+    )
     return 0
 
 

@@ -16,12 +16,15 @@ from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically
 
 
-def ship(source: Path, target: Path, recipes: Sequence[str]) -> Manifest:
+def ship(
+    source: Path, target: Path, recipes: Sequence[str], *, default: str | None = None
+) -> Manifest:
     """Replace the compressed actors in ``target`` by those of ``source``; return the manifest.
 
-    Everything else in ``target`` (card, learning curve) stays. The default recipe comes along
-    when it is among them. Raise ArtifactError when the two were made from different models, for
-    recipes that are not there, and for files that are not what their manifest says.
+    Everything else in ``target`` (card, learning curve) stays. The `compressed` configuration
+    takes ``default``; without one, what the report chose, when it is among them. Raise
+    ArtifactError when the two were made from different models, for recipes that are not there,
+    and for files that are not what their manifest says.
     """
     made, kept = load_manifest(source), load_manifest(target)
     original = kept.entry(FULL_RECIPE)
@@ -30,7 +33,10 @@ def ship(source: Path, target: Path, recipes: Sequence[str]) -> Manifest:
             f'{source} was made from another model than that of {target}: compress {target} first'
         )
     entries = tuple(made.entry(recipe) for recipe in recipes if recipe != FULL_RECIPE)
-    default = made.default_recipe if made.default_recipe in recipes else ''
+    if default is None:
+        default = made.default_recipe if made.default_recipe in recipes else ''
+    elif default not in recipes:
+        raise ArtifactError(f'default recipe {default} is not shipped: {", ".join(recipes)} are')
     manifest = dataclasses.replace(
         kept,
         files=(original, *entries),

@@ -213,3 +213,7 @@ def test_shipping_keeps_what_else_is_in_the_folder(policy, tmp_path, seen):
     assert (policy / 'card.md').read_text() == 'a card'
     with pytest.raises(ArtifactError, match="no recipe 'dynamic'"):
         ship(out, policy, ['dynamic'])
+    both = ship(out, policy, ['float32', 'int8'], default='float32')
+    assert both.compressed_recipe() == 'float32'
+    with pytest.raises(ArtifactError, match='default recipe dynamic is not shipped'):
+        ship(out, policy, ['float32'], default='dynamic')
