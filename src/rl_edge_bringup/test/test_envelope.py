@@ -60,13 +60,17 @@ def test_walking_is_keeping_the_speed():
     assert standing.speed_kept == pytest.approx(0.1 / 6.0)
 
 
-@pytest.mark.parametrize(
-    ('falls', 'of_reference', 'walks'), [(1, 0, True), (2, 0, False), (2, 1, True), (3, 1, False)]
-)
-def test_more_than_half_of_the_episodes_falling_is_not_walking(falls, of_reference, walks):
-    reference = cell(speed=6.0, falls=of_reference, episodes=3)
+@pytest.mark.parametrize(('falls', 'walks'), [(0, True), (1, True), (2, False), (3, False)])
+def test_more_than_half_of_the_episodes_falling_is_not_walking(falls, walks):
+    reference = cell(speed=6.0, episodes=3)
 
     assert judge(cell(speed=6.0, falls=falls, episodes=3), reference, keep=0.9).walks is walks
+
+
+def test_a_reference_that_falls_does_not_walk_either():
+    reference = cell(speed=6.0, falls=3, episodes=3)
+
+    assert not judge(reference, reference, keep=0.9).walks
 
 
 def test_where_there_is_no_distance_the_return_decides():
@@ -76,6 +80,7 @@ def test_where_there_is_no_distance_the_return_decides():
 def test_the_smallest_share_has_no_failure_above_it():
     assert smallest_that_walks({100: True, 50: True, 10: False, 2: True}) == 50
     assert smallest_that_walks({100: True, 50: False}) == WHOLE
+    assert smallest_that_walks({100: False, 50: True}) is None
 
 
 @pytest.mark.parametrize(
@@ -86,6 +91,7 @@ def test_the_smallest_share_has_no_failure_above_it():
         ({100: True, 1: False}, 10.0),  # sqrt(100 * 1)
         ({100: True, 5: True, 4.5: False}, None),  # close enough
         ({100: True, 0.3: True}, None),  # no half of it can be tried
+        ({100: False, 50: True}, None),  # nothing walks
     ],
 )
 def test_the_search_halves_until_it_fails_and_then_goes_between(judged, share):

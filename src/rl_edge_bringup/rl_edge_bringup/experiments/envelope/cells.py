@@ -60,12 +60,12 @@ class Judged:
 def judge(cell: Cell, reference: Cell, *, keep: float) -> Judged:
     """Say whether a cell walks: it keeps ``keep`` of the reference's speed, and stays upright.
 
-    That is: of its episodes at most half fall that do not fall in the reference, since single
-    falls happen to policies without any quota. Where there is no distance the return decides.
+    That is: at most half of its episodes end in a fall. Where there is no distance the return
+    decides. The reference itself may not walk, on a computer that misses deadlines anyway.
     """
     kept = share_kept(cell.return_mean, reference.return_mean)
     speed = share_kept(cell.mean_speed_m_per_s, reference.mean_speed_m_per_s)
-    upright = cell.falls - reference.falls <= len(cell.returns) / 2
+    upright = cell.falls <= len(cell.returns) / 2
     walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
     return Judged(cell, kept, speed, walks)
 
@@ -77,9 +77,9 @@ def share_kept(value: float, reference: float) -> float:
     return 1.0 - (reference - value) / abs(reference)
 
 
-def smallest_that_walks(judged: Mapping[float, bool]) -> float:
-    """Return the smallest share from which on all larger ones walk; `WHOLE` without any."""
-    smallest = WHOLE
+def smallest_that_walks(judged: Mapping[float, bool]) -> float | None:
+    """Return the smallest share from which on all larger ones walk; None when `WHOLE` fails."""
+    smallest = None
     for share in sorted(judged, reverse=True):
         if not judged[share]:
             break
@@ -91,9 +91,11 @@ def next_share(judged: Mapping[float, bool]) -> float | None:
     """Return the share to try next, None when the smallest that walks is known well enough.
 
     Half of it while nothing smaller was tried; else between it and the largest that does not,
-    in the geometric middle.
+    in the geometric middle. None also when nothing walks at all.
     """
     walks = smallest_that_walks(judged)
+    if walks is None:
+        return None
     failing = [share for share, fine in judged.items() if not fine and share < walks]
     if not failing:
         half = walks / 2.0

@@ -180,7 +180,7 @@ def _content(groups: Sequence[Sequence[Judged]], values: Values) -> dict[str, An
     }
 
 
-def _smallest(group: Sequence[Judged]) -> float:
+def _smallest(group: Sequence[Judged]) -> float | None:
     return smallest_that_walks({one.cell.core_percent: one.walks for one in group})
 
 
@@ -188,6 +188,8 @@ def _verdict(group: Sequence[Judged]) -> str:
     cell, smallest = group[0].cell, _smallest(group)
     failing = [one.cell.core_percent for one in group if not one.walks]
     where = f'{cell.configuration} at real-time factor {cell.real_time_factor:g}'
+    if smallest is None:
+        return f'{where}: does not walk here even without a quota, so nothing can be said'
     if smallest >= WHOLE:
         return f'{where}: of the shares tried none walks, {_share_text(max(failing))} included'
     below = f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller failed'
