@@ -30,15 +30,15 @@ FIRST_SEED = 1_000_000
 class ImitationConfig:
     """How long and how fast a student learns."""
 
-    rounds: int = 8
+    rounds: int = 14
     """Times that states are collected and learned from."""
     steps_per_round: int = 6000
     """Environment steps collected in a round, at least; whole episodes."""
-    updates_per_round: int = 3000
+    updates_per_round: int = 2500
     """Gradient steps after each collection."""
-    final_updates: int = 12000
+    final_updates: int = 40000
     """Gradient steps on everything at the end, while the step size falls to zero."""
-    batch_size: int = 256
+    batch_size: int = 128
     learning_rate: float = 1e-3
     """Adam's: constant in the rounds, then along a cosine to zero."""
     seed: int = 0
