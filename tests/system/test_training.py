@@ -41,7 +41,7 @@ def test_two_robots_learn_to_balance(command, observe, namespace, tmp_path):
         'preset:=sac_small',
         f'namespace:={namespace}',
         f'robot_namespaces:={",".join(robots)}',
-        'export_period_sec:=2',
+        'export_period_sec:=5',
         f'output:={tmp_path}',
     )
 
@@ -54,14 +54,15 @@ def test_two_robots_learn_to_balance(command, observe, namespace, tmp_path):
         wait_for(lambda observer=observer: observer.statuses[-1].swaps > 1)
         exported = {figures.model_hash for figures in metrics}
         assert exported & {status.model_hash for status in observer.statuses}
+    # The summary of an episode may overtake its last transitions, which are missing until then.
+    wait_for(lambda: metrics[-1].lost_transitions == 0)
     latest = metrics[-1]
     assert latest.algorithm == 'sac'
     assert latest.transitions > 1000
     assert latest.updates > 0
     assert 'critic_loss' in latest.names
     assert latest.episodes >= max(len(observer.episodes) for observer in observers)
-    counts = (latest.lost_transitions, latest.duplicate_transitions, latest.rejected_transitions)
-    assert counts == (0, 0, 0)
+    assert (latest.duplicate_transitions, latest.rejected_transitions) == (0, 0)
 
     saved = node.create_client(SaveCheckpoint, f'/{namespace}/train/save_checkpoint')
     wait_for(saved.service_is_ready)
