@@ -10,7 +10,7 @@ import pytest
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.film import Film, draw_film, drawing_environment, film_episode
-from rl_edge_sim.rendering import follow_robot
+from rl_edge_sim.rendering import draw_plainly, follow_robot
 
 _PROBE = (
     'import gymnasium; env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array", '
@@ -97,4 +97,14 @@ def test_the_camera_follows_the_ant_over_a_floor_without_end():
     assert camera['trackbodyid'] == torso
     floor = mujoco.mj_name2id(simulation.model, mujoco.mjtObj.mjOBJ_GEOM, 'floor')
     assert simulation.model.geom_size[floor, :2].tolist() == [0.0, 0.0]
+    env.close()
+
+
+def test_plain_pictures_have_no_shadows_and_no_smoothing():
+    env = make_environment('InvertedPendulum-v5', render_mode='rgb_array')
+
+    draw_plainly(env)
+
+    quality = env.unwrapped.model.vis.quality
+    assert (quality.shadowsize, quality.offsamples) == (0, 0)
     env.close()
