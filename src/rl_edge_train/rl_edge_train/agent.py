@@ -30,6 +30,11 @@ class Agent(Protocol):
         """Return the layout of the rows that `update` expects."""
         ...
 
+    @property
+    def sequence_length(self) -> int:
+        """Return how many successive transitions `update` takes together."""
+        ...
+
     def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
         """Return actions for raw observations (batch, observation_size)."""
         ...
@@ -43,7 +48,10 @@ class Agent(Protocol):
         ...
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows (updates, batch, width); return the losses."""
+        """Learn from rows (updates, batch, width); return the losses.
+
+        With a `sequence_length` above 1: (updates, batch, sequence_length, width).
+        """
         ...
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -99,6 +99,23 @@ def importance_weight(
     return tf.stop_gradient(tf.minimum(tf.exp(log_prob - behaviour_log_prob), maximum))
 
 
+def traced_advantages(
+    error: tf.Tensor, weight: tf.Tensor, ended: tf.Tensor, *, decay: float
+) -> tf.Tensor:
+    """Return advantages that look ahead to the end of each sequence; all (batch, length).
+
+    a_t = error_t + decay * weight_{t+1} * a_{t+1}, cut where an episode `ended` (terminated or
+    truncated): the V-trace of IMPALA (Espeholt 2018) with lambda, where `error` are TD errors,
+    `weight` its cut importance weights, and `decay` is gamma times lambda. With weights of 1 it is
+    generalised advantage estimation, with a length of 1 the one-step advantage.
+    """
+    advantages = [error[:, -1]]
+    for step in range(error.shape[1] - 2, -1, -1):
+        carried = decay * (1.0 - ended[:, step]) * weight[:, step + 1]
+        advantages.append(error[:, step] + carried * advantages[-1])
+    return tf.stack(advantages[::-1], axis=1)
+
+
 def advantage_loss(log_prob: tf.Tensor, advantage: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """Return the loss whose gradient is the weighted advantage policy gradient; all (batch,)."""
     return -tf.reduce_mean(weight * tf.stop_gradient(advantage) * log_prob)

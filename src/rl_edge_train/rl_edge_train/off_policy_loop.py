@@ -24,7 +24,7 @@ class OffPolicyConfig:
     updates_per_iteration: int = 4
     """Updates while all environments take one step; updates a step are this by environments."""
     batch_size: int = 256
-    """Transitions an update."""
+    """Transitions an update, in sequences where the algorithm wants them."""
     warmup_steps: int = 10_000
     """Steps with uniformly random actions before learning starts."""
     replay_capacity: int = 1_000_000
@@ -85,11 +85,18 @@ class OffPolicyLoop:
         return Decision(self._generator.uniform(low, high, shape).astype(np.float32))
 
     def _learn(self) -> dict[str, float]:
-        if len(self.replay) < max(self.config.batch_size, self.config.environments):
+        config, length = self.config, self.agent.sequence_length
+        if len(self.replay) < max(config.batch_size, config.environments * length):
             return {}
-        if self.steps < self.config.warmup_steps:
+        if self.steps < config.warmup_steps:
             return {}
-        rows = self.replay.sample(self.config.updates_per_iteration, self.config.batch_size)
+        if length == 1:
+            rows = self.replay.sample(config.updates_per_iteration, config.batch_size)
+        else:
+            sequences = max(1, config.batch_size // length)
+            rows = self.replay.sample_sequences(
+                config.updates_per_iteration, sequences, length=length, stride=config.environments
+            )
         return self.agent.update(rows)
 
     def state(self) -> dict[str, Any]:

@@ -99,6 +99,22 @@ class ReplayBuffer:
         picked = self.generator.integers(0, stored, size=shape)
         return self._rows[(oldest + picked) % self.capacity]
 
+    def sample_sequences(self, *shape: int, length: int, stride: int) -> np.ndarray:
+        """Return sequences of rows (*shape, length, width), `stride` rows apart, drawn uniformly.
+
+        Where `stride` environments add a row each at a time, a sequence is of one of them.
+        """
+        stored = len(self)
+        begins = stored - (length - 1) * stride
+        if begins < 1:
+            raise ValueError(
+                f'{stored} transitions are too few for sequences of {length}, {stride} apart: '
+                'collect more before sampling'
+            )
+        first = self.generator.integers(0, begins, size=shape)[..., None]
+        picked = self.added - stored + first + stride * np.arange(length)
+        return self._rows[picked % self.capacity]
+
     def start_at(self, row: int) -> None:
         """Count from `row` on: the transitions before it are gone, as after a lost replay file."""
         self.added = self._first = row

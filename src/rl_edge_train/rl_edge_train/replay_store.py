@@ -38,6 +38,10 @@ class ReplayStore:
         """Return rows (*shape, width), drawn uniformly from what was stored."""
         return self._buffer.sample(*shape)
 
+    def sample_sequences(self, *shape: int, length: int, stride: int) -> np.ndarray:
+        """Return sequences of rows (*shape, length, width), `stride` rows apart."""
+        return self._buffer.sample_sequences(*shape, length=length, stride=stride)
+
     def state(self) -> dict[str, Any]:
         """Return JSON values to go on from, with everything on disk."""
         self._journal.flush()

@@ -100,9 +100,14 @@ def loop_for(algorithm, agent, folder):
     )
 
 
-@pytest.mark.parametrize('algorithm', SETTINGS)
-def test_it_learns_to_go_to_the_origin(algorithm, tmp_path):
-    agent = make_agent(algorithm, SPEC, {**NETWORKS, **SETTINGS[algorithm]}, seed=1)
+@pytest.mark.parametrize(
+    ('algorithm', 'changes'),
+    [*((algorithm, {}) for algorithm in SETTINGS), ('actor_critic', {'sequence_length': 4})],
+    ids=str,
+)
+def test_it_learns_to_go_to_the_origin(algorithm, changes, tmp_path):
+    settings = {**NETWORKS, **SETTINGS[algorithm], **changes}
+    agent = make_agent(algorithm, SPEC, settings, seed=1)
     loop = loop_for(algorithm, agent, tmp_path)
     offsets = np.linspace(-1.5, 1.5, 13, dtype=np.float32)[:, None]
 

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from rl_edge_train import losses
+from rl_edge_train.advantage import generalized_advantages
 
 
 def floats(*values):
@@ -100,6 +101,33 @@ def test_importance_weight_is_cut_and_has_no_gradient():
         weight = losses.importance_weight(log_prob, floats(-1.5, -1.5), maximum=1.0)
     np.testing.assert_allclose(weight, [1.0, math.exp(-1)], rtol=1e-6)
     assert tape.gradient(weight, log_prob) is None
+
+
+def test_traced_advantages():
+    # From the end: 3; 2 + 0.5 * 0.5 * 3; 1 + 0.5 * 1 * 2.75. Cut after step 1: 3; 2; 1 + 0.5 * 2.
+    error = tf.constant([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    weight = tf.constant([[9.0, 1.0, 0.5], [9.0, 1.0, 0.5]])
+    ended = tf.constant([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    found = losses.traced_advantages(error, weight, ended, decay=0.5)
+    np.testing.assert_allclose(found, [[2.375, 2.75, 3.0], [2.0, 2.0, 3.0]])
+
+
+def test_traced_advantages_with_weights_of_1_are_generalized_advantages():
+    rng = np.random.default_rng(0)
+    error, ended = rng.normal(size=(3, 7)).astype(np.float32), rng.random((3, 7)) < 0.3
+    found = losses.traced_advantages(
+        tf.constant(error), tf.ones((3, 7)), tf.cast(ended, tf.float32), decay=0.9 * 0.8
+    )
+    expected = generalized_advantages(
+        reward=error.T,
+        value=np.zeros((7, 3)),
+        next_value=np.zeros((7, 3)),
+        terminated=np.zeros((7, 3)),
+        ended=ended.T,
+        discount=0.9,
+        gae_lambda=0.8,
+    )
+    np.testing.assert_allclose(found, expected.T, rtol=1e-5)
 
 
 def test_advantage_loss_has_the_weighted_policy_gradient():

@@ -62,6 +62,23 @@ def test_a_batch_may_wrap_around_the_end_of_the_ring():
     assert rewards_in(buffer) == {30.0, 40.0, 50.0, 60.0, 70.0}
 
 
+def test_a_sequence_is_of_one_environment_and_in_its_order():
+    buffer = ReplayBuffer(LAYOUT, capacity=7, seed=0)
+    for step in range(10):  # two environments: even and odd numbers
+        buffer.add(transitions(2 * step, 2 * step + 1))
+    rows = buffer.sample_sequences(50, 4, length=3, stride=2)
+    assert rows.shape == (50, 4, 3, LAYOUT.width)
+    numbers = LAYOUT.column(rows, 'action')[..., 0].reshape(-1, 3)
+    np.testing.assert_array_equal(numbers[:, 1:] - numbers[:, :-1], 2.0)
+    assert set(numbers[:, 0]) == {13, 14, 15}  # the ring holds 13 to 19
+
+
+def test_too_few_transitions_for_a_sequence_are_an_error():
+    buffer = filled(4, capacity=10)
+    with pytest.raises(ValueError, match='4 transitions are too few for sequences of 3, 2 apart'):
+        buffer.sample_sequences(1, 1, length=3, stride=2)
+
+
 def test_an_empty_buffer_refuses_to_sample():
     with pytest.raises(ValueError, match='empty'):
         ReplayBuffer(LAYOUT, capacity=5, seed=0).sample(1)

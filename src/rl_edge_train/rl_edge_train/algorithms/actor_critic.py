@@ -56,6 +56,10 @@ class ActorCriticConfig:
     """Exploration noise at the start, as a share of half the action range."""
     final_std: float = 0.1
     """Exploration noise at the end; it falls linearly over the run."""
+    sequence_length: int = 1
+    """Successive transitions that an advantage looks ahead over; 1 is the study's one step."""
+    trace_decay: float = 0.95
+    """Lambda of the advantages of longer sequences."""
     maximum_weight: float = 1.0
     """Largest importance weight of a transition."""
     normalize_advantages: bool = False
@@ -93,6 +97,11 @@ class ActorCriticAgent(BaseAgent):
             config.critic_learning_rate, self.critic.trainable_variables
         )
 
+    @property
+    def sequence_length(self) -> int:
+        """Return how many successive transitions `update` takes together."""
+        return self.config.sequence_length
+
     def set_progress(self, share: float) -> None:
         """Let the exploration noise fall linearly from its first to its last value."""
         first, last = self.config.initial_std, self.config.final_std
@@ -114,8 +123,9 @@ class ActorCriticAgent(BaseAgent):
         return Decision(action, {'sample': sample, 'log_prob': log_prob})
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
-        """Learn from rows (updates, batch, width); return the losses."""
-        measured = self._update(tf.constant(rows)).numpy()
+        """Learn from rows (updates, batch[, sequence_length], width); return the losses."""
+        sequences = rows.reshape(*rows.shape[:2], self.sequence_length, -1)
+        measured = self._update(tf.constant(sequences)).numpy()
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
 
@@ -129,11 +139,13 @@ class ActorCriticAgent(BaseAgent):
             totals += self._update_once(rows[index])
         return totals / rows.shape[0]
 
-    def _update_once(self, rows: tf.Tensor) -> tf.Tensor:
+    def _update_once(self, sequences: tf.Tensor) -> tf.Tensor:
         self.updates.assign_add(1)
+        rows = tf.reshape(sequences, [-1, sequences.shape[-1]])
         observation = self.normalizer(self.layout.column(rows, 'observation'))
-        target = self.value_target(rows)
-        advantage = target - self.critic(observation)[:, 0]
+        value = self.critic(observation)[:, 0]
+        advantage = self._advantages(rows, observation, self.value_target(rows) - value)
+        target = value + advantage
         actor_loss, weight = self._update_actor(rows, observation, advantage)
         with tf.GradientTape() as tape:
             value = self.critic(observation)[:, 0]
@@ -161,19 +173,39 @@ class ActorCriticAgent(BaseAgent):
             discount=self.config.discount,
         )
 
+    def _advantages(self, rows: tf.Tensor, observation: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+        """Return advantages (batch,) of TD errors (batch,), whose sequences follow each other."""
+        if self.sequence_length == 1:
+            return error
+        log_prob, column = self._stored_log_prob(rows, observation), self.layout.column
+        weight = self._weight(rows, log_prob)
+        ended = tf.maximum(column(rows, 'terminated'), column(rows, 'truncated'))
+        sequences = [-1, self.sequence_length]
+        advantages = losses.traced_advantages(
+            tf.reshape(error, sequences),
+            tf.reshape(weight, sequences),
+            tf.reshape(ended, sequences),
+            decay=self.config.discount * self.config.trace_decay,
+        )
+        return tf.reshape(advantages, [-1])
+
+    def _stored_log_prob(self, rows: tf.Tensor, observation: tf.Tensor) -> tf.Tensor:
+        sample = self.layout.column(rows, 'sample')
+        return self._log_prob(sample, tf.tanh(self.actor(observation)))
+
+    def _weight(self, rows: tf.Tensor, log_prob: tf.Tensor) -> tf.Tensor:
+        behaviour = self.layout.column(rows, 'log_prob')
+        return losses.importance_weight(log_prob, behaviour, maximum=self.config.maximum_weight)
+
     def _update_actor(
         self, rows: tf.Tensor, observation: tf.Tensor, advantage: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         if self.config.normalize_advantages:
             advantage = losses.standardized(advantage)
-        sample = self.layout.column(rows, 'sample')
-        behaviour = self.layout.column(rows, 'log_prob')
         variables = self.actor.trainable_variables
         with tf.GradientTape() as tape:
-            log_prob = self._log_prob(sample, tf.tanh(self.actor(observation)))
-            weight = losses.importance_weight(
-                log_prob, behaviour, maximum=self.config.maximum_weight
-            )
+            log_prob = self._stored_log_prob(rows, observation)
+            weight = self._weight(rows, log_prob)
             loss = losses.advantage_loss(log_prob, advantage, weight)
         self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
         return loss, weight

@@ -45,6 +45,11 @@ class BaseAgent:
         self._acting: NumpyNetwork | None = None
         self.updates = tf.Variable(0, dtype=tf.int32, trainable=False)
 
+    @property
+    def sequence_length(self) -> int:
+        """Return how many successive transitions `update` takes together: each alone."""
+        return 1
+
     def kept(self, observation: np.ndarray) -> np.ndarray:
         """Return the inputs (batch, inputs) that the networks see, float32."""
         return np.ascontiguousarray(observation[:, : self.inputs], np.float32)
