@@ -77,10 +77,10 @@ def test_where_there_is_no_distance_the_return_decides():
     assert judge(cell(episode_return=95.0), cell(episode_return=100.0), keep=0.9).walks
 
 
-def test_the_smallest_share_has_no_failure_above_it():
-    assert smallest_that_walks({100: True, 50: True, 10: False, 2: True}) == 50
+def test_the_smallest_share_that_walks_counts_whatever_fell_by_chance_above_it():
+    assert smallest_that_walks({100: True, 50: False, 10: True, 2: False}) == 10
     assert smallest_that_walks({100: True, 50: False}) == WHOLE
-    assert smallest_that_walks({100: False, 50: True}) is None
+    assert smallest_that_walks({100: False, 50: False}) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_smallest_share_has_no_failure_above_it():
         ({100: True, 1: False}, 10.0),  # sqrt(100 * 1)
         ({100: True, 5: True, 4.5: False}, None),  # close enough
         ({100: True, 0.3: True}, None),  # no half of it can be tried
-        ({100: False, 50: True}, None),  # nothing walks
+        ({100: False, 50: False}, None),  # nothing walks
     ],
 )
 def test_the_search_halves_until_it_fails_and_then_goes_between(judged, share):

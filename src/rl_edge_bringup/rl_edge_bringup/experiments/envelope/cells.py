@@ -78,13 +78,12 @@ def share_kept(value: float, reference: float) -> float:
 
 
 def smallest_that_walks(judged: Mapping[float, bool]) -> float | None:
-    """Return the smallest share from which on all larger ones walk; None when `WHOLE` fails."""
-    smallest = None
-    for share in sorted(judged, reverse=True):
-        if not judged[share]:
-            break
-        smallest = share
-    return smallest
+    """Return the smallest share that walks, None when none does.
+
+    A larger one that does not is taken for chance: policies fall now and then on any computer, but
+    none walks on one that is too small.
+    """
+    return min((share for share, walks in judged.items() if walks), default=None)
 
 
 def next_share(judged: Mapping[float, bool]) -> float | None:

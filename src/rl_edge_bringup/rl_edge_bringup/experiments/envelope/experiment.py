@@ -186,14 +186,14 @@ def _smallest(group: Sequence[Judged]) -> float | None:
 
 def _verdict(group: Sequence[Judged]) -> str:
     cell, smallest = group[0].cell, _smallest(group)
-    failing = [one.cell.core_percent for one in group if not one.walks]
     where = f'{cell.configuration} at real-time factor {cell.real_time_factor:g}'
     if smallest is None:
         return f'{where}: does not walk here even without a quota, so nothing can be said'
-    if smallest >= WHOLE:
-        return f'{where}: of the shares tried none walks, {_share_text(max(failing))} included'
-    below = f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller failed'
-    return f'{where}: {_share_text(smallest)} still walks; {below}'
+    failing = [one.cell.core_percent for one in group if one.cell.core_percent < smallest]
+    below = (
+        f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller was tried'
+    )
+    return f'{where}: still walks with {_share_text(smallest)}; {below}'
 
 
 def _table(group: Sequence[Judged], values: Values) -> Table:
