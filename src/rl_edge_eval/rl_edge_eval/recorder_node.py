@@ -13,16 +13,19 @@ from rclpy.task import Future
 from rosbags.interfaces import Connection
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.files import storage_errors
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters, parameter
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_eval.recording.bag_file import STORAGES, BagFile
+from rl_edge_eval.recording.bag_folder import free_folder
 from rl_edge_eval.recording.batch import ArrivalOrder, Received
 from rl_edge_eval.recording.message_definitions import message_definition
 from rl_edge_eval.recording.topic_selection import ALL, DEFAULT, select_topics
 from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
 
+FAIL, NUMBER = 'fail', 'number'
 _DISCOVERY_PERIOD_SEC = 0.25
 _TAKE_PERIOD_SEC = 0.05
 
@@ -31,7 +34,13 @@ _TAKE_PERIOD_SEC = 0.05
 class RecorderParameters:
     """Parameters of the recorder node."""
 
-    output: str = parameter('', 'bag folder to create; it must not exist')
+    output: str = parameter('', 'bag folder to create')
+    if_exists: str = parameter(
+        FAIL,
+        f'when the bag folder exists: {FAIL}, or {NUMBER}, which writes to the first free one of '
+        'bag_2, bag_3, ...',
+        choices=(FAIL, NUMBER),
+    )
     storage: str = parameter('mcap', 'file format of the bag', choices=STORAGES)
     record_topics: str = parameter(
         DEFAULT,
@@ -70,7 +79,7 @@ class RecorderNode(Node):
         namespaces = settings.namespaces.replace(',', ' ').split() or [self.get_namespace()]
         selection = select_topics(settings.record_topics, namespaces)
         self._topics = RecordedTopics(self, selection)
-        self._bag = BagFile(Path(settings.output).expanduser(), settings.storage)
+        self._bag = BagFile(_folder(settings), settings.storage)
         self._connections: dict[str, Connection] = {}
         self._order: ArrivalOrder[Subscribed] = ArrivalOrder()
         self._failure = ''
@@ -159,6 +168,12 @@ class RecorderNode(Node):
             self._diagnostics.publish(ERROR, self._failure, figures)
         else:
             self._diagnostics.publish(OK, '', figures)
+
+
+def _folder(settings: RecorderParameters) -> Path:
+    folder = Path(settings.output).expanduser()
+    with storage_errors(folder):
+        return free_folder(folder) if settings.if_exists == NUMBER else folder
 
 
 def main() -> None:

@@ -248,3 +248,15 @@ def test_folder_that_exists(tmp_path: Path, ros_domain_id: int) -> None:
         _, error = process.communicate(timeout=PATIENCE_SEC)
         assert process.returncode == 1
     assert 'never overwritten' in error
+
+
+def test_folder_that_exists_is_passed_over_where_that_is_asked_for(
+    tmp_path: Path, ros_domain_id: int
+) -> None:
+    (tmp_path / 'bag').mkdir()
+    with recorder(tmp_path / 'bag', 'if_exists:=number') as process:
+        wait_until((tmp_path / 'bag_2' / 'bag_2_0.mcap').exists, 'the second bag')
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SEC)
+    assert (tmp_path / 'bag_2' / 'metadata.yaml').exists()
+    assert not list((tmp_path / 'bag').iterdir())
