@@ -12,7 +12,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
-        ('share/' + package_name + '/config', sorted(glob('config/*.yaml'))),
+        ('share/' + package_name + '/config', sorted(glob('config/*.*'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
     ],
     install_requires=['setuptools', 'matplotlib', 'numpy', 'pillow', 'psutil', 'PyYAML', 'rich'],

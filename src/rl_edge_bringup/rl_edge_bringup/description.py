@@ -9,13 +9,15 @@ from rl_edge_bringup.arguments import Argument, Values
 
 @dataclass(frozen=True)
 class NodeDescription:
-    """One node, in a process of its own."""
+    """One node, or another program beside the nodes, in a process of its own."""
 
     package: str
     executable: str
     name: str
     namespace: str
     """Without the leading slash, e.g. ``ant0``."""
+    command: tuple[str, ...] = ()
+    """Command line of a program that is not ours; empty for a node, which has all below."""
     parameter_file: str = ''
     """In the folder ``config`` of the package's share."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -40,6 +42,10 @@ def labels(nodes: Sequence[NodeDescription]) -> list[str]:
     ]
 
 
+def _nothing_more() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class SystemDescription:
     """A named set of nodes and the arguments they are made from."""
@@ -49,3 +55,5 @@ class SystemDescription:
     arguments: tuple[Argument, ...]
     nodes: Callable[[Values], tuple[NodeDescription, ...]]
     """Makes the nodes from a checked value of each argument. Starts nothing."""
+    check: Callable[[], None] = _nothing_more
+    """Raises ConfigurationError when this machine lacks what the system needs."""

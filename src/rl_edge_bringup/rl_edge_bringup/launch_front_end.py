@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown, TimerAction
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    Shutdown,
+    TimerAction,
+)
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
@@ -97,7 +104,7 @@ def _prefix() -> str:
     return 'setpriv --pdeathsig KILL' if shutil.which('setpriv') else ''
 
 
-def _node(run: _Run, process: NodeProcess, *, restarts: int) -> Node:
+def _node(run: _Run, process: NodeProcess, *, restarts: int) -> ExecuteProcess:
     def on_exit(event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
         if context.is_shutdown:
             return None
@@ -123,6 +130,14 @@ def _node(run: _Run, process: NodeProcess, *, restarts: int) -> Node:
             raise RuntimeError(verdict.message)
         return [LogInfo(msg=verdict.message), Shutdown(reason=verdict.message)]
 
+    of_all = {
+        'prefix': _prefix(),
+        'output': 'screen',
+        'emulate_tty': True,
+        'on_exit': on_exit,
+    }
+    if process.node.command:
+        return ExecuteProcess(cmd=list(process.command), name=process.label, **of_all)
     return Node(
         package=process.node.package,
         executable=process.node.executable,
@@ -130,8 +145,5 @@ def _node(run: _Run, process: NodeProcess, *, restarts: int) -> Node:
         namespace=process.node.namespace,
         parameters=[str(process.parameter_file)],
         ros_arguments=['--log-level', process.log_level],
-        prefix=_prefix(),
-        output='screen',
-        emulate_tty=True,
-        on_exit=on_exit,
+        **of_all,
     )

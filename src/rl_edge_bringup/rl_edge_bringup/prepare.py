@@ -14,6 +14,7 @@ from rl_edge_bringup.description import NodeDescription, SystemDescription, labe
 from rl_edge_bringup.locations import executable_path, ros_log_folder
 from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
 from rl_edge_bringup.namespaces import checked_namespace
+from rl_edge_bringup.node_exit import SHUTDOWN
 from rl_edge_bringup.parameter_files import resolved_parameters, write_parameters
 from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, qos_parameters
 from rl_edge_bringup.systems.recording import recorder_nodes
@@ -31,13 +32,16 @@ class NodeProcess:
     """What it is called where several nodes are told apart."""
     parameters: Mapping[str, Any]
     """All that the node is given."""
-    parameter_file: Path
+    parameter_file: Path | None
+    """None for a program that is no node of ours."""
     log_level: str
 
     @property
     def command(self) -> tuple[str, ...]:
         """Return the command line."""
         node = self.node
+        if node.command:
+            return node.command
         return (
             str(executable_path(node.package, node.executable)),
             '--ros-args',
@@ -62,7 +66,7 @@ class PreparedSystem:
     @property
     def on_node_exit(self) -> str:
         """Return ``shutdown`` or ``respawn``."""
-        return str(self.values['on_node_exit'])
+        return str(self.values.get('on_node_exit', SHUTDOWN))
 
 
 def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSystem:
@@ -71,15 +75,17 @@ def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSyst
     Raise ConfigurationError, ArtifactError or StorageError before anything is started.
     """
     values = parse_arguments(system.arguments, given)
+    system.check()
     values['namespace'] = checked_namespace(str(values['namespace']))
     model = _choose(values) if 'model' in values else None
-    overrides = load_qos(str(values['qos']))
+    overrides = load_qos(str(values.get('qos', 'default')))
     folder = ensure_folder(_output_folder(str(values['output']), system.name))
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, **_model_values(model), 'output': str(folder)}
     nodes = (*recorder_nodes(settled), *system.nodes(settled))
+    log_level = str(values.get('log_level', 'info'))
     processes = tuple(
-        _process(node, label, overrides, log_level=str(values['log_level']), folder=folder)
+        _process(node, label, overrides, log_level=log_level, folder=folder)
         for node, label in zip(nodes, labels(nodes), strict=True)
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
@@ -109,6 +115,8 @@ def _output_folder(output: str, system: str) -> Path:
 def _process(
     node: NodeDescription, label: str, overrides: QosOverrides, *, log_level: str, folder: Path
 ) -> NodeProcess:
+    if node.command:
+        return NodeProcess(node, label, {}, None, log_level)
     parameters = {
         **resolved_parameters(node),
         **qos_parameters(overrides, namespace=node.namespace, node=node.name),
@@ -128,6 +136,7 @@ def _to_mapping(prepared: PreparedSystem) -> dict[str, Any]:
                 'package': process.node.package,
                 'executable': process.node.executable,
                 'parameters': dict(process.parameters),
+                'command': list(process.command),
             }
             for process in prepared.processes
         },

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from dataclasses import dataclass
 
 import psutil
 import pytest
+from programs import Program, run
 
-from rl_edge_bringup.description import NodeDescription
-from rl_edge_bringup.running_system import RUNNER, Outcome, RunningSystem, StopTimes
+from rl_edge_bringup.running_system import RUNNER, Outcome, StopTimes
 
 LASTING = 'import time; print("ready"); time.sleep(300)'
 ENDS_ON_INTERRUPT = """
@@ -35,30 +34,6 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 print("child", child.pid)
 sys.exit(4)
 """
-
-
-@dataclass(frozen=True)
-class Program:
-    """A program in Python that stands where a node does."""
-
-    name: str
-    code: str
-    ends_run: bool = False
-    ready_file: str = ''
-
-    @property
-    def node(self):
-        return NodeDescription(
-            'none', 'none', self.name, 'ant0', ends_run=self.ends_run, ready_file=self.ready_file
-        )
-
-    @property
-    def command(self):
-        return (sys.executable, '-c', textwrap.dedent(self.code))
-
-
-def run(*programs, **kwargs):
-    return RunningSystem(programs, **kwargs)
 
 
 def is_running(pid):
@@ -232,7 +207,8 @@ def test_nodes_die_with_a_runner_that_is_killed(tmp_path):
 import sys
 sys.path[:0] = {sys.path!r}
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_running_system import Program, STUBBORN, run
+from programs import Program, run
+from test_running_system import STUBBORN
 with run(Program('policy', STUBBORN)) as system:
     pid = system.pid('policy')
     system.log.wait_for('ready')

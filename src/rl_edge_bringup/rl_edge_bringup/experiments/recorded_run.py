@@ -20,6 +20,7 @@ from rl_edge_bringup.experiments.measured_run import RunFailedError
 from rl_edge_bringup.experiments.result_files import write_json
 from rl_edge_bringup.observer import Observer
 from rl_edge_bringup.prepare import PreparedSystem, prepare
+from rl_edge_bringup.rosbag2 import RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.systems.recording import BAG_FOLDER
@@ -150,23 +151,23 @@ def record_run(
     """
     folder = ensure_folder(request.folder)
     namespace = f'run{os.getpid()}'
-    prepared = prepare(
-        find_system('sim'),
-        {
-            'first_action_timeout_sec': str(_START_TIMEOUT_SEC),
-            'policy_timeout_sec': str(_SILENCE_SEC),
-            'log_level': 'warn',
-            **request.arguments,
-            'namespace': namespace,
-            'record': 'true',
-            'output': str(folder),
-        },
-    )
+    given = {
+        'first_action_timeout_sec': str(_START_TIMEOUT_SEC),
+        'policy_timeout_sec': str(_SILENCE_SEC),
+        'log_level': 'warn',
+        **request.arguments,
+        'namespace': namespace,
+        'record': 'true',
+        'recorder': RL_EDGE,
+        'output': str(folder),
+    }
+    prepared = prepare(find_system('sim'), given)
     settings = _settings(request, prepared)
     former = _former(folder, settings) if reuse else None
     if former is None:
         shutil.rmtree(folder / BAG_FOLDER, ignore_errors=True)
         (folder / RUN_FILE).unlink(missing_ok=True)
+        prepared = prepare(find_system('sim'), given)  # anew: the bag's folder is free now
         former = _run(prepared, request, namespace=namespace, conditions=conditions)
         write_json(folder / RUN_FILE, {'settings': settings, 'measured': former})
     return _evaluated(folder / BAG_FOLDER, former)

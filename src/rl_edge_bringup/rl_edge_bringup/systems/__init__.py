@@ -4,11 +4,12 @@ from rl_edge_bringup.arguments import did_you_mean
 from rl_edge_bringup.description import SystemDescription
 from rl_edge_bringup.systems.desktop import DESKTOP
 from rl_edge_bringup.systems.edge import EDGE
+from rl_edge_bringup.systems.monitor import MONITOR
 from rl_edge_bringup.systems.sim import SIM
 from rl_edge_bringup.systems.train import TRAIN
 from rl_edge_core.errors import ConfigurationError
 
-SYSTEMS = (SIM, EDGE, DESKTOP, TRAIN)
+SYSTEMS = (SIM, EDGE, DESKTOP, TRAIN, MONITOR)
 
 
 def find_system(name: str) -> SystemDescription:

@@ -1,0 +1,69 @@
+"""Wait for the topics of a robot, then become rqt with the plots of them.
+
+rqt_plot leaves out topics that do not exist when it starts, and does not look again.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
+from rl_edge_bringup.perspective import (
+    installed_perspective,
+    plotted_fields,
+    render_perspective,
+)
+from rl_edge_core.files import write_atomically
+
+_LOOK_PERIOD_SEC = 0.25
+_DISCOVERY_SEC = 2.0
+"""How long topics that are there may take to be found."""
+_REMIND_PERIOD_SEC = 10.0
+_INTERRUPTED = 130
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run with namespace and folder for the perspective; return only when interrupted."""
+    namespace, folder = sys.argv[1:] if words is None else words
+    text = render_perspective(installed_perspective().read_text(), namespace)
+    path = Path(folder) / f'{namespace.replace("/", "-")}.perspective'
+    write_atomically(path, text)
+    topics = {field.rpartition('/')[0] for field in plotted_fields(text, namespace)}
+    try:
+        _wait_for(sorted(topics))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return _become_rqt(path)
+
+
+def _become_rqt(path: Path) -> NoReturn:
+    print(f'opening rqt with {path}', flush=True)
+    os.execvp('rqt', ['rqt', '--perspective-file', str(path)])
+
+
+def _wait_for(topics: Sequence[str]) -> None:
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        _look_for(topics, Node('monitor', context=context))
+    finally:
+        context.try_shutdown()
+
+
+def _look_for(topics: Sequence[str], node: Node) -> None:
+    say_at_sec = time.monotonic() + _DISCOVERY_SEC
+    while missing := [topic for topic in topics if not node.count_publishers(topic)]:
+        if time.monotonic() >= say_at_sec:
+            print(f'waiting for {", ".join(missing)}', flush=True)
+            say_at_sec += _REMIND_PERIOD_SEC
+        time.sleep(_LOOK_PERIOD_SEC)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

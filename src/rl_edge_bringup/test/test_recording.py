@@ -1,0 +1,216 @@
+"""Which recorder records, with which command line, and how it ends."""
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+from programs import Program, run
+
+from rl_edge_bringup import rosbag2
+from rl_edge_bringup.command_line import main
+from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import UNTRAINED
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.rosbag2 import (
+    RL_EDGE,
+    ROSBAG2,
+    choose_recorder,
+    missing_for_rosbag2,
+    record_command,
+    topics_regex,
+)
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import find_system
+from rl_edge_bringup.systems.recording import recorder_nodes
+from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_eval.recording.topic_selection import select_topics
+
+TOPICS = (
+    '/ant0/transition',
+    '/ant0/resource_usage/sim',
+    '/ant0/observation',
+    '/ant1/transition',
+    '/clock',
+)
+ENDS_LATE = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("ready", flush=True)
+signal.sigwait([signal.SIGINT])
+print("last words", flush=True)
+"""
+STANDS_FOR_RECORDER = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("recording to", sys.argv[-1], flush=True)
+signal.sigwait([signal.SIGINT])
+print("bag closed", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    'text', ['default', 'all', 'transition, /clock', 'resource_usage/*', '?*']
+)
+@pytest.mark.parametrize('namespaces', [['ant0'], ['ant0', 'ant1']])
+def test_rosbag2_is_given_the_topics_that_our_recorder_records(text, namespaces):
+    selection = select_topics(text, namespaces)
+    expression = re.compile(topics_regex(selection))
+
+    for topic in TOPICS:
+        assert bool(expression.search(topic)) == selection.wants(topic)
+
+
+def test_the_command_line_of_rosbag2():
+    topics = select_topics('default', ['ant0'])
+    command = record_command(topics, storage='sqlite3', bag='/tmp/run/bag')
+
+    assert command == (
+        *(sys.executable, '-m', 'rl_edge_bringup.rosbag2_process', '/tmp/run/bag'),
+        *('ros2', 'bag', 'record', '--storage', 'sqlite3', '--regex'),
+        '^(/ant0/transition|/ant0/episode|/ant0/environment|/ant0/policy_status|'
+        '/ant0/resource_usage/.*)$',
+        '--disable-keyboard-controls',
+    )
+
+
+@pytest.mark.parametrize(
+    ('asked', 'missing', 'chosen'),
+    [
+        ('auto', [], ROSBAG2),
+        ('auto', ['ros2bag'], RL_EDGE),
+        ('rosbag2', [], ROSBAG2),
+        ('rl_edge', [], RL_EDGE),
+        ('rl_edge', ['ros2bag'], RL_EDGE),
+    ],
+)
+def test_auto_takes_rosbag2_where_it_is_installed(monkeypatch, asked, missing, chosen):
+    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: missing)
+
+    assert choose_recorder(asked, 'mcap') == chosen
+
+
+def test_without_rosbag2_the_command_that_installs_it_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    remedy = 'sudo apt install ros-jazzy-ros2bag ros-jazzy-rosbag2-storage-mcap'
+
+    with pytest.raises(ConfigurationError, match=remedy):
+        choose_recorder('rosbag2', 'mcap')
+    assert main(['desktop', 'record:=true', 'recorder:=rosbag2', f'output:={tmp_path}/a']) == 2
+    assert remedy in capsys.readouterr().err
+
+
+def values(tmp_path, **given):
+    defaults = {argument.name: argument.default for argument in find_system('sim').arguments}
+    return {**defaults, 'record': True, 'output': str(tmp_path), **given}
+
+
+def test_both_recorders_write_the_file_that_the_others_wait_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: [])
+    nodes = [
+        *recorder_nodes(values(tmp_path, recorder='rl_edge')),
+        *recorder_nodes(values(tmp_path, recorder='rosbag2')),
+    ]
+
+    assert [node.executable for node in nodes] == ['recorder_node', 'record']
+    assert [node.ready_file for node in nodes] == [f'{tmp_path}/bag/bag_0.*'] * 2
+
+
+def test_a_bag_that_is_there_is_left_alone(tmp_path):
+    (tmp_path / 'bag').mkdir()
+    (tmp_path / 'bag_2').mkdir()
+
+    (node,) = recorder_nodes(values(tmp_path, recorder='rl_edge'))
+
+    assert node.ready_file == f'{tmp_path}/bag_3/bag_3_0.*'
+
+
+def beside(program, *, bag):
+    """Return ``program`` as it runs behind the process that ends rosbag2."""
+
+    class Recorder(Program):
+        @property
+        def command(self):
+            process = (sys.executable, '-m', 'rl_edge_bringup.rosbag2_process', str(bag))
+            return (*process, *super().command)
+
+    return Recorder(program.name, program.code)
+
+
+def test_rosbag2_is_ended_when_the_nodes_beside_it_have_said_their_last_words(tmp_path):
+    (tmp_path / 'bag').mkdir()
+    lines = []
+    recorder = beside(Program('recorder', STANDS_FOR_RECORDER), bag=tmp_path / 'bag')
+
+    with run(
+        recorder, Program('sim', ENDS_LATE), on_line=lambda node, line: lines.append(line)
+    ) as system:
+        system.log.wait_for('recording to')
+        system.log.wait_for('ready')
+        system.stop()
+        assert system.wait(60).exit_code == 0
+
+    assert f'recording to {tmp_path}/bag_2' in lines
+    assert lines.index('last words') < lines.index('bag closed')
+
+
+def test_rosbag2_that_dies_ends_with_its_exit_code(tmp_path):
+    recorder = beside(Program('recorder', 'import sys; sys.exit(7)'), bag=tmp_path / 'bag')
+
+    with run(recorder) as system:
+        assert system.wait(60).exit_code == 7
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    def make(**given):
+        model = ensure_untrained('Pendulum-v1', '', results_folder() / UNTRAINED)
+        return prepare(
+            find_system('sim'),
+            {
+                'environment_id': 'Pendulum-v1',
+                'model': str(model),
+                'record': 'true',
+                'namespace': f'run{os.getpid()}',
+                'output': str(tmp_path),
+                **given,
+            },
+        )
+
+    return make
+
+
+def transitions(bag):
+    (robot,) = evaluate_bag(bag).robots
+    return robot.transitions
+
+
+@pytest.mark.timeout(180)
+def test_a_recorder_that_is_started_again_writes_another_bag(ros_domain_id, prepared, tmp_path):
+    system = prepared(recorder='rl_edge', on_node_exit='respawn')
+    with RunningSystem(system.processes, on_node_exit='respawn') as running:
+        running.log.wait_for('episode 1 ', node='sim')
+        running.send('recorder', signal.SIGKILL)
+        again = running.log.wait_for(r'bag_2/bag_2_0\.mcap', node='recorder')
+        running.log.wait_for('episode', node='sim', after=again)
+        running.stop()
+        running.wait(60)
+
+    assert transitions(tmp_path / 'bag') > 0
+    assert transitions(tmp_path / 'bag_2') > 0
+
+
+@pytest.mark.skipif(
+    bool(missing_for_rosbag2('mcap')), reason='rosbag2 is part of a ROS 2 installation'
+)
+@pytest.mark.timeout(180)
+def test_rosbag2_records_every_transition(ros_domain_id, prepared, tmp_path):
+    system = prepared(recorder='rosbag2', episodes='2')
+    with RunningSystem(system.processes) as running:
+        assert running.wait(120).exit_code == 0
+
+    assert transitions(tmp_path / 'bag') == 2 * 200
