@@ -108,7 +108,7 @@ def test_numpy_and_onnx_compute_the_actions_of_the_file(artifact):
     manifest = load_manifest(artifact)
     graph = numpy_graph((artifact / manifest.entry('float32').file).read_bytes())
     expected = load_policy(artifact, recipe='float32').act
-    onnx = onnx_call(graph, observation_size=3, action_size=1)
+    onnx = onnx_call(graph, observation_size=3)
     for observation in observations_for(manifest):
         np.testing.assert_allclose(
             numpy_call(graph)(observation), expected(observation), atol=1e-5

@@ -17,6 +17,7 @@ import numpy as np
 
 from rl_edge_bringup.experiments.bench.timing import Contender, time_round, warm_up
 from rl_edge_core.artifact import FULL_RECIPE, Manifest, load_manifest
+from rl_edge_core.errors import ArtifactError
 from rl_edge_policy.load import load_policy
 
 KERAS, LITERT, TFLITE_RUNTIME, OTHERS = 'keras', 'litert', 'tflite_runtime', 'others'
@@ -115,16 +116,14 @@ def _others(folder: Path, manifest: Manifest) -> tuple[list[Contender], list[str
     graph = numpy_graph((folder / manifest.entry('float32').file).read_bytes())
     makers: dict[str, Callable[[], Call]] = {
         'numpy': lambda: numpy_call(graph),
-        'onnxruntime': lambda: onnx_call(
-            graph, observation_size=spec.observation_size, action_size=spec.action_size
-        ),
+        'onnxruntime': lambda: onnx_call(graph, observation_size=spec.observation_size),
     }
     for name, make in makers.items():
         try:
             call = make()
             _check(call, expected, observations_for(manifest))
             contenders.append(Contender(name, call))
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, ArtifactError) as error:
             left_out.append(f'{name}: {error}')
     return contenders, left_out
 

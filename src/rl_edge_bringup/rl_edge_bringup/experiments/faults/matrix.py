@@ -496,12 +496,11 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
         trainer = rig.start_program(
             'rl_edge_train', 'train_node', 'train',
             '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]',
-            '-p', 'export_period_sec:=100000.0',
+            '-p', 'preset:=sac_small', '-p', 'export_period_sec:=100000.0',
         )  # fmt: skip
         node = rig.observer.node
         client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')
         rig.wait_for('the service save_checkpoint', client.service_is_ready, 240)
-        (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
         pid = trainer.pid('train')
 
         def answer() -> Any:
@@ -509,18 +508,22 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
                 last = trainer.log.of('train')[-1:]
                 raise FaultFailedError(f'{outcome.reason}: {last}')
             future = client.call_async(SaveCheckpoint.Request())
-            rig.wait_for('an answer of save_checkpoint', future.done, 240)
+            rig.wait_for('an answer of save_checkpoint', future.done, 480)
             return None if 'no robot' in future.result().message else future.result()
 
-        response = rig.wait_for('a robot at the train node', answer, 240)
+        before = rig.wait_for('a robot at the train node', answer, 240)
+        if not before.success:
+            raise FaultFailedError(f'with space left it answered {before.message}')
+        (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
+        refused = answer()
         node.destroy_client(client)
-        if response.success or 'cannot be written' not in response.message:
-            raise FaultFailedError(f'answered {response.success}: {response.message}')
+        if refused.success or 'cannot be written' not in refused.message:
+            raise FaultFailedError(f'answered {refused.success}: {refused.message}')
         rig.wait_until_steady()
         _check_same(trainer, 'train', pid)
         trainer.stop()
         trainer.wait(60)
-        return f'refused: {response.message}; the train node and the loop run on'
+        return f'refused: {refused.message}; the train node and the loop run on'
 
 
 def _free_bytes(disk: Path) -> int:
