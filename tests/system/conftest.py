@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if 'tests/system' in str(item.path):
             item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.timeout(400))
+            if item.get_closest_marker('timeout') is None:
+                item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(scope='session')
