@@ -162,6 +162,17 @@ def test_a_signal_ends_a_node_cleanly_with_its_context_alive(ros_domain_id, numb
     assert process.returncode == 0
 
 
+def test_signals_of_one_request_end_a_node_as_cleanly_as_one(ros_domain_id):
+    process = start_program(ros_domain_id)
+    assert process.stdout.readline() == 'started\n'
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert 'context alive True' in output
+    assert 'Traceback' not in errors
+    assert process.returncode == 0
+
+
 def test_a_node_ends_with_the_code_it_chose(ros_domain_id):
     process = start_program(ros_domain_id, 'code')
     output, _ = process.communicate(timeout=60)

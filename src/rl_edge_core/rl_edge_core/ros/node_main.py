@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from rclpy.task import Future
 from rl_edge_core.errors import RlEdgeError
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME_REQUEST_SEC = 1.0
+"""Signals that come so soon after the first are the same request: a service manager, or a shell
+without a terminal, tells the nodes and ros2 launch, which tells the nodes as well."""
 
 
 class FinishingNode(Protocol):
@@ -32,8 +36,8 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
 
     Ends with 0 on SIGINT or SIGTERM, with the node's own code when it completes ``finished``,
     with 1 and one line on stderr for an RlEdgeError; other exceptions pass through. The node can
-    still publish in `close`, since its context outlives the signal. A second signal ends the
-    process at once.
+    still publish in `close`, since its context outlives the signal. A second signal, a second or
+    more after the first, ends the process at once.
     """
     stop_requested = Future()
     _complete_on_signal(stop_requested)
@@ -101,7 +105,11 @@ def _leave_to_thread(number: int, frame: object) -> None:
 def _wait_for_signals(reading: int, stop_requested: Future) -> None:
     _next_signal(reading)
     stop_requested.set_result(True)
-    os._exit(128 + _next_signal(reading))
+    since_sec = time.monotonic()
+    number = _next_signal(reading)
+    while time.monotonic() - since_sec < _SAME_REQUEST_SEC:
+        number = _next_signal(reading)
+    os._exit(128 + number)
 
 
 def _next_signal(reading: int) -> int:
