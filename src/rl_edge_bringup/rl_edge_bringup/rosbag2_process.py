@@ -34,9 +34,9 @@ async def _record(command: Sequence[str]) -> int:
     told, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal(number: int) -> None:
-        if told.is_set() or number == signal.SIGTERM:
-            hurry.set()
         told.set()
+        if number == signal.SIGTERM:  # follows SIGINT when that took too long
+            hurry.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
