@@ -16,7 +16,7 @@ from rclpy.task import Future
 from rl_edge_core.errors import RlEdgeError
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAME_REQUEST_SEC = 1.0
+_SAME_REQUEST_SEC = 2.0
 """Signals that come so soon after the first are the same request: a service manager, or a shell
 without a terminal, tells the nodes and ros2 launch, which tells the nodes as well."""
 
@@ -36,8 +36,8 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
 
     Ends with 0 on SIGINT or SIGTERM, with the node's own code when it completes ``finished``,
     with 1 and one line on stderr for an RlEdgeError; other exceptions pass through. The node can
-    still publish in `close`, since its context outlives the signal. A second signal, a second or
-    more after the first, ends the process at once.
+    still publish in `close`, since its context outlives the signal. A second signal, two seconds
+    or more after the first, ends the process at once.
     """
     stop_requested = Future()
     _complete_on_signal(stop_requested)
