@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool
@@ -90,7 +91,13 @@ class TrainNode(Node):
             self._load_clients[robot] = self.create_client(LoadModel, f'{policy}/load_model')
             sim = f'{robot}/{self.parameters.sim_node}'
             self._pause_clients[robot] = self.create_client(SetBool, f'{sim}/pause')
-        self.create_service(SaveCheckpoint, '~/save_checkpoint', self._save_checkpoint)
+        # In a group of its own: while it waits, the timers go on, and they wake the executor.
+        self.create_service(
+            SaveCheckpoint,
+            '~/save_checkpoint',
+            self._save_checkpoint,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self.create_timer(1.0, self._report)
         self.create_timer(0.1, self._look_after)
 
