@@ -165,6 +165,10 @@ def test_rosbag2_that_dies_ends_with_its_exit_code(tmp_path):
         assert system.wait(60).exit_code == 7
 
 
+A_CHUNK_BYTES = 20_000
+"""A bag that is larger has been flushed at least once."""
+
+
 @pytest.fixture
 def prepared(tmp_path):
     def make(**given):
@@ -184,6 +188,12 @@ def prepared(tmp_path):
     return make
 
 
+def wait_for_a_chunk(running, file):
+    line = 0
+    while not file.exists() or file.stat().st_size < A_CHUNK_BYTES:
+        line = running.log.wait_for('episode', node='sim', after=line)
+
+
 def transitions(bag):
     (robot,) = evaluate_bag(bag).robots
     return robot.transitions
@@ -193,10 +203,10 @@ def transitions(bag):
 def test_a_recorder_that_is_started_again_writes_another_bag(ros_domain_id, prepared, tmp_path):
     system = prepared(recorder='rl_edge', on_node_exit='respawn')
     with RunningSystem(system.processes, on_node_exit='respawn') as running:
-        running.log.wait_for('episode 1 ', node='sim')
+        wait_for_a_chunk(running, tmp_path / 'bag' / 'bag_0.mcap')
         running.send('recorder', signal.SIGKILL)
-        again = running.log.wait_for(r'bag_2/bag_2_0\.mcap', node='recorder')
-        running.log.wait_for('episode', node='sim', after=again)
+        running.log.wait_for(r'bag_2/bag_2_0\.mcap', node='recorder')
+        wait_for_a_chunk(running, tmp_path / 'bag_2' / 'bag_2_0.mcap')
         running.stop()
         running.wait(60)
 

@@ -39,6 +39,8 @@ REMEMBERED_RUNS = 4
 """Of simulators, by their environment message."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 WAITING = 'waiting for the environment message of the simulator'
+_LISTENER_PATIENCE_SEC, _LISTENER_PERIOD_SEC = 2.0, 0.02
+"""How long, and how often, a node that failed looks for someone who hears the reason."""
 
 
 class PolicyNode(LifecycleNode):
@@ -155,7 +157,17 @@ class PolicyNode(LifecycleNode):
         if self._state != PolicyStatus.FAILED:
             self._enter(PolicyStatus.FINALIZED, '')
         self._resources.close()
+        if self._state == PolicyStatus.FAILED:
+            self._wait_for_a_listener()
         self._status_publisher.wait_for_all_acked(Duration(seconds=1))
+
+    def _wait_for_a_listener(self) -> None:
+        # A node that fails at once has not met those yet who want to know the reason.
+        deadline = time.monotonic() + _LISTENER_PATIENCE_SEC
+        while not self._status_publisher.get_subscription_count():
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_LISTENER_PERIOD_SEC)
 
     def _load_configured(self) -> tuple[Policy, Explorer | None]:
         parameters = self._settings
