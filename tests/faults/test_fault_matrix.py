@@ -10,7 +10,8 @@ from rl_edge_bringup.experiments.faults.experiment import (
     run_matrix,
     to_markdown,
 )
-from rl_edge_bringup.experiments.faults.matrix import BOTH, FAULTS, REALTIME
+from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME
+from rl_edge_bringup.experiments.faults.matrix import FAULTS
 from rl_edge_bringup.experiments.faults.messages import (
     foreign_actions,
     malformed_actions,

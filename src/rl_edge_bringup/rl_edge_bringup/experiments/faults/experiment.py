@@ -15,7 +15,8 @@ from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments import Experiment
-from rl_edge_bringup.experiments.faults.matrix import BOTH, FAULTS, REALTIME, Fault
+from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, Fault
+from rl_edge_bringup.experiments.faults.matrix import FAULTS
 from rl_edge_bringup.experiments.faults.rig import (
     ENVIRONMENT,
     Rig,
