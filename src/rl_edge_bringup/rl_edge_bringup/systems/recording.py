@@ -1,6 +1,8 @@
 """Recording, which every system can do: a node beside the others."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.description import NodeDescription
@@ -53,39 +55,31 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
         return ()
     bag = Path(str(values['output'])) / BAG_FOLDER
     free = free_folder(bag)
-    ready_file = f'{free}/{free.name}_0.*'
+    recorder = partial(
+        NodeDescription,
+        name='recorder',
+        namespace=str(values['namespace']),
+        ready_file=f'{free}/{free.name}_0.*',
+    )
     storage = str(values['record_storage'])
     if choose_recorder(str(values['recorder']), storage) == ROSBAG2:
-        return (_rosbag2(values, bag, ready_file),)
-    return (_recorder_node(values, bag, ready_file),)
-
-
-def _rosbag2(values: Values, bag: Path, ready_file: str) -> NodeDescription:
-    return NodeDescription(
-        package='ros2bag',
-        executable='record',
-        name='recorder',
-        namespace=str(values['namespace']),
-        command=record_command(
-            _topics(values), storage=str(values['record_storage']), bag=str(bag)
+        command = record_command(_topics(values), storage=storage, bag=str(bag))
+        return (recorder(package='ros2bag', executable='record', command=command),)
+    return (
+        recorder(
+            package='rl_edge_eval',
+            executable='recorder_node',
+            parameter_file='recorder.yaml',
+            parameters=_parameters(values, bag),
         ),
-        ready_file=ready_file,
     )
 
 
-def _recorder_node(values: Values, bag: Path, ready_file: str) -> NodeDescription:
-    return NodeDescription(
-        package='rl_edge_eval',
-        executable='recorder_node',
-        name='recorder',
-        namespace=str(values['namespace']),
-        parameter_file='recorder.yaml',
-        parameters={
-            'output': str(bag),
-            'if_exists': 'number',
-            'storage': values['record_storage'],
-            'record_topics': values['record_topics'],
-            'namespaces': values.get('robot_namespaces', ''),
-        },
-        ready_file=ready_file,
-    )
+def _parameters(values: Values, bag: Path) -> dict[str, Any]:
+    return {
+        'output': str(bag),
+        'if_exists': 'number',
+        'storage': values['record_storage'],
+        'record_topics': values['record_topics'],
+        'namespaces': values.get('robot_namespaces', ''),
+    }
