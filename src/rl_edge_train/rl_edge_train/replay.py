@@ -92,12 +92,9 @@ class ReplayBuffer:
 
     def sample(self, *shape: int) -> np.ndarray:
         """Return rows (*shape, width), drawn uniformly with replacement from what was stored."""
-        stored = len(self)
-        if not stored:
+        if not len(self):
             raise ValueError('the replay buffer is empty: add transitions before sampling')
-        oldest = self.added - stored
-        picked = self.generator.integers(0, stored, size=shape)
-        return self._rows[(oldest + picked) % self.capacity]
+        return self.sample_sequences(*shape, length=1, stride=1)[..., 0, :]
 
     def sample_sequences(self, *shape: int, length: int, stride: int) -> np.ndarray:
         """Return sequences of rows (*shape, length, width), `stride` rows apart, drawn uniformly.
