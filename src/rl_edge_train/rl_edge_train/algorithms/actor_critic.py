@@ -144,9 +144,9 @@ class ActorCriticAgent(BaseAgent):
         rows = tf.reshape(sequences, [-1, sequences.shape[-1]])
         observation = self.normalizer(self.layout.column(rows, 'observation'))
         value = self.critic(observation)[:, 0]
-        advantage = self._advantages(rows, observation, self.value_target(rows) - value)
+        error = self.value_target(rows) - value
+        actor_loss, weight, advantage = self._update_actor(rows, observation, error)
         target = value + advantage
-        actor_loss, weight = self._update_actor(rows, observation, advantage)
         with tf.GradientTape() as tape:
             value = self.critic(observation)[:, 0]
             critic_loss = tf.reduce_mean(weight * tf.square(target - value))
@@ -173,12 +173,11 @@ class ActorCriticAgent(BaseAgent):
             discount=self.config.discount,
         )
 
-    def _advantages(self, rows: tf.Tensor, observation: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+    def _advantages(self, rows: tf.Tensor, weight: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
         """Return advantages (batch,) of TD errors (batch,), whose sequences follow each other."""
         if self.sequence_length == 1:
             return error
-        log_prob, column = self._stored_log_prob(rows, observation), self.layout.column
-        weight = self._weight(rows, log_prob)
+        column = self.layout.column
         ended = tf.maximum(column(rows, 'terminated'), column(rows, 'truncated'))
         sequences = [-1, self.sequence_length]
         advantages = losses.traced_advantages(
@@ -189,26 +188,23 @@ class ActorCriticAgent(BaseAgent):
         )
         return tf.reshape(advantages, [-1])
 
-    def _stored_log_prob(self, rows: tf.Tensor, observation: tf.Tensor) -> tf.Tensor:
-        sample = self.layout.column(rows, 'sample')
-        return self._log_prob(sample, tf.tanh(self.actor(observation)))
-
-    def _weight(self, rows: tf.Tensor, log_prob: tf.Tensor) -> tf.Tensor:
-        behaviour = self.layout.column(rows, 'log_prob')
-        return losses.importance_weight(log_prob, behaviour, maximum=self.config.maximum_weight)
-
     def _update_actor(
-        self, rows: tf.Tensor, observation: tf.Tensor, advantage: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        if self.config.normalize_advantages:
-            advantage = losses.standardized(advantage)
+        self, rows: tf.Tensor, observation: tf.Tensor, error: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return the loss, and the importance weights and advantages (batch,) it was made of."""
+        sample, behaviour = (self.layout.column(rows, name) for name in ('sample', 'log_prob'))
+        maximum = self.config.maximum_weight
         variables = self.actor.trainable_variables
         with tf.GradientTape() as tape:
-            log_prob = self._stored_log_prob(rows, observation)
-            weight = self._weight(rows, log_prob)
-            loss = losses.advantage_loss(log_prob, advantage, weight)
+            log_prob = self._log_prob(sample, tf.tanh(self.actor(observation)))
+            weight = losses.importance_weight(log_prob, behaviour, maximum=maximum)
+            advantage = self._advantages(rows, weight, error)
+            loss = losses.advantage_loss(log_prob, self._scaled(advantage), weight)
         self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss, weight
+        return loss, weight, advantage
+
+    def _scaled(self, advantage: tf.Tensor) -> tf.Tensor:
+        return losses.standardized(advantage) if self.config.normalize_advantages else advantage
 
     def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
         """Return the variables that learning goes on from, in groups."""
