@@ -1,4 +1,4 @@
-"""Build the parts of a run from its configuration, with TensorFlow on one thread."""
+"""Build the parts of a run from its configuration, with TensorFlow on few threads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-# One thread: the learner has a core to itself, the simulation uses the others. By variables, since
-# TensorFlow reads them when it starts: a process where it has started keeps the threads it has.
+# One thread unless a run asks for more: the learner has a core to itself, the simulation uses the
+# others. By variables, since TensorFlow reads them when it starts.
 os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
 os.environ.setdefault('TF_NUM_INTEROP_THREADS', '1')
 os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false'
 ).strip()
 
+import tensorflow as tf
+
 from rl_edge_core.configuration import from_mapping
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import folder_written_atomically
 from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
 from rl_edge_train.display import RunDisplay
@@ -41,7 +44,11 @@ def assemble(
     seed: int,
     simulation_cpus: Sequence[int] = (),
 ) -> Runner:
-    """Build agent, environments, loop and runner."""
+    """Build agent, environments, loop and runner.
+
+    Raise ConfigurationError for threads that TensorFlow can't have any more in this process.
+    """
+    _use_threads(config.learner_threads)
     spec = spec_of(config.environment)
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
 
@@ -88,3 +95,18 @@ def assemble(
         keep_best=keep_best,
         display=RunDisplay(folder, total_steps=config.total_steps),
     )
+
+
+def _use_threads(count: int) -> None:
+    """Let a gradient step use ``count`` threads; one is what every process starts with."""
+    if count < 1:
+        raise ConfigurationError(f'learner_threads is {count}, must be at least 1')
+    if count in (1, tf.config.threading.get_intra_op_parallelism_threads()):
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f'learner_threads is {count}, but TensorFlow has started in this process: begin the '
+            f'run in a process of its own'
+        ) from error

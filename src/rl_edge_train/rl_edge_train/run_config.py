@@ -28,6 +28,9 @@ class RunConfig:
     """How the best policy is found."""
     simulation_processes: int = 1
     """Worker processes that share the environments."""
+    learner_threads: int = 1
+    """Threads of a gradient step. More pay off with large batches and cores that simulation leaves
+    idle; what is computed stays the same, bit for bit."""
     checkpoint_period_sec: float = 300.0
     """Wall-clock time between checkpoints."""
     log_every_steps: int = 10_000

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from rl_edge_core.configuration import from_mapping, to_yaml
+from rl_edge_core.configuration import from_mapping, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train import checkpoint
 from rl_edge_train.assembly import assemble
@@ -109,6 +110,52 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, tmp_path, ca
     assert (tmp_path / 'whole' / 'learning_curve.png').exists()
     assert list((tmp_path / 'whole' / 'tensorboard').iterdir())
     assert 'resumed at 500 steps' in capsys.readouterr().out
+
+
+UPDATED_WEIGHTS = """
+import hashlib, sys, tempfile
+from pathlib import Path
+from rl_edge_core.configuration import from_mapping
+from rl_edge_train.assembly import assemble
+from rl_edge_train.run_config import RunConfig
+import numpy as np
+
+if __name__ == '__main__':
+    threads = {'learner_threads': int(sys.argv[1])}
+    runner = assemble(from_mapping(RunConfig, CONFIG | threads), Path(sys.argv[2]), seed=3)
+    width = runner.agent.layout.width
+    rows = np.random.default_rng(0).normal(size=(4, 256, width)).astype(np.float32)
+    runner.agent.update(rows)
+    weights = b''.join(weight.numpy().tobytes() for weight in runner.agent.actor.weights)
+    runner.close()
+    print(hashlib.sha256(weights).hexdigest())
+"""
+
+
+def test_threads_change_nothing_of_what_is_learned(tmp_path):
+    """Wide enough that TensorFlow shares the work out."""
+    wide = {'actor': {'widths': [256, 256]}, 'critic': {'widths': [256, 256]}}
+    config = to_mapping(config_for('sac', agent=wide))
+    program = tmp_path / 'update.py'
+    program.write_text(f'CONFIG = {config!r}\n{UPDATED_WEIGHTS}')
+    weights = {
+        subprocess.run(
+            [sys.executable, str(program), threads, str(tmp_path / threads)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ('1', '2')
+    }
+    assert len(weights) == 1
+
+
+def test_threads_that_cannot_be_had_are_an_error(tmp_path):
+    with pytest.raises(ConfigurationError, match='learner_threads is 0, must be at least 1'):
+        assemble(config_for('sac', learner_threads=0), tmp_path, seed=3)
+    tf.constant(1.0)  # TensorFlow has started
+    with pytest.raises(ConfigurationError, match='TensorFlow has started in this process'):
+        assemble(config_for('sac', learner_threads=3), tmp_path, seed=3)
 
 
 def test_without_its_replay_file_a_run_resumes_and_says_so(tmp_path, capsys):

@@ -49,7 +49,9 @@ def run_config(task: Task) -> RunConfig:
         'total_steps': 10**9,
         'environment': {'environment_id': task.environment_id},
         'selection': {'episodes': task.evaluation_episodes},
+        # SAC learns while one core simulates, PPO's two networks learn beside one another.
         'simulation_processes': 2 if task.algorithm == 'ppo' else 1,
+        'learner_threads': 2 if task.algorithm == 'sac' else 1,
         'loop': loop,
         'agent': agent,
     }
