@@ -75,8 +75,8 @@ def _keras(folder: Path) -> list[Contender]:
         Contender(policy_name(FULL_RECIPE, KERAS), full.act),
         # The outputs are left as tensors: nothing but the call is counted.
         Contender(KERAS_GRAPH, lambda x: function(tf.constant(x[None]))),
-        Contender(KERAS_CALL, lambda x: model(x[None], training=False)),
-        Contender(KERAS_PREDICT, lambda x: model.predict(x[None], verbose=0)),
+        Contender(KERAS_CALL, lambda x: model(x[None], training=False), batch=1),
+        Contender(KERAS_PREDICT, lambda x: model.predict(x[None], verbose=0), batch=1),
     ]
 
 

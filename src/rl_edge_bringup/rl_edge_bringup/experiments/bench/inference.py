@@ -24,17 +24,19 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_policy.runtimes import choose_runtime
 
 _MODULE = 'rl_edge_bringup.experiments.bench.contenders'
+_TURNS = 20
+"""In a round, of everything that is timed."""
 
 
 def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:
     """Return the section ``inference`` of bench.json."""
-    times, left_out = _time_groups(folder, rounds)
+    times, left_out = _time_groups(folder, rounds * _TURNS)
     manifest = load_manifest(folder)
     recipe = manifest.compressed_recipe()
     runtime = choose_runtime(manifest.entry(recipe), 'auto').name
     policy = times[policy_name(recipe, runtime)]
     interpreter = times[interpreter_name(recipe, runtime)]
-    # Ratios are taken round by round, before the median.
+    # Ratios are taken turn by turn, before the median.
     return section(
         {
             'full_over_compressed': spread(times[KERAS_GRAPH] / policy),
@@ -44,12 +46,12 @@ def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:
         compressed=policy_name(recipe, runtime),
         us=section({name: spread(values) for name, values in times.items()}),
         left_out=left_out,
-        rounds=rounds,
+        turns=rounds * _TURNS,
     )
 
 
-def _time_groups(folder: Path, rounds: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return us a call by name, shape (rounds,), and what was left out."""
+def _time_groups(folder: Path, turns: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return us a call by name, shape (turns,), and what was left out."""
     collected: dict[str, list[float]] = {}
     left_out: list[str] = []
     order = np.random.default_rng(0)
@@ -57,7 +59,7 @@ def _time_groups(folder: Path, rounds: int) -> tuple[dict[str, np.ndarray], list
         workers = [stack.enter_context(_worker(group, folder)) for group in groups()]
         for worker in workers:
             left_out += _answer(worker)
-        for _ in range(rounds):
+        for _ in range(turns):
             for index in order.permutation(len(workers)):
                 for name, value in _ask(workers[index]).items():
                     collected.setdefault(name, []).append(value)

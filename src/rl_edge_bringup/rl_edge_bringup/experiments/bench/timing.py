@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-_BATCH = 10
-"""Calls between two looks at the clock, so that looking costs nothing that counts."""
-_TURN_SEC = 0.3
-"""How long a contender has its turn, quick or slow: the processor is as warm for all."""
+_TURN_SEC = 0.02
+"""How long a contender has its turn, quick or slow: the processor is as warm for all. Short, since
+a shared machine changes its pace within a second, and contenders are compared turn by turn."""
 _WARM_UP_SEC = 0.1
 
 
@@ -21,12 +20,14 @@ class Contender:
     name: str
     call: Callable[[np.ndarray], Any]
     """Takes one observation, shape (observation_size,) float32."""
+    batch: int = 10
+    """Calls between two looks at the clock, so that looking costs nothing that counts."""
 
 
 def time_round(
     contenders: Sequence[Contender], observations: np.ndarray, order: np.random.Generator
 ) -> dict[str, float]:
-    """Return us a call by name, the median over batches of ten; each has its turn, in any order.
+    """Return us a call by name, the median over batches; each has its turn, in any order.
 
     ``observations`` has shape (count, observation_size).
     """
@@ -45,14 +46,14 @@ def warm_up(contenders: Sequence[Contender], observations: np.ndarray) -> None:
 
 def _time(contender: Contender, observations: np.ndarray, *, turn_sec: float) -> float:
     call = contender.call
-    rows = [observations[i % len(observations)] for i in range(_BATCH)]
+    rows = [observations[i % len(observations)] for i in range(contender.batch)]
     durations: list[int] = []
     while sum(durations) < turn_sec * 1e9:
         started = time.perf_counter_ns()
         for row in rows:
             call(row)
         durations.append(time.perf_counter_ns() - started)
-    return float(np.median(durations)) / _BATCH / 1e3
+    return float(np.median(durations)) / contender.batch / 1e3
 
 
 @dataclass(frozen=True)
