@@ -17,12 +17,12 @@ def full_actor(workshop: Workshop) -> keras.Model:
 
 def pruned_actor(sparsity: float) -> Callable[[Workshop], keras.Model]:
     """Return what prunes the actor to ``sparsity`` and re-trains it against the full one."""
-    return lambda workshop: pruned(workshop.actor, sparsity, **workshop.lesson)
+    return lambda workshop: pruned(workshop.actor, sparsity, workshop.course)
 
 
 def student_actor(width: int) -> Callable[[Workshop], keras.Model]:
     """Return what distils the actor into a student ``width`` neurons wide."""
-    return lambda workshop: distilled(workshop.actor, width, **workshop.lesson)
+    return lambda workshop: distilled(workshop.actor, width, workshop.course)
 
 
 ACTORS: Mapping[str, Callable[[Workshop], keras.Model]] = {

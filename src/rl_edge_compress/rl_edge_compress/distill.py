@@ -1,33 +1,19 @@
 """Remove whole neurons: a narrower student takes the full actor's place and learns from it."""
 
-import gymnasium
 import keras
 import numpy as np
 
-from rl_edge_compress.imitation import ImitationConfig, Say, VisitedStates, imitate
+from rl_edge_compress.imitation import Course, imitate
 from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain, moments
-from rl_edge_compress.numpy_graph import NumpyGraph
 
 CLIP = 10.0
 
 
-def distilled(
-    actor: keras.Model,
-    width: int,
-    *,
-    teacher: NumpyGraph,
-    env: gymnasium.Env,
-    states: VisitedStates,
-    config: ImitationConfig,
-    say: Say,
-) -> keras.Model:
-    """Return a student ``width`` neurons wide that was taught by ``actor``.
-
-    ``states`` are those that the teacher visited; the student's own follow in `imitate`.
-    """
-    keras.utils.set_random_seed(config.seed)
-    student = narrower(layer_chain(actor), width, states.observations)
-    imitate(student, teacher, env, states, config, say=say)
+def distilled(actor: keras.Model, width: int, course: Course) -> keras.Model:
+    """Return a student ``width`` neurons wide that was taught by ``actor``."""
+    keras.utils.set_random_seed(course.config.seed)
+    student = narrower(layer_chain(actor), width, course.states.observations)
+    imitate(student, course)
     return student
 
 

@@ -4,6 +4,12 @@ DAgger (Ross, Gordon & Bagnell 2011, Alg. 3.1) with beta = 1 in the first round 
 teacher drives once, then the student does, and the teacher labels every state that was visited.
 A student taught on the teacher's states alone meets states it has never seen as soon as it
 errs, and falls.
+
+Not every error costs the same: one joint may be off where another must not. A teacher with a
+critic therefore also says what the student's action is worth, and the student climbs that value
+(AggreVaTe, Ross & Bagnell 2014; by its gradient as in AggreVaTeD, Sun et al. 2017). Staying near
+the teacher's action keeps it where the critic knows something (TD3+BC, Fujimoto & Gu 2021, eq. 3,
+whose scale of the value it takes, eq. 5).
 """
 
 import itertools
@@ -16,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_compress.convert import float32_tflite
+from rl_edge_compress.keras_models import Critic
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_sim.rollout import RolloutStep, rollout
@@ -30,17 +37,20 @@ FIRST_SEED = 1_000_000
 class ImitationConfig:
     """How long and how fast a student learns."""
 
-    rounds: int = 14
+    rounds: int = 16
     """Times that states are collected and learned from."""
-    steps_per_round: int = 6000
+    steps_per_round: int = 12000
     """Environment steps collected in a round, at least; whole episodes."""
-    updates_per_round: int = 2500
+    updates_per_round: int = 3000
     """Gradient steps after each collection."""
-    final_updates: int = 40000
+    final_updates: int = 50000
     """Gradient steps on everything at the end, while the step size falls to zero."""
-    batch_size: int = 128
+    batch_size: int = 256
     learning_rate: float = 1e-3
     """Adam's: constant in the rounds, then along a cosine to zero."""
+    value_weight: float = 2.5
+    """Of the value that the student's action loses, beside the error of imitation; 0, or a teacher
+    without a critic of actions, imitates alone."""
     seed: int = 0
 
     @property
@@ -64,6 +74,22 @@ class VisitedStates:
             np.concatenate([self.observations, other.observations]),
             np.concatenate([self.actions, other.actions]),
         )
+
+
+@dataclass(frozen=True)
+class Course:
+    """Who teaches, where, from which states on, and how."""
+
+    teacher: NumpyGraph
+    """Observations (count, n) -> actions (count, m)."""
+    critic: Critic | None
+    """The teacher's; None when it values states alone."""
+    env: gymnasium.Env
+    states: VisitedStates
+    """That the teacher visited; the student's own are added in `imitate`."""
+    config: ImitationConfig
+    say: Say
+    """Gets a line a round."""
 
 
 def visit(
@@ -99,10 +125,16 @@ class Lesson:
     """A student and its optimizer. Pruned weights are held at zero by masks."""
 
     def __init__(
-        self, student: keras.Model, config: ImitationConfig, *, action_scale: np.ndarray
+        self,
+        student: keras.Model,
+        config: ImitationConfig,
+        *,
+        action_scale: np.ndarray,
+        critic: Critic | None = None,
     ) -> None:
         """Train ``student`` in place; errors count relative to ``action_scale``, (m,)."""
         self.student, self.config = student, config
+        self._critic = critic if config.value_weight else None
         self._scale = np.asarray(action_scale, np.float32)
         self._variables = student.trainable_variables
         self._masks = [tf.Variable(tf.ones(v.shape), trainable=False) for v in self._variables]
@@ -121,44 +153,53 @@ class Lesson:
         self._variables[place].assign(self._variables[place] * mask)
 
     def learn(self, states: VisitedStates, *, rate: float) -> float:
-        """Take `UPDATES_PER_CALL` gradient steps; return the last mean square error."""
+        """Take `UPDATES_PER_CALL` gradient steps; return the last mean square action error."""
         self._optimizer.learning_rate = rate
         size = (UPDATES_PER_CALL, self.config.batch_size)
         chosen = self._generator.integers(len(states.observations), size=size)
         observations, actions = states.observations[chosen], states.actions[chosen]
-        return float(self._steps(tf.constant(observations), tf.constant(actions / self._scale)))
+        return float(self._steps(tf.constant(observations), tf.constant(actions)))
 
     @tf.function(jit_compile=True)
     def _steps(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-        loss = tf.constant(0.0)
+        error = tf.constant(0.0)
         for index in tf.range(UPDATES_PER_CALL):
             with tf.GradientTape() as tape:
-                predicted = self.student(observations[index], training=True) / self._scale
-                loss = tf.reduce_mean(tf.square(predicted - actions[index]))
+                action = self.student(observations[index], training=True)
+                error = tf.reduce_mean(tf.square((action - actions[index]) / self._scale))
+                loss = error
+                if self._critic is not None:
+                    lost = self._value_lost(observations[index], action, actions[index])
+                    loss += self.config.value_weight * lost
             gradients = tape.gradient(loss, self._variables)
             self._optimizer.apply(gradients, self._variables)
             for variable, mask in zip(self._variables, self._masks, strict=True):
                 variable.assign(variable * mask)
-        return loss
+        return error
+
+    def _value_lost(
+        self, observation: tf.Tensor, action: tf.Tensor, teachers: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the mean share of the teacher's value that ``action`` forgoes."""
+        best = self._critic(observation, teachers)  # type: ignore[misc]
+        lost = best - self._critic(observation, action)  # type: ignore[misc]
+        return tf.reduce_mean(lost) / tf.reduce_mean(tf.abs(best))
 
 
 def imitate(
     student: keras.Model,
-    teacher: NumpyGraph,
-    env: gymnasium.Env,
-    states: VisitedStates,
-    config: ImitationConfig,
+    course: Course,
     *,
-    say: Say,
     before_call: Callable[[Lesson, float], None] | None = None,
 ) -> None:
-    """Train ``student`` in place, starting from ``states`` that the teacher visited.
+    """Train ``student`` in place.
 
     ``before_call(lesson, share)`` runs before every `UPDATES_PER_CALL` steps, ``share`` rising
     from 0 to 1 over the rounds and staying 1 in the final updates: pruning moves its masks there.
-    ``say`` gets a line a round.
     """
-    lesson = Lesson(student, config, action_scale=np.abs(states.actions).max(axis=0) + 1e-6)
+    config, states = course.config, course.states
+    scale = np.abs(states.actions).max(axis=0) + 1e-6
+    lesson = Lesson(student, config, action_scale=scale, critic=course.critic)
     seeds = itertools.count(FIRST_SEED * (config.seed + 1))
     calls = max(1, config.updates_per_round // UPDATES_PER_CALL)
 
@@ -169,15 +210,17 @@ def imitate(
 
     for number in range(config.rounds):
         for call in range(calls):
-            loss = learn((number + call / calls) / config.rounds, config.learning_rate)
+            error = learn((number + call / calls) / config.rounds, config.learning_rate)
         driver = numpy_graph(float32_tflite(student))
         fresh, results = visit(
-            env, driver, teacher, seeds=seeds, least_steps=config.steps_per_round
+            course.env, driver, course.teacher, seeds=seeds, least_steps=config.steps_per_round
         )
         states = states + fresh
         fared = np.mean([result.episode_return for result in results])
-        say(f'round {number + 1}/{config.rounds}: error {loss**0.5:.3f}, return {fared:.0f}')
+        course.say(
+            f'round {number + 1}/{config.rounds}: error {error**0.5:.3f}, return {fared:.0f}'
+        )
     calls = max(1, config.final_updates // UPDATES_PER_CALL)
     for call in range(calls):
-        loss = learn(1.0, config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls)))
-    say(f'learned from {len(states.observations)} states, error {loss**0.5:.3f}')
+        error = learn(1.0, config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls)))
+    course.say(f'learned from {len(states.observations)} states, error {error**0.5:.3f}')

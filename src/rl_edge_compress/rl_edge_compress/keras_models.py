@@ -1,7 +1,8 @@
 """Read Keras actor-critics: their named outputs, their actor, and what their network is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -9,7 +10,13 @@ from rl_edge_core.artifact import Network
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 
-OUTPUTS = ('action', 'value', 'log_std')
+CRITIC_INPUT = 'observation_and_action'
+"""Name of the layer in which critics of actions meet what they judge."""
+SCALED_ACTION = 'action'
+"""Name of the layer that maps a network's action to the limits of the environment."""
+
+Critic = Callable[[Any, Any], Any]
+"""Raw observations (batch, n) and actions (batch, m) -> values (batch, 1)."""
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -40,6 +47,24 @@ def named_outputs(model: keras.Model) -> Mapping[str, keras.KerasTensor]:
 def actor_of(model: keras.Model) -> keras.Model:
     """Return the part that acts, observation (batch, n) -> action (batch, m); shares weights."""
     return keras.Model(model.inputs[0], named_outputs(model)['action'], name='actor')
+
+
+def critic_of(model: keras.Model) -> Critic | None:
+    """Return the part that values actions, in the environment's units; shares weights.
+
+    None when the value is one of states alone, as on-policy algorithms learn it.
+    """
+    names = [layer.name for layer in model.layers]
+    if CRITIC_INPUT not in names:
+        return None
+    _, action = model.get_layer(CRITIC_INPUT).input
+    value = keras.Function([model.inputs[0], action], named_outputs(model)['value'])
+    scaling = model.get_layer(SCALED_ACTION)
+
+    def critic(observation: Any, scaled: Any) -> Any:
+        return value([observation, (scaled - scaling.offset) / scaling.scale])
+
+    return critic
 
 
 def check_sizes(model: keras.Model, spec: EnvironmentSpec) -> None:

@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 
-import gymnasium
 import keras
 import numpy as np
 
-from rl_edge_compress.imitation import ImitationConfig, Lesson, Say, VisitedStates, imitate
+from rl_edge_compress.imitation import Course, Lesson, imitate
 from rl_edge_compress.layer_chain import (
     LayerChain,
     dense_layer,
@@ -16,7 +15,6 @@ from rl_edge_compress.layer_chain import (
     moments,
     weights_of,
 )
-from rl_edge_compress.numpy_graph import NumpyGraph
 from rl_edge_core.errors import ConfigurationError
 
 RISING = 0.6
@@ -88,28 +86,18 @@ def normalized_inputs(chain: LayerChain, observations: np.ndarray) -> LayerChain
     return dataclasses.replace(chain, front=(*chain.front, layer), trunk=(first, *chain.trunk[1:]))
 
 
-def pruned(
-    actor: keras.Model,
-    sparsity: float,
-    *,
-    teacher: NumpyGraph,
-    env: gymnasium.Env,
-    states: VisitedStates,
-    config: ImitationConfig,
-    say: Say,
-) -> keras.Model:
+def pruned(actor: keras.Model, sparsity: float, course: Course) -> keras.Model:
     """Return a copy of ``actor`` with ``sparsity`` of its dense weights at zero, re-trained.
 
     Sparsity rises over the first `RISING` of the rounds of `imitate`; in the others the student
-    visits states, and learns from them, as sparse as it will be. ``states`` are those that the
-    teacher visited.
+    visits states, and learns from them, as sparse as it will be.
     """
-    student = normalized_inputs(layer_chain(actor), states.observations).model()
+    student = normalized_inputs(layer_chain(actor), course.states.observations).model()
 
     def move_masks(lesson: Lesson, share: float) -> None:
         now = scheduled_sparsity(share / RISING, sparsity)
         for place, mask in magnitude_masks(lesson.kernels, now).items():
             lesson.set_mask(place, mask)
 
-    imitate(student, teacher, env, states, config, say=say, before_call=move_masks)
+    imitate(student, course, before_call=move_masks)
     return student

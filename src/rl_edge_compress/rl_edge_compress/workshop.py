@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from rl_edge_compress.convert import compact, float32_tflite
-from rl_edge_compress.imitation import ImitationConfig, Say, VisitedStates, visit
-from rl_edge_compress.keras_models import actor_of, load_keras
+from rl_edge_compress.imitation import Course, ImitationConfig, Say, VisitedStates, visit
+from rl_edge_compress.keras_models import actor_of, critic_of, load_keras
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_core.artifact import FULL_RECIPE, Manifest, checked_file, load_manifest
 from rl_edge_core.configuration import to_mapping
@@ -53,10 +53,14 @@ class Workshop:
         return self.manifest.entry(FULL_RECIPE).sha256
 
     @cached_property
+    def full(self) -> keras.Model:
+        """Return the full actor-critic; its file is what the manifest says."""
+        return load_keras(checked_file(self.model, self.manifest.entry(FULL_RECIPE)))
+
+    @cached_property
     def actor(self) -> keras.Model:
-        """Return the full actor; its file is what the manifest says."""
-        path = checked_file(self.model, self.manifest.entry(FULL_RECIPE))
-        return actor_of(load_keras(path))
+        """Return the full actor."""
+        return actor_of(self.full)
 
     @cached_property
     def teacher(self) -> NumpyGraph:
@@ -101,15 +105,16 @@ class Workshop:
         return seen[np.sort(chosen)]
 
     @property
-    def lesson(self) -> dict[str, Any]:
-        """Return what pruning and distillation take by keyword."""
-        return {
-            'teacher': self.teacher,
-            'env': self.env,
-            'states': self.states,
-            'config': self.config,
-            'say': self.say,
-        }
+    def course(self) -> Course:
+        """Return what pruning and distillation teach by."""
+        return Course(
+            teacher=self.teacher,
+            critic=critic_of(self.full),
+            env=self.env,
+            states=self.states,
+            config=self.config,
+            say=self.say,
+        )
 
     @property
     def _states_key(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rl_edge_compress.convert import compact, float32_tflite
-from rl_edge_compress.keras_models import actor_of
+from rl_edge_compress.keras_models import CRITIC_INPUT, actor_of
 from rl_edge_core.environment_spec import EnvironmentSpec
 
 OBSERVATIONS, ACTIONS = 6, 2
@@ -39,6 +39,7 @@ def make_actor_critic(
     normalize=True,
     layer_norm=False,
     joint_head=False,
+    values_actions=False,
     limit=2.0,
     seed=0,
 ):
@@ -70,6 +71,8 @@ def make_actor_critic(
             keras.layers.Dense(actions)(features),
         )
     squashed = keras.layers.Activation('tanh')(mean)
+    if values_actions:
+        features = keras.layers.Concatenate(name=CRITIC_INPUT)([value, squashed])
     return keras.Model(
         source,
         {

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,12 +11,13 @@ from rl_edge_compress.file_facts import file_facts
 from rl_edge_compress.formats import FORMATS
 from rl_edge_compress.imitation import (
     UPDATES_PER_CALL,
+    Course,
     ImitationConfig,
     Lesson,
     VisitedStates,
     visit,
 )
-from rl_edge_compress.keras_models import actor_of
+from rl_edge_compress.keras_models import actor_of, critic_of
 from rl_edge_compress.layer_chain import front_values, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.prune import (
@@ -51,6 +54,11 @@ def teacher(pole_actor):
 @pytest.fixture(scope='module')
 def states(pole, teacher):
     return visit(pole, teacher, teacher, seeds=range(20), least_steps=50)[0]
+
+
+@pytest.fixture(scope='module')
+def course(pole, teacher, states):
+    return Course(teacher, critic=None, env=pole, states=states, config=SHORT, say=str)
 
 
 def test_schedule_is_cubic():
@@ -116,11 +124,9 @@ def test_pruned_weights_stay_zero_while_the_others_learn(pole_actor, states):
         assert np.any(kernel != before[place] * masks[place])
 
 
-def test_sparsity_is_in_the_exported_files(pole_actor, teacher, pole, states):
+def test_sparsity_is_in_the_exported_files(pole_actor, states, course):
     lines = []
-    student = pruned(
-        pole_actor, 0.8, teacher=teacher, env=pole, states=states, config=SHORT, say=lines.append
-    )
+    student = pruned(pole_actor, 0.8, dataclasses.replace(course, say=lines.append))
     assert len(lines) == SHORT.rounds + 1
     for name in ('float32', 'int8'):
         facts = file_facts(FORMATS[name].write(student, states.observations))
@@ -156,6 +162,40 @@ def test_learning_lowers_the_error(pole_actor, states):
     assert last < first
 
 
+def test_a_critic_values_actions_in_the_units_of_the_environment(build, visited):
+    model = build(values_actions=True, limit=2.0)
+    outputs = model(visited)
+    critic = critic_of(model)
+    assert np.asarray(critic(visited, outputs['action'])) == pytest.approx(
+        np.asarray(outputs['value']), abs=1e-5
+    )
+    assert not np.allclose(critic(visited, -outputs['action']), outputs['value'])
+
+
+def test_a_value_of_states_is_no_critic_of_actions(build):
+    assert critic_of(build(values_actions=False)) is None
+
+
+@pytest.mark.parametrize(('value_weight', 'learned'), [(0.0, 0.0), (1e4, 1.5)])
+def test_a_student_climbs_the_value_as_far_as_it_weighs(pole_actor, states, value_weight, learned):
+    """The teacher says 0, its critic says 1.5 is better: whom to follow is the weight's."""
+
+    def critic(_, action):
+        return -1.0 - tf.square(action - 1.5)
+
+    says_zero = VisitedStates(states.observations, np.zeros_like(states.actions))
+    lesson = Lesson(
+        layer_chain(pole_actor).model(),
+        ImitationConfig(batch_size=32, value_weight=value_weight),
+        action_scale=np.ones(1),
+        critic=critic,
+    )
+    for _ in range(5):
+        lesson.learn(says_zero, rate=3e-3)
+    actions = np.asarray(lesson.student(states.observations))
+    assert actions == pytest.approx(np.full_like(actions, learned), abs=0.3)
+
+
 def test_a_student_is_narrow_normalised_and_without_layer_norm(pole_actor, states):
     student = narrower(layer_chain(pole_actor), 8, states.observations)
     kinds = [type(layer) for layer in student.layers]
@@ -166,11 +206,9 @@ def test_a_student_is_narrow_normalised_and_without_layer_norm(pole_actor, state
     assert np.all(np.abs(np.asarray(student(states.observations))) <= 2.0)
 
 
-def test_distillation_is_reproducible(pole_actor, teacher, pole, states):
+def test_distillation_is_reproducible(pole_actor, course):
     def weights():
-        student = distilled(
-            pole_actor, 4, teacher=teacher, env=pole, states=states, config=SHORT, say=str
-        )
+        student = distilled(pole_actor, 4, course)
         return [np.asarray(weight) for weight in student.trainable_variables]
 
     tf.config.experimental.enable_op_determinism()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from rl_edge_compress.keras_models import CRITIC_INPUT, SCALED_ACTION
 from rl_edge_train.action_scale import ActionScale
 from rl_edge_train.normalizer import ObservationNormalizer
 
@@ -23,7 +24,7 @@ def network_observation(
 def scaled_action(scale: ActionScale, action: keras.KerasTensor) -> keras.KerasTensor:
     """Map network actions to the limits of the environment."""
     return keras.layers.Rescaling(
-        scale.half_range.tolist(), offset=scale.centre.tolist(), name='action'
+        scale.half_range.tolist(), offset=scale.centre.tolist(), name=SCALED_ACTION
     )(action)
 
 
@@ -31,7 +32,7 @@ def smallest_mean_q(
     critics: Sequence[keras.Model], observation: keras.KerasTensor, action: keras.KerasTensor
 ) -> keras.KerasTensor:
     """Return the smallest Q (batch, 1) over the critics; quantiles count by their mean."""
-    inputs = keras.layers.Concatenate(name='observation_and_action')([observation, action])
+    inputs = keras.layers.Concatenate(name=CRITIC_INPUT)([observation, action])
     values = [keras.ops.mean(critic(inputs), axis=-1, keepdims=True) for critic in critics]
     value = values[0]
     for other in values[1:]:
