@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rl_edge_core.configuration import from_mapping
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train.online.learner import MOST_UPDATES_BEHIND, check_algorithm, make_learner
@@ -15,18 +14,6 @@ from rl_edge_train.online.policy_export import ExportedPolicy
 from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
 from rl_edge_train.run_config import RunConfig
 
-SPEC = EnvironmentSpec(
-    environment_id='Cart-v0',
-    observation_names=('cart.x', 'cart.velocity'),
-    observation_units=('m', 'm/s'),
-    action_names=('push',),
-    action_units=('N',),
-    action_low=(-2.0,),
-    action_high=(2.0,),
-    safe_action=(0.0,),
-    control_period_sec=0.05,
-    max_episode_steps=100,
-)
 RUN = from_mapping(
     RunConfig,
     {
@@ -65,8 +52,8 @@ def batch(count, *, first=0):
 
 
 @pytest.fixture
-def make(tmp_path):
-    return lambda: make_learner(RUN, SPEC, seed=0, folder=tmp_path)
+def make(spec, tmp_path):
+    return lambda: make_learner(RUN, spec, seed=0, folder=tmp_path)
 
 
 def test_updates_follow_the_transitions_after_the_warm_up(make):
@@ -126,8 +113,8 @@ def test_algorithms_that_need_more_than_transitions_are_refused(algorithm):
         check_algorithm(algorithm)
 
 
-def test_a_feed_hands_each_transition_on_once():
-    feed = RobotFeed(SPEC)
+def test_a_feed_hands_each_transition_on_once(spec):
+    feed = RobotFeed(spec)
     assert feed.take(received(0)) is not None
     assert feed.take(received(2)) is not None
     assert feed.take(received(2)) is None
@@ -146,8 +133,8 @@ def test_a_feed_hands_each_transition_on_once():
         ({'next_observation': np.array([0.0, np.nan], np.float32)}, 'observation[1] is nan'),
     ],
 )
-def test_malformed_transitions_are_counted_and_dropped(changes, fault):
-    feed = RobotFeed(SPEC)
+def test_malformed_transitions_are_counted_and_dropped(spec, changes, fault):
+    feed = RobotFeed(spec)
     assert feed.take(received(0, **changes)) is None
     assert feed.rejected == 1
     assert feed.fault.startswith(fault)

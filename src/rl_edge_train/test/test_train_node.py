@@ -12,7 +12,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
@@ -31,21 +30,6 @@ total_steps: 1000
 loop: {environments: 1, updates_per_iteration: 10, batch_size: 64, warmup_steps: 0}
 agent: {actor: {widths: [256, 256]}, critic: {widths: [256, 256]}}
 """
-
-
-def spec_of(observations=2):
-    return EnvironmentSpec(
-        environment_id='Cart-v0',
-        observation_names=tuple(f'cart.{index}' for index in range(observations)),
-        observation_units=('1',) * observations,
-        action_names=('push',),
-        action_units=('N',),
-        action_low=(-2.0,),
-        action_high=(2.0,),
-        safe_action=(0.0,),
-        control_period_sec=0.05,
-        max_episode_steps=100,
-    )
 
 
 class Robot(Node):
@@ -155,10 +139,10 @@ def graph(ros_domain_id, tmp_path):
     graph.close()
 
 
-def test_lost_doubled_and_reordered_transitions_are_counted_and_used_once(graph):
+def test_lost_doubled_and_reordered_transitions_are_counted_and_used_once(graph, spec):
     robot = graph.add(Robot(graph.context, 'ant0'))
     graph.start()
-    robot.announce(spec_of())
+    robot.announce(spec)
     graph.until(lambda: robot.is_received)
 
     for step in (0, 1, 3, 3, 2, 5):
@@ -179,10 +163,10 @@ def test_lost_doubled_and_reordered_transitions_are_counted_and_used_once(graph)
     assert latest.episode_return == 7.0
 
 
-def test_a_robot_that_is_ahead_of_learning_is_paused_until_most_is_learned(graph):
+def test_a_robot_that_is_ahead_of_learning_is_paused_until_most_is_learned(graph, spec):
     robot = graph.add(Robot(graph.context, 'ant0'))
     graph.start(most_updates_behind=100)
-    robot.announce(spec_of())
+    robot.announce(spec)
     graph.until(lambda: robot.is_received)
     assert graph.train._thread.figures.policy is not None
     assert robot.pauses == []
@@ -197,12 +181,14 @@ def test_a_robot_that_is_ahead_of_learning_is_paused_until_most_is_learned(graph
     assert graph.metrics[-1].lost_transitions == 0
 
 
-def test_a_robot_of_another_environment_is_refused_and_the_others_are_learned_from(graph):
+def test_a_robot_of_another_environment_is_refused_and_the_others_are_learned_from(
+    graph, spec, spec_for
+):
     first, second = (graph.add(Robot(graph.context, name)) for name in ('ant0', 'ant1'))
     graph.start(robots=['ant0', 'ant1'])
-    first.announce(spec_of())
+    first.announce(spec)
     graph.until(lambda: graph.train._thread is not None)
-    second.announce(spec_of(observations=3))
+    second.announce(spec_for(observations=3))
     graph.until(lambda: first.is_received)
 
     def is_reported():
@@ -216,7 +202,7 @@ def test_a_robot_of_another_environment_is_refused_and_the_others_are_learned_fr
     assert not second.is_received
 
 
-def test_a_checkpoint_is_written_when_asked_for_and_at_the_end(graph):
+def test_a_checkpoint_is_written_when_asked_for_and_at_the_end(graph, spec):
     robot = graph.add(Robot(graph.context, 'ant0'))
     train = graph.start()
     client = robot.create_client(SaveCheckpoint, '/train/save_checkpoint')
@@ -231,7 +217,7 @@ def test_a_checkpoint_is_written_when_asked_for_and_at_the_end(graph):
     assert not refused.success
     assert 'no robot has announced' in refused.message
 
-    robot.announce(spec_of())
+    robot.announce(spec)
     graph.until(lambda: robot.is_received)
     robot.send(0)
     graph.until(lambda: train._thread.figures.transitions == 1)
