@@ -1,1 +1,7 @@
 """Compress policies for the edge: conversion, quantization, pruning, distillation, report."""
+
+import os
+
+# Read when NumPy is first imported. Matrices as small as those of one action gain nothing by a
+# second thread, which would wait busily on the core that simulates.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')

@@ -1,5 +1,9 @@
 """Networks evaluated in NumPy answer as Keras does."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -34,3 +38,23 @@ def test_gaussian_log_prob():
     # Two dimensions, log std 0 and log 2, noise 0 and 1: -log(2 pi) - log 2 - 1/2.
     result = gaussian_log_prob(np.array([[0.0, 1.0]]), np.log([1.0, 2.0]))
     np.testing.assert_allclose(result, [-np.log(2 * np.pi) - np.log(2) - 0.5])
+
+
+def test_numpy_leaves_the_other_cores_to_the_simulation():
+    program = """
+import os
+import rl_edge_train
+import numpy as np
+
+np.ones((512, 512)) @ np.ones((512, 512))
+print(len(os.listdir('/proc/self/task')))
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith('_NUM_THREADS')}
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ['1']
