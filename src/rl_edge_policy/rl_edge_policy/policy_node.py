@@ -1,9 +1,7 @@
 """The policy node: answers each observation with an action."""
 
 import gc
-import math
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,17 +21,19 @@ from rl_edge_core.ros.conversions import (
 )
 from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
-from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
+from rl_edge_core.ros.qos_events import stop_watching_qos_events
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
 from rl_edge_interfaces.srv import LoadModel
 from rl_edge_policy.exploration import Explorer
-from rl_edge_policy.latency_histogram import LatencyHistogram
+from rl_edge_policy.figures import PolicyFigures
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.model_source import ModelRequest, check_environment, load_requested
 from rl_edge_policy.policy import Policy, RejectedActionError, RejectedObservationError
 from rl_edge_policy.policy_parameters import PolicyParameters
 from rl_edge_policy.process_age import process_age_sec
+from rl_edge_policy.ros.model_loading import ModelLoading
+from rl_edge_policy.ros.reports import health_of, to_policy_status, troubles_with_others
 
 REMEMBERED_RUNS = 4
 """Of simulators, by their environment message."""
@@ -69,11 +69,8 @@ class PolicyNode(LifecycleNode):
         self._publish: Callable[[Action], None] = _unpublished
         self._reply = Action()
         self._reply_can_repeat = False
-        self._actions = self._rejected = self._failed_actions = self._repeated = self._swaps = 0
-        self._last_fault = ''
-        self._first_action_sec = math.nan
-        self._inference = LatencyHistogram()
-        self._loading = threading.Lock()
+        self._figures = PolicyFigures()
+        self._loading = ModelLoading()
         self._closed = False
         self._create_reports()
 
@@ -240,7 +237,7 @@ class PolicyNode(LifecycleNode):
             and message.episode == reply.episode
             and message.run_id == reply.run_id
         ):
-            self._repeated += 1
+            self._figures.repeated_observations += 1
             self._publish(reply)
             return
         fault = ''
@@ -250,7 +247,7 @@ class PolicyNode(LifecycleNode):
         except (RejectedObservationError, RejectedActionError) as error:
             action = self._policy.spec.safe  # type: ignore[union-attr]
             fault = str(error)
-            self._count_fault(error)
+            self._figures.count_fault(error)
         inference_us = (time.perf_counter_ns() - started) * 1e-3
         reply.header = message.header
         reply.run_id = message.run_id
@@ -262,10 +259,11 @@ class PolicyNode(LifecycleNode):
         self._publish(reply)
         # What follows delays no action.
         self._reply_can_repeat = not fault
-        self._inference.add(inference_us)
-        self._actions += 1
-        if self._actions == 1:
-            self._first_action_sec = process_age_sec()
+        figures = self._figures
+        figures.inference.add(inference_us)
+        figures.actions += 1
+        if figures.actions == 1:
+            figures.first_action_sec = process_age_sec()
             self._publish_status()
         if fault:
             self._report_fault(fault)
@@ -276,16 +274,10 @@ class PolicyNode(LifecycleNode):
             return self._policy.act(values)  # type: ignore[union-attr]
         return self._explorer.act(values, episode=message.episode, step=message.step)
 
-    def _count_fault(self, error: RlEdgeError) -> None:
-        if isinstance(error, RejectedObservationError):
-            self._rejected += 1
-        else:
-            self._failed_actions += 1
-
     def _report_fault(self, fault: str) -> None:
-        if fault != self._last_fault:
+        if fault != self._figures.last_fault:
             self.get_logger().warning(f'answered with the safe action: {fault}')
-        self._last_fault = fault
+        self._figures.last_fault = fault
         self._publish_diagnostics()
 
     # The environment -----------------------------------------------------------------------
@@ -337,8 +329,12 @@ class PolicyNode(LifecycleNode):
         self, request: LoadModel.Request, response: LoadModel.Response
     ) -> LoadModel.Response:
         try:
-            self._install(*await self._loaded_in_thread(request))
-            self._swaps += 1
+            if self._policy is None:
+                raise ConfigurationError('no policy is configured: configure the node first')
+            self._install(
+                *await self._loading.run(lambda: self._load_requested(request), self.executor)
+            )
+            self._figures.swaps += 1
             self._compare_environment()
             self._publish_status()
             response.success = True
@@ -350,37 +346,8 @@ class PolicyNode(LifecycleNode):
         response.model_hash = self._policy.model_hash if self._policy is not None else ''
         return response
 
-    async def _loaded_in_thread(
-        self, request: LoadModel.Request
-    ) -> tuple[Policy, Explorer | None]:
-        if self._policy is None:
-            raise ConfigurationError('no policy is configured: configure the node first')
-        if not self._loading.acquire(blocking=False):
-            raise ConfigurationError('another model is being loaded: call again when it is done')
-        try:
-            loaded = Future(executor=self.executor)
-            threading.Thread(
-                target=self._load_into, args=(loaded, request), name='load_model', daemon=True
-            ).start()
-            return await loaded
-        except (MemoryError, RuntimeError) as error:  # no memory, or none for another thread
-            raise RlEdgeError(f'no memory to load a model: {error}') from error
-        finally:
-            self._loading.release()
-
-    def _load_into(self, loaded: Future, request: LoadModel.Request) -> None:
-        """Complete ``loaded`` with the policy or the error. Runs off the executor's thread."""
-        try:
-            loaded.set_result(self._load_requested(request))
-        except RlEdgeError as error:
-            loaded.set_exception(error)
-        except Exception as error:  # the caller needs an answer whatever a runtime raises
-            loaded.set_exception(RlEdgeError(f'{type(error).__name__}: {error}'))
-        # A task that waits is looked at again when the executor wakes.
-        if self.executor is not None:
-            self.executor.wake()
-
     def _load_requested(self, request: LoadModel.Request) -> tuple[Policy, Explorer | None]:
+        """Load what a caller asked for; runs off the executor's thread."""
         policy = load_requested(
             ModelRequest(
                 path=request.path,
@@ -415,68 +382,28 @@ class PolicyNode(LifecycleNode):
         self._publish_diagnostics()
 
     def _publish_status(self) -> None:
-        policy = self._policy
-        status = PolicyStatus(
-            state=self._state,
-            reason=self._reason,
-            model_id=policy.model_id if policy else '',
-            model_hash=policy.model_hash if policy else '',
-            runtime=policy.runtime if policy else '',
+        status = to_policy_status(
+            self._state,
+            self._reason,
+            policy=self._policy,
             exploration=self._settings.exploration,
-            actions=self._actions,
-            rejected_observations=self._rejected,
-            swaps=self._swaps,
-            first_action_sec=self._first_action_sec,
-            inference_us_p50=self._inference.quantile(0.5),
-            inference_us_p99=self._inference.quantile(0.99),
+            figures=self._figures,
         )
         status.header.stamp = self.get_clock().now().to_msg()
         self._status_publisher.publish(status)
 
     def _publish_diagnostics(self) -> None:
-        level, reason = self._health()
-        counts = {
-            'actions': self._actions,
-            'rejected_observations': self._rejected,
-            'failed_actions': self._failed_actions,
-            'repeated_observations': self._repeated,
-            'swaps': self._swaps,
-            'last_fault': self._last_fault,
-        }
-        self._diagnostics.publish(level, reason, counts)
+        level, reason = health_of(
+            self._state, self._reason, troubles=self._troubles(), figures=self._figures
+        )
+        self._diagnostics.publish(level, reason, self._figures.to_mapping())
 
-    def _health(self) -> tuple[bytes, str]:
-        if self._state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
-            return diagnostics.ERROR, self._reason
-        rivals = self._rivals()
-        if rivals:
-            return diagnostics.ERROR, rivals
-        if self._rejected or self._failed_actions:
-            return diagnostics.WARN, (
-                f'{self._rejected} observations and {self._failed_actions} actions rejected, '
-                f'the last: {self._last_fault}'
-            )
-        if self._reason:
-            return diagnostics.WARN, self._reason
-        return diagnostics.OK, 'answering' if self._state == PolicyStatus.ACTIVE else 'not active'
-
-    def _rivals(self) -> str:
-        """Say which role more than one node has, or whose QoS does not fit; empty when none."""
+    def _troubles(self) -> str:
         if not self._endpoints:
             return ''
-        found = (
-            ('policies publish', self._action_publisher.topic_name),
-            ('simulators publish', self._observations.topic_name),
+        return troubles_with_others(
+            self, observation=self._observations, action=self._action_publisher
         )
-        for role, topic in found:
-            count = self.count_publishers(topic)
-            if count > 1:
-                return f'{count} {role} {topic}, there must be one'
-        peers = (
-            *incompatible_peers(self, self._observations),
-            *incompatible_peers(self, self._action_publisher),
-        )
-        return '; '.join(peers)
 
 
 def _unpublished(_: Action) -> None:
