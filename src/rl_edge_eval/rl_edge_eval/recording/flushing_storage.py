@@ -11,6 +11,8 @@ from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
+from rl_edge_eval.recording.chunk_index import ChunkIndex
+
 
 class StagedFile(io.BytesIO):
     """Collect writes, and append them to a file all at once or not at all."""
@@ -65,6 +67,8 @@ class FlushingMcap(McapWriter):
         self.path = numbered
         self._staged = StagedFile(self.bio)
         self.bio = self._staged  # type: ignore[assignment]
+        self._index = ChunkIndex(path)
+        self.chunks = self._index  # type: ignore[assignment]
 
     def close_chunk(self) -> None:
         """Append the pending chunk with its index to the file."""
@@ -83,6 +87,12 @@ class FlushingMcap(McapWriter):
         if not any(self.channel_stats.values()):
             self.message_start_time = 0
         super().close(version, metadata)
+        self._index.close()
+
+    def abort(self) -> None:
+        """Close without the index: what was flushed is in the file."""
+        self._index.close()
+        super().abort()
 
 
 class FlushingSqlite3(Sqlite3Writer):
