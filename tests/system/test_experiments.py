@@ -25,6 +25,7 @@ def summary(command, model, tmp_path):
     demo = command('demo', *words, f'output:={tmp_path}')
     assert demo.exit_code(380) == 0, demo.text
     assert 'full / compressed' in demo.text
+    assert 'return kept' in demo.text
     assert (tmp_path / 'comparison.png').stat().st_size > 10_000
     for name in ('compressed', 'uncompressed'):
         assert (tmp_path / name / 'edge' / 'configuration.yaml').is_file()
@@ -41,6 +42,13 @@ def test_the_demo_measures_both_configurations_on_the_same_seeds(summary):
         assert figures['episode_length_mean'] == 200
         assert figures['forward_distance_m'] is None  # a pendulum goes nowhere
         assert summary['lost_transitions'][name] == 0
+    returns = {
+        name: sum(episode['episode_return'] for episode in episodes)
+        for name, episodes in summary['episodes'].items()
+    }
+    kept = summary['return_kept']
+    assert kept['estimate'] == pytest.approx(returns['compressed'] / returns['uncompressed'])
+    assert kept['low'] <= kept['estimate'] <= kept['high']
     # TensorFlow alone is several times as large as the compressed policy's whole process.
     assert summary['ratios']['policy_memory_mb'] > 3
     assert summary['models']['uncompressed']['model_id'].endswith('policy.keras')
