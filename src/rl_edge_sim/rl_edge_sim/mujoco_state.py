@@ -10,6 +10,7 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.wrappers import TimeLimit
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_sim.mujoco_names import is_mujoco
 from rl_edge_sim.reward_terms import StudyShaping, find_reward_terms
 
@@ -38,7 +39,6 @@ _DERIVED = (
 They belong to the positions before the last of the sub-steps, so computing them anew from the
 restored positions would give the next step another velocity reward.
 """
-_MASK = 2**64 - 1
 
 
 def snapshot(env: gymnasium.Env) -> State:
@@ -54,7 +54,7 @@ def snapshot(env: gymnasium.Env) -> State:
     state = {f'derived_{name}': np.array(getattr(simulation.data, name)) for name in _DERIVED}
     state['physics'] = physics
     state['elapsed_steps'] = np.array(_time_limit(env)._elapsed_steps, np.int64)
-    state['random_generator'] = _generator_state(simulation.np_random)
+    state['random_generator'] = generator_words(simulation.np_random)
     shaping = _shaping(env)
     if shaping is not None:
         state['shaping'] = np.array([shaping.still_steps, *shaping.position])
@@ -77,7 +77,7 @@ def restore(env: gymnasium.Env, state: Mapping[str, np.ndarray]) -> None:
     for name in _DERIVED:
         getattr(simulation.data, name)[...] = state[f'derived_{name}']
     _time_limit(env)._elapsed_steps = int(state['elapsed_steps'])  # type: ignore[assignment]
-    _set_generator_state(simulation.np_random, state['random_generator'])
+    set_generator_words(simulation.np_random, state['random_generator'])
     shaping = _shaping(env)
     if shaping is not None:
         still_steps, x, y = (float(value) for value in state['shaping'])
@@ -125,25 +125,3 @@ def _time_limit(env: gymnasium.Env) -> TimeLimit:
 def _shaping(env: gymnasium.Env) -> StudyShaping | None:
     wrapper = find_reward_terms(env)
     return wrapper.shaping if wrapper else None
-
-
-def _generator_state(generator: np.random.Generator) -> np.ndarray:
-    state = generator.bit_generator.state
-    if state['bit_generator'] != 'PCG64':
-        raise ConfigurationError(f'random generator {state["bit_generator"]} is not PCG64')
-    words = [
-        word
-        for value in (state['state']['state'], state['state']['inc'])
-        for word in (value >> 64, value & _MASK)
-    ]
-    return np.array([*words, state['has_uint32'], state['uinteger']], np.uint64)
-
-
-def _set_generator_state(generator: np.random.Generator, words: np.ndarray) -> None:
-    values = [int(word) for word in words]
-    generator.bit_generator.state = {
-        'bit_generator': 'PCG64',
-        'state': {'state': values[0] << 64 | values[1], 'inc': values[2] << 64 | values[3]},
-        'has_uint32': values[4],
-        'uinteger': values[5],
-    }

@@ -45,25 +45,3 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
             f'{shape}: resume with the configuration that the run was started with'
         )
     return arrays[name]
-
-
-WORD_MASK = 2**64 - 1
-
-
-def generator_words(generator: np.random.Generator) -> np.ndarray:
-    """Return the state of a PCG64 generator as six 64-bit words."""
-    state = generator.bit_generator.state
-    numbers = (state['state']['state'], state['state']['inc'])
-    words = [word for number in numbers for word in (number >> 64, number & WORD_MASK)]
-    return np.array([*words, state['has_uint32'], state['uinteger']], np.uint64)
-
-
-def set_generator_words(generator: np.random.Generator, words: np.ndarray) -> None:
-    """Put a PCG64 generator into the state that `generator_words` returned."""
-    values = [int(word) for word in words]
-    generator.bit_generator.state = {
-        'bit_generator': 'PCG64',
-        'state': {'state': values[0] << 64 | values[1], 'inc': values[2] << 64 | values[3]},
-        'has_uint32': values[4],
-        'uinteger': values[5],
-    }

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_train import losses
 from rl_edge_train.acting import gaussian_log_prob
 from rl_edge_train.advantage import generalized_advantages
@@ -20,7 +21,6 @@ from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.return_scaler import ReturnScaler
-from rl_edge_train.variables import generator_words, set_generator_words
 
 METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
 
