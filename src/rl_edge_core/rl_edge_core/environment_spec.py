@@ -130,6 +130,25 @@ class EnvironmentSpec:
         except TypeError as error:
             raise ConfigurationError(f'environment spec: {error}') from error
 
+    @classmethod
+    def from_message(cls, message: Any) -> 'EnvironmentSpec':
+        """Build a spec from an Environment message, received or decoded from a bag.
+
+        Raise ConfigurationError when the message is not consistent in itself.
+        """
+        return cls(
+            environment_id=message.environment_id,
+            observation_names=tuple(message.observation_names),
+            observation_units=tuple(message.observation_units),
+            action_names=tuple(message.action_names),
+            action_units=tuple(message.action_units),
+            action_low=tuple(message.action_low),
+            action_high=tuple(message.action_high),
+            safe_action=tuple(message.safe_action),
+            control_period_sec=float(message.control_period_sec),
+            max_episode_steps=int(message.max_episode_steps),
+        )
+
     def differences(self, other: 'EnvironmentSpec') -> list[str]:
         """Return one line for each field in which `other` differs; empty when they are equal."""
         return [

@@ -17,7 +17,7 @@ from rl_edge_eval.bag.decoders import generic_decoder, transition_decoder
 from rl_edge_eval.bag.messages import BagError, BagTopic
 from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE, TransitionRow
 from rl_edge_eval.figures.percentiles import Percentiles, percentiles
-from rl_edge_eval.figures.robot_record import RobotRecord, specification_of
+from rl_edge_eval.figures.robot_record import RobotRecord
 from rl_edge_policy.policy import Policy
 
 RECORDED = 'recorded'
@@ -310,7 +310,7 @@ def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
         if topic.message_type == TRANSITION_TYPE:
             robots.add(namespace)
         elif topic.message_type == _ENVIRONMENT_TYPE and namespace not in environments:
-            environments[namespace] = specification_of(generic_decoder(topic)(data))
+            environments[namespace] = EnvironmentSpec.from_message(generic_decoder(topic)(data))
     return environments, robots
 
 

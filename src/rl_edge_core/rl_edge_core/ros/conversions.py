@@ -68,18 +68,7 @@ def to_environment(
 
 def from_environment(message: Environment) -> EnvironmentSpec:
     """Return the specification in a message; raise ConfigurationError when it is not valid."""
-    return EnvironmentSpec(
-        environment_id=message.environment_id,
-        observation_names=tuple(message.observation_names),
-        observation_units=tuple(message.observation_units),
-        action_names=tuple(message.action_names),
-        action_units=tuple(message.action_units),
-        action_low=tuple(message.action_low),
-        action_high=tuple(message.action_high),
-        safe_action=tuple(message.safe_action),
-        control_period_sec=message.control_period_sec,
-        max_episode_steps=message.max_episode_steps,
-    )
+    return EnvironmentSpec.from_message(message)
 
 
 def to_episode_summary(

@@ -12,25 +12,6 @@ from rl_edge_eval.bag.transition_decoder import TransitionRow
 from rl_edge_eval.figures.episode_record import EpisodeRecord
 
 
-def specification_of(message: Any) -> EnvironmentSpec:
-    """Return the specification in a decoded Environment message.
-
-    Raise ConfigurationError when the message is not consistent in itself.
-    """
-    return EnvironmentSpec(
-        environment_id=message.environment_id,
-        observation_names=tuple(message.observation_names),
-        observation_units=tuple(message.observation_units),
-        action_names=tuple(message.action_names),
-        action_units=tuple(message.action_units),
-        action_low=tuple(message.action_low),
-        action_high=tuple(message.action_high),
-        safe_action=tuple(message.safe_action),
-        control_period_sec=float(message.control_period_sec),
-        max_episode_steps=int(message.max_episode_steps),
-    )
-
-
 class NodeRecord:
     """One node's reports of its resources, a few numbers a second."""
 
@@ -112,7 +93,7 @@ class RobotRecord:
     def add_environment(self, message: Any) -> None:
         """Take a decoded Environment; the first one names the run, others are noted."""
         try:
-            spec = specification_of(message)
+            spec = EnvironmentSpec.from_message(message)
         except ConfigurationError as error:
             self._note(f'an environment that is not consistent is left out: {error}')
             return
