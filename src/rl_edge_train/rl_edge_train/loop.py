@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rl_edge_train.vector_environment import FinishedEpisode
+import numpy as np
+
+from rl_edge_train.agent import Decision
+from rl_edge_train.vector_environment import FinishedEpisode, VectorStep
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,21 @@ class LoopReport:
 
     episodes: list[FinishedEpisode]
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def transitions_of(
+    observation: np.ndarray, decision: Decision, step: VectorStep
+) -> dict[str, np.ndarray]:
+    """Return the transitions of one step, by the names of a `TransitionLayout`; (batch, ...)."""
+    return {
+        'observation': observation,
+        'action': decision.action,
+        'reward': step.reward,
+        'next_observation': step.next_observation,
+        'terminated': step.terminated,
+        'truncated': step.truncated,
+        **decision.extras,
+    }
 
 
 class Loop(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_train.agent import Agent, Decision
-from rl_edge_train.loop import LoopReport
+from rl_edge_train.loop import LoopReport, transitions_of
 from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.vector_environment import VectorEnvironment
 
@@ -64,17 +64,7 @@ class OffPolicyLoop:
         self.environments.start_step(decision.action)
         metrics = self._learn()
         step = self.environments.finish_step()
-        self.steps += self.replay.add(
-            {
-                'observation': observation,
-                'action': decision.action,
-                'reward': step.reward,
-                'next_observation': step.next_observation,
-                'terminated': step.terminated,
-                'truncated': step.truncated,
-                **decision.extras,
-            }
-        )
+        self.steps += self.replay.add(transitions_of(observation, decision, step))
         return LoopReport(step.episodes, metrics)
 
     def _decide(self, observation: np.ndarray) -> Decision:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_train.agent import Agent
-from rl_edge_train.loop import LoopReport
+from rl_edge_train.loop import LoopReport, transitions_of
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
 
@@ -54,16 +54,7 @@ class OnPolicyLoop:
             decision = self.agent.act(observation, explore=True)
             self.environments.start_step(decision.action)
             step = self.environments.finish_step()
-            transitions = {
-                'observation': observation,
-                'action': decision.action,
-                'reward': step.reward,
-                'next_observation': step.next_observation,
-                'terminated': step.terminated,
-                'truncated': step.truncated,
-                **decision.extras,
-            }
-            rows.append(self.agent.layout.rows(transitions))
+            rows.append(self.agent.layout.rows(transitions_of(observation, decision, step)))
             episodes += step.episodes
             observation = self.environments.observation
         return np.stack(rows), episodes
