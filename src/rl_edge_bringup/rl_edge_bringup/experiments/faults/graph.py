@@ -7,10 +7,7 @@ from rl_edge_core.ros.diagnostics import ERROR
 
 def start_policy_first(rig: Rig) -> str:
     """Start the policy, and the simulator when it answers already."""
-    rig.simulator.stop()
-    rig.policy.stop()
-    rig.simulator.wait(60)
-    rig.policy.wait(60)
+    _stop_both(rig)
     rig.start_policy()
     rig.wait_for_report('policy', 'waiting for the environment')
     rig.start_simulator()
@@ -20,16 +17,20 @@ def start_policy_first(rig: Rig) -> str:
 
 def start_simulator_first(rig: Rig) -> str:
     """Start the simulator, and the policy when that waits for one."""
-    rig.simulator.stop()
-    rig.policy.stop()
-    rig.simulator.wait(60)
-    rig.policy.wait(60)
+    _stop_both(rig)
     rig.reports.clear()
     rig.start_simulator()
     rig.wait_for_report('sim', 'waiting')
     rig.start_policy()
     rig.wait_until_steady()
     return 'the simulator says that it waits for a policy, and runs once there is one'
+
+
+def _stop_both(rig: Rig) -> None:
+    rig.simulator.stop()
+    rig.policy.stop()
+    rig.simulator.wait(60)
+    rig.policy.wait(60)
 
 
 def two_policies(rig: Rig) -> str:
