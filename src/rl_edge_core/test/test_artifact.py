@@ -17,26 +17,12 @@ from rl_edge_core.artifact import (
     unpack_artifact,
     write_manifest,
 )
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import sha256_of
 
-SPEC = EnvironmentSpec(
-    environment_id='Cart-v0',
-    observation_names=('cart.x', 'cart.velocity'),
-    observation_units=('m', 'm/s'),
-    action_names=('push',),
-    action_units=('N',),
-    action_low=(-1.0,),
-    action_high=(1.0,),
-    safe_action=(0.0,),
-    control_period_sec=0.05,
-    max_episode_steps=100,
-)
-
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(cart, tmp_path):
     folder = tmp_path / 'artifact'
     folder.mkdir()
     files = []
@@ -58,7 +44,7 @@ def folder(tmp_path):
     write_manifest(
         Manifest(
             name='cart/best',
-            environment=SPEC,
+            environment=cart,
             algorithm='sac',
             network=Network(hidden_sizes=(8, 8)),
             golden_observation=(0.1, 0.2),
@@ -77,9 +63,9 @@ def edit(folder, change):
     path.write_text(json.dumps(mapping))
 
 
-def test_manifest_survives_the_disk(folder):
+def test_manifest_survives_the_disk(folder, cart):
     manifest = load_manifest(folder)
-    assert manifest.environment == SPEC
+    assert manifest.environment == cart
     assert manifest.network.hidden_sizes == (8, 8)
     assert manifest.recipes == ('keras', 'int8')
     assert manifest.compressed_recipe() == 'int8'

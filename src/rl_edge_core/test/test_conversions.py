@@ -4,23 +4,9 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.ros import conversions
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation
-
-SPEC = EnvironmentSpec(
-    environment_id='Cart-v0',
-    observation_names=('cart.x', 'cart.velocity'),
-    observation_units=('m', 'm/s'),
-    action_names=('push',),
-    action_units=('N',),
-    action_low=(-0.4,),
-    action_high=(0.4,),
-    safe_action=(0.1,),
-    control_period_sec=0.05,
-    max_episode_steps=100,
-)
 
 
 def over_the_wire(message):
@@ -40,13 +26,13 @@ def test_every_second_value_of_an_array_is_copied_in_order():
     assert list(conversions.to_float32_field(values)) == [0.0, 2.0, 4.0]
 
 
-def test_the_specification_keeps_its_hash_over_the_wire():
+def test_the_specification_keeps_its_hash_over_the_wire(cart):
     message = conversions.to_environment(
-        SPEC, run_id=2**64 - 1, reward_term_names=['forward'], mode='lockstep'
+        cart, run_id=2**64 - 1, reward_term_names=['forward'], mode='lockstep'
     )
     received = over_the_wire(message)
     assert received.run_id == 2**64 - 1
-    assert conversions.from_environment(received) == SPEC
+    assert conversions.from_environment(received) == cart
     assert conversions.from_environment(received).hash == received.spec_hash
 
 
