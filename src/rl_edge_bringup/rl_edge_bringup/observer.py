@@ -22,6 +22,8 @@ from rl_edge_interfaces.msg import (
 )
 
 _LOOK_AGAIN_SEC = 0.1
+_TRANSITION_DEPTH = 5000
+"""More than a loop at full speed publishes while a busy machine keeps the observer waiting."""
 
 
 class Observer:
@@ -54,7 +56,9 @@ class Observer:
         self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
         if transitions:
-            self._subscribe(Transition, 'transition', qos.transition(), self._on_raw, raw=True)
+            profile = qos.transition()
+            profile.depth = _TRANSITION_DEPTH
+            self._subscribe(Transition, 'transition', profile, self._on_raw, raw=True)
         self._subscribe(EpisodeSummary, 'episode', qos.episode(), self._on_episode)
         self._keep(Environment, 'environment', qos.environment(), self.environments)
         self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
