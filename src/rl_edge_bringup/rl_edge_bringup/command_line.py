@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from rl_edge_bringup.arguments import Argument, did_you_mean, parse_arguments, parse_pairs
-from rl_edge_bringup.experiments import Experiment, experiments
+from rl_edge_bringup.experiments import experiments
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.run_command import run_system
 from rl_edge_bringup.systems import SYSTEMS
 from rl_edge_core.errors import ConfigurationError, RlEdgeError

@@ -100,8 +100,9 @@ def _wait(run: _Run, pattern: str, processes: list[NodeProcess]) -> Action:
 
 
 def _prefix() -> str:
-    # The kernel ends the node when ros2 launch is killed, as it does for our own runner.
-    return 'setpriv --pdeathsig KILL' if shutil.which('setpriv') else ''
+    # The kernel tells the node when ros2 launch is gone. It may still say its last words: launch
+    # does not wait for its nodes when it gets SIGTERM, as from `docker stop`.
+    return 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else ''
 
 
 def _node(run: _Run, process: NodeProcess, *, restarts: int) -> ExecuteProcess:
@@ -141,6 +142,7 @@ def _node(run: _Run, process: NodeProcess, *, restarts: int) -> ExecuteProcess:
     return Node(
         package=process.node.package,
         executable=process.node.executable,
+        exec_name=process.label,  # else launch calls all of them after the prefix
         name=process.node.name,
         namespace=process.node.namespace,
         parameters=[str(process.parameter_file)],

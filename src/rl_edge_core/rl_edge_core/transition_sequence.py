@@ -60,7 +60,7 @@ class TransitionSequence:
     def arrive(self, run_id: int, episode: int, step: int) -> Arrival:
         """Take note of one transition and tell what it is."""
         key = (run_id, episode)
-        arrival = self._episodes.setdefault(key, _Episode()).arrive(step)
+        arrival = self._of(key).arrive(step)
         if arrival is Arrival.IN_ORDER and self._is_older(run_id, episode):
             arrival = Arrival.REORDERED
         elif arrival is Arrival.IN_ORDER:
@@ -75,7 +75,13 @@ class TransitionSequence:
 
         It comes on another topic, so transitions may still arrive after it, in order.
         """
-        self._episodes.setdefault((run_id, episode), _Episode()).length = length
+        self._of((run_id, episode)).length = length
+
+    def _of(self, key: tuple[int, int]) -> _Episode:
+        found = self._episodes.get(key)
+        if found is None:
+            found = self._episodes[key] = _Episode()
+        return found
 
     def _is_older(self, run_id: int, episode: int) -> bool:
         # Runs have random numbers: of two runs neither is older, the robot was started again.

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import threading
 from dataclasses import dataclass
 
@@ -167,6 +168,19 @@ def test_signals_of_one_request_end_a_node_as_cleanly_as_one(ros_domain_id):
     assert process.stdout.readline() == 'started\n'
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert 'context alive True' in output
+    assert 'Traceback' not in errors
+    assert process.returncode == 0
+
+
+def test_signals_that_go_on_while_a_node_ends_do_not_turn_its_end_into_a_death(ros_domain_id):
+    process = start_program(ros_domain_id)
+    assert process.stdout.readline() == 'started\n'
+    until_sec = time.monotonic() + 1.5  # later ones would be a request of their own
+    while process.poll() is None and time.monotonic() < until_sec:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
     output, errors = process.communicate(timeout=60)
     assert 'context alive True' in output
     assert 'Traceback' not in errors

@@ -100,6 +100,16 @@ def test_sqlite_with_a_transaction_left_open(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in killed.iterdir()} == before
 
 
+def test_sqlite_with_an_empty_log_is_left_as_it_is(tmp_path: Path) -> None:
+    """What a recorder leaves that was killed right after a flush."""
+    bag = small_bag(tmp_path / 'bag', storage='sqlite3')
+    Path(f'{storage_file(bag)}-wal').touch()
+    before = {path.name: path.read_bytes() for path in bag.iterdir()}
+    figures = evaluate_bag(bag)
+    assert figures.messages == MESSAGES
+    assert {path.name: path.read_bytes() for path in bag.iterdir()} == before
+
+
 @pytest.mark.parametrize('name', ['bag_0.mcap', 'bag_0.db3'])
 def test_empty_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()

@@ -44,8 +44,9 @@ from rl_edge_sim.simulation import Simulation
 _WATCH_PERIOD_SEC = 0.05
 """How often waiting is looked after; it bounds by how much timeouts are late."""
 _REPORT_PERIOD_SEC = 1.0
-_FLUSH_TIMEOUT_SEC = 2.0
-"""How long the end waits for subscribers that have not received everything."""
+_FLUSH_TIMEOUT_SEC = 3.5
+"""How long the end waits for subscribers that have not received everything. Fast DDS asks them
+every 3 s."""
 
 
 class SimNode(Node):

@@ -54,17 +54,7 @@ class OnPolicyLoop:
             decision = self.agent.act(observation, explore=True)
             self.environments.start_step(decision.action)
             step = self.environments.finish_step()
-            steps.append(
-                {
-                    'observation': observation,
-                    'action': decision.action,
-                    'reward': step.reward,
-                    'next_observation': step.next_observation,
-                    'terminated': step.terminated,
-                    'truncated': step.truncated,
-                    **decision.extras,
-                }
-            )
+            steps.append(transitions_of(observation, decision, step))
             episodes += step.episodes
             observation = self.environments.observation
         # Packed together: row by row it would take longer than acting.

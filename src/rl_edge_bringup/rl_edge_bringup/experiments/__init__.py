@@ -1,20 +1,6 @@
 """Experiments: each puts systems together, measures them, and writes under results/."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from rl_edge_bringup.arguments import Argument, Values
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A named experiment of the command line."""
-
-    name: str
-    description: str
-    arguments: tuple[Argument, ...]
-    run: Callable[[Values], int]
-    """Takes a checked value of each argument, returns the exit code."""
+from rl_edge_bringup.experiments.experiment import Experiment
 
 
 def experiments() -> tuple[Experiment, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rl_edge_bringup.arguments import Argument, Values
-from rl_edge_bringup.experiments import Experiment
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.gif import captioned, write_gif
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rl_edge_bringup.arguments import Argument, Values, to_text
-from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.demo_picture import write_picture
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.figures import comparison_table, ratios
 from rl_edge_bringup.experiments.measured_run import MeasuredRun, measure_run
 from rl_edge_bringup.experiments.result_files import (

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ class RecordedRun:
     def picture_times_ns(self) -> list[int]:
         """Return when pictures arrived while the policy acted."""
         times = self.evaluation.picture_times_ns.get(self.robot.namespace, ())
-        return [time_ns for time_ns in times if self.begin_ns <= time_ns <= self.end_ns]
+        begin_ns, end_ns = self.begin_ns, self.end_ns
+        return [time_ns for time_ns in times if begin_ns <= time_ns <= end_ns]
 
     @property
     def begin_ns(self) -> int:
@@ -132,7 +134,7 @@ class RecordedRun:
             )
         return node_figures(node, reports, step_times_ns=self.step_times_ns)
 
-    @property
+    @cached_property
     def step_times_ns(self) -> np.ndarray:
         """Return when each transition was recorded, int64 of shape (steps,), ascending."""
         parts = [

@@ -12,9 +12,9 @@ from rich.progress import track
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
-from rl_edge_bringup.experiments import Experiment
-from rl_edge_bringup.experiments.faults.rig import Rig
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.result_files import describe_machine, write_json
+from rl_edge_bringup.experiments.rig import Rig
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_bringup.running_system import RunningSystem

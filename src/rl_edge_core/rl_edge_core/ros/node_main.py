@@ -48,6 +48,9 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
         print(f'error: {error}', file=sys.stderr, flush=True)
         return 1
     finally:
+        # All is said: a signal that comes now would only turn a clean end into a death.
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         rclpy.try_shutdown()
 
 

@@ -33,7 +33,10 @@ class SqliteFile:
             self._note('is empty')
             return
         last = 0
-        with self._recovered() as path, closing(_open(path)) as database:
+        with (
+            self._recovered() as path,
+            closing(_open(path, writes=path != self._path)) as database,
+        ):
             try:
                 self._topics = _read_topics(database)
                 for number, topic, time_ns, data in database.execute(
@@ -70,9 +73,8 @@ class SqliteFile:
         self._notes.add(f'{self._path.name} {remark}')
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    recovers = any(Path(f'{path}{suffix}').exists() for suffix in _SIDE_FILES)
-    mode = 'rw' if recovers else 'ro&immutable=1'
+def _open(path: Path, *, writes: bool) -> sqlite3.Connection:
+    mode = 'rw' if writes else 'ro&immutable=1'
     database = sqlite3.connect(f'{path.absolute().as_uri()}?mode={mode}', uri=True)
     # Without it a file that was cut off is refused as a whole.
     database.execute('PRAGMA writable_schema = ON')

@@ -17,7 +17,7 @@ class ModelLoading:
         """Start with nothing to do."""
         self._busy = threading.Lock()
 
-    async def run(self, load: Callable[[], Any], executor: Executor) -> Any:
+    async def run(self, load: Callable[[], Any], executor: Executor | None) -> Any:
         """Return what ``load`` returns, to be awaited in a callback of ``executor``.
 
         Raise what it raises as RlEdgeError, and ConfigurationError while another one is loaded.
@@ -36,7 +36,7 @@ class ModelLoading:
             self._busy.release()
 
 
-def _complete(loaded: Future, load: Callable[[], Any], executor: Executor) -> None:
+def _complete(loaded: Future, load: Callable[[], Any], executor: Executor | None) -> None:
     try:
         loaded.set_result(load())
     except RlEdgeError as error:
@@ -44,4 +44,5 @@ def _complete(loaded: Future, load: Callable[[], Any], executor: Executor) -> No
     except Exception as error:  # the caller needs an answer whatever a runtime raises
         loaded.set_exception(RlEdgeError(f'{type(error).__name__}: {error}'))
     # A task that waits is looked at again when the executor wakes.
-    executor.wake()
+    if executor is not None:
+        executor.wake()

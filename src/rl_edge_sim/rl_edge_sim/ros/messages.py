@@ -91,7 +91,7 @@ def to_image(picture: np.ndarray, time_ns: int) -> Image:
     """Return ``picture``, uint8 of shape (height, width, 3) in RGB, drawn at a simulated time."""
     height, width, channels = picture.shape
     data = array('B')
-    data.frombytes(np.ascontiguousarray(picture, np.uint8).tobytes())
+    data.frombytes(np.ascontiguousarray(picture, np.uint8).data)
     message = Image(height=height, width=width, encoding='rgb8', step=width * channels, data=data)
     set_stamp(message.header.stamp, time_ns)
     message.header.frame_id = 'camera'

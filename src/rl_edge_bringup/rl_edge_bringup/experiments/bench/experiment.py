@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
-from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.bench.inference import measure_inference
 from rl_edge_bringup.experiments.bench.lockstep import measure_lockstep
 from rl_edge_bringup.experiments.bench.policy_process import measure_policy_process
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.result_files import (
     describe_machine,
     result_folder,

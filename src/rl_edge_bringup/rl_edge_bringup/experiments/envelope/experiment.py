@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values, to_text
-from rl_edge_bringup.experiments import Experiment
 from rl_edge_bringup.experiments.cpu_quota import held_to, make_group, quota_of
 from rl_edge_bringup.experiments.envelope.cells import (
     WHOLE,
@@ -22,6 +21,7 @@ from rl_edge_bringup.experiments.envelope.cells import (
     next_share,
     smallest_that_walks,
 )
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.lists import numbers_of, words_of
 from rl_edge_bringup.experiments.recorded_run import (
     Conditions,

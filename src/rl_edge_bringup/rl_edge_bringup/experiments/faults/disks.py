@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_bringup.experiments.faults.fault import REALTIME, Fault, check_same
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_interfaces.srv import SaveCheckpoint
 

@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
-from rl_edge_bringup.experiments import Experiment
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, Fault
 from rl_edge_bringup.experiments.faults.matrix import FAULTS
-from rl_edge_bringup.experiments.faults.rig import (
+from rl_edge_bringup.experiments.network import missing_rights
+from rl_edge_bringup.experiments.result_files import describe_machine, write_json
+from rl_edge_bringup.experiments.rig import (
     ENVIRONMENT,
     Rig,
     judge_settled,
     running_loop,
 )
-from rl_edge_bringup.experiments.network import missing_rights
-from rl_edge_bringup.experiments.result_files import describe_machine, write_json
 from rl_edge_bringup.experiments.two_hosts import CUT_ALONE, CUT_FILE
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import UNTRAINED

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_bringup.running_system import RunningSystem
 
 LOCKSTEP, REALTIME = 'lockstep', 'realtime'

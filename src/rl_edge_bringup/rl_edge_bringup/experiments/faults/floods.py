@@ -7,7 +7,7 @@ from rl_edge_bringup.experiments.faults.messages import (
     malformed_observations,
     stale_actions,
 )
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_interfaces.msg import Observation
 
 FLOOD = 100_000

@@ -1,7 +1,7 @@
 """Nodes that come in another order than usual, or two on one name."""
 
 from rl_edge_bringup.experiments.faults.fault import BOTH, Fault
-from rl_edge_bringup.experiments.faults.rig import Rig
+from rl_edge_bringup.experiments.rig import Rig
 from rl_edge_core.ros.diagnostics import ERROR
 
 

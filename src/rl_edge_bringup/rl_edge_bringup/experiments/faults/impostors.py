@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Iterator
 
 from rl_edge_bringup.experiments.faults.fault import BOTH, COUNTED, REALTIME, STANDS_IN, Fault
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import Action, Observation
 

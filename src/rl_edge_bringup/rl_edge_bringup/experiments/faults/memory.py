@@ -5,7 +5,7 @@ import resource
 import psutil
 
 from rl_edge_bringup.experiments.faults.fault import REALTIME, Fault
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_interfaces.srv import LoadModel
 

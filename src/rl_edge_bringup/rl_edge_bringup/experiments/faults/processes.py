@@ -5,7 +5,7 @@ import signal
 import time
 
 from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, STANDS_IN, Fault, check_same
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 
 STOPPED_SEC = 2.5
 """Beyond the time after which a policy counts as silent here."""

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, Fault
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_eval.bag.bag import Bag
 
 

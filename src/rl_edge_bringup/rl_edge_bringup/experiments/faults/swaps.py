@@ -5,7 +5,7 @@ import shutil
 from array import array
 
 from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, Fault
-from rl_edge_bringup.experiments.faults.rig import FaultFailedError, Rig
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_core.artifact import pack_artifact
 from rl_edge_core.files import sha256_of
 from rl_edge_interfaces.srv import LoadModel

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values, to_text
-from rl_edge_bringup.experiments import Experiment
+from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.lists import words_of
 from rl_edge_bringup.experiments.recorded_run import RecordedRun, RunRequest, record_run
 from rl_edge_bringup.experiments.report.claims import Claim, judge_claims

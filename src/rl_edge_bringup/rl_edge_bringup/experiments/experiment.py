@@ -1,0 +1,17 @@
+"""What an experiment is to the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rl_edge_bringup.arguments import Argument, Values
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named experiment of the command line."""
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    run: Callable[[Values], int]
+    """Takes a checked value of each argument, returns the exit code."""
