@@ -92,7 +92,7 @@ def _draw_gaps(axes: Axes, pair: Pair) -> None:
         if times.size > 1:
             seconds = (times[1:] - run.begin_ns) * 1e-9
             axes.plot(seconds, np.diff(times) * 1e-6, style, color=color, lw=0.8, label=label)
-    axes.set(title='from one rendered picture to the next (ms)', xlabel='time (s)')
+    axes.set(title='from picture to picture (ms)', xlabel='time (s)')
     axes.set_ylim(bottom=0)
     if axes.lines:
         axes.legend(fontsize=8)
