@@ -5,7 +5,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_core.transition_sequence import TransitionSequence
-from rl_edge_interfaces.msg import Action, Observation, Transition
+from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import LoadModel
 
 NAMESPACE = 'ant0'
@@ -31,7 +31,7 @@ ENVIRONMENT = 'Pendulum-v1'
 """Small: the faults are in processes and messages, not in the robot."""
 WAIT_SEC = 120.0
 """For anything that must happen; generous, since it costs nothing where all is well."""
-SETTLING_SEC = 5.0
+SETTLING_SEC = 20.0
 STEADY_STEPS = 40
 """Steps in a row by the policy's own actions that count as recovered."""
 Found = TypeVar('Found')
@@ -53,11 +53,17 @@ class Judgement:
     safe_actions: int = 0
 
 
-def judge(observer: Observer, *, low: float = -2.0, high: float = 2.0) -> Judgement:
+def judge(
+    observer: Observer,
+    ended: Sequence[EpisodeSummary],
+    *,
+    low: float = -2.0,
+    high: float = 2.0,
+) -> Judgement:
     """Count what went wrong with the transitions that ``observer`` has seen.
 
-    The first episode is left out of the losses: its beginning was before our time. Limits are
-    those of `ENVIRONMENT`.
+    Of the episodes ``ended`` the last transitions are missed as well. The first episode is left
+    out of the losses: its beginning was before our time. Limits are those of `ENVIRONMENT`.
     """
     judgement, sequence = Judgement(), TransitionSequence()
     transitions = observer.transitions()
@@ -74,7 +80,7 @@ def judge(observer: Observer, *, low: float = -2.0, high: float = 2.0) -> Judgem
         judgement.steps += 1
         if not is_from_before(transition.run_id, transition.episode):
             sequence.arrive(transition.run_id, transition.episode, transition.step)
-    for episode in observer.episodes:
+    for episode in ended:
         if not is_from_before(episode.run_id, episode.episode):
             sequence.end_episode(episode.run_id, episode.episode, episode.length)
     judgement.lost, judgement.doubled = sequence.lost, sequence.duplicates
@@ -84,10 +90,13 @@ def judge(observer: Observer, *, low: float = -2.0, high: float = 2.0) -> Judgem
 def judge_settled(observer: Observer) -> Judgement:
     """Judge once what is under way has arrived, or `SETTLING_SEC` have passed.
 
-    The summary of an episode may overtake the last of its transitions.
+    The summary of an episode may overtake the last of its transitions. The loop runs on
+    meanwhile, so that only episodes which have ended by now are waited for: of those that follow,
+    some transitions are under way at any time.
     """
+    ended = list(observer.episodes)
     deadline = time.monotonic() + SETTLING_SEC
-    while (judgement := judge(observer)).lost and time.monotonic() < deadline:
+    while (judgement := judge(observer, ended)).lost and time.monotonic() < deadline:
         time.sleep(0.5)
     return judgement
 
