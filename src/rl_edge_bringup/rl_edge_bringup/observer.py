@@ -39,9 +39,14 @@ class Observer:
         *,
         domain_id: int | None = None,
         transitions: bool = True,
+        earlier: bool = True,
         on_first_transition: Callable[[], None] | None = None,
     ) -> None:
-        """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
+        """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID).
+
+        Without ``earlier``, transitions count from now on. A loop at full speed overtakes those
+        that are sent to who comes late, so that some between then and now may be missing.
+        """
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
         self.node = Node('observer', namespace=namespace, context=self._context)
@@ -56,7 +61,7 @@ class Observer:
         self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
         if transitions:
-            profile = qos.transition()
+            profile = qos.transition() if earlier else qos.from_now_on(qos.transition())
             profile.depth = _TRANSITION_DEPTH
             self._subscribe(Transition, 'transition', profile, self._on_raw, raw=True)
         self._subscribe(EpisodeSummary, 'episode', qos.episode(), self._on_episode)

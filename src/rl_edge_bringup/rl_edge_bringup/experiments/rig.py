@@ -194,7 +194,7 @@ class Rig:
             reports.extend(array.status)
 
         with Observer(
-            self.namespace, domain_id=self.domain_id, transitions=transitions
+            self.namespace, domain_id=self.domain_id, transitions=transitions, earlier=False
         ) as self.observer:
             self.observer.node.create_subscription(DiagnosticArray, '/diagnostics', take, 50)
             yield self.observer
