@@ -154,6 +154,7 @@ class PolicyNode(LifecycleNode):
         if self._state != PolicyStatus.FAILED:
             self._enter(PolicyStatus.FINALIZED, '')
         self._resources.close()
+        self._loading.close()
         if self._state == PolicyStatus.FAILED:
             self._wait_for_a_listener()
         self._status_publisher.wait_for_all_acked(Duration(seconds=1))

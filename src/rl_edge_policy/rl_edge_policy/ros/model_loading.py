@@ -1,5 +1,6 @@
 """Load models off the executor's thread, while observations are answered."""
 
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,21 @@ from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 
+_Request = tuple[Future, Callable[[], Any], Executor | None]
+
 
 class ModelLoading:
-    """One load at a time, each in a thread of its own."""
+    """One load at a time, in a thread that waits for them.
+
+    It is there from the start: where memory is short, a new one may die before it has begun, and
+    who starts it would wait for it for ever.
+    """
 
     def __init__(self) -> None:
-        """Start with nothing to do."""
+        """Start the thread."""
         self._busy = threading.Lock()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name='load_model', daemon=True).start()
 
     async def run(self, load: Callable[[], Any], executor: Executor | None) -> Any:
         """Return what ``load`` returns, to be awaited in a callback of ``executor``.
@@ -26,14 +35,20 @@ class ModelLoading:
             raise ConfigurationError('another model is being loaded: call again when it is done')
         try:
             loaded = Future(executor=executor)
-            threading.Thread(
-                target=_complete, args=(loaded, load, executor), name='load_model', daemon=True
-            ).start()
+            self._requests.put((loaded, load, executor))
             return await loaded
-        except (MemoryError, RuntimeError) as error:  # no memory, or none for another thread
+        except MemoryError as error:
             raise RlEdgeError(f'no memory to load a model: {error}') from error
         finally:
             self._busy.release()
+
+    def close(self) -> None:
+        """End the thread, after a load that is under way."""
+        self._requests.put(None)
+
+    def _work(self) -> None:
+        while request := self._requests.get():
+            _complete(*request)
 
 
 def _complete(loaded: Future, load: Callable[[], Any], executor: Executor | None) -> None:
@@ -41,6 +56,8 @@ def _complete(loaded: Future, load: Callable[[], Any], executor: Executor | None
         loaded.set_result(load())
     except RlEdgeError as error:
         loaded.set_exception(error)
+    except MemoryError as error:
+        loaded.set_exception(RlEdgeError(f'no memory to load a model: {error}'))
     except Exception as error:  # the caller needs an answer whatever a runtime raises
         loaded.set_exception(RlEdgeError(f'{type(error).__name__}: {error}'))
     # A task that waits is looked at again when the executor wakes.

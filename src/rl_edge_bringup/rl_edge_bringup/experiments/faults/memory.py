@@ -7,6 +7,7 @@ import psutil
 from rl_edge_bringup.experiments.faults.fault import REALTIME, Fault
 from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_interfaces.srv import LoadModel
 
 
@@ -16,7 +17,8 @@ def no_memory_for_model(rig: Rig) -> str:
     process = psutil.Process(pid)
     before = resource.prlimit(pid, resource.RLIMIT_AS)
     resource.prlimit(pid, resource.RLIMIT_AS, (process.memory_info().vms, before[1]))
-    request = LoadModel.Request(path=str(rig.model))
+    # The full model needs TensorFlow: far more than what a process has to spare within its limit.
+    request = LoadModel.Request(path=str(rig.model), recipe=FULL_RECIPE)
     node = rig.observer.node
     client = node.create_client(LoadModel, 'policy/load_model')
     rig.wait_for('the service load_model', client.service_is_ready)
