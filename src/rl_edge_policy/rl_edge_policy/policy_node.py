@@ -41,6 +41,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 WAITING = 'waiting for the environment message of the simulator'
 _LISTENER_PATIENCE_SEC, _LISTENER_PERIOD_SEC = 2.0, 0.02
 """How long, and how often, a node that failed looks for someone who hears the reason."""
+_LAST_WORDS_SEC, _REASON_SEC = 1.0, 3.5
+"""How long the last status, and one with the reason of a failure, may take to arrive. Fast DDS
+asks subscribers every 3 s what they lack."""
 
 
 class PolicyNode(LifecycleNode):
@@ -155,9 +158,11 @@ class PolicyNode(LifecycleNode):
             self._enter(PolicyStatus.FINALIZED, '')
         self._resources.close()
         self._loading.close()
+        patience_sec = _LAST_WORDS_SEC
         if self._state == PolicyStatus.FAILED:
             self._wait_for_a_listener()
-        self._status_publisher.wait_for_all_acked(Duration(seconds=1))
+            patience_sec = _REASON_SEC
+        self._status_publisher.wait_for_all_acked(Duration(seconds=patience_sec))
 
     def _wait_for_a_listener(self) -> None:
         # A node that fails at once has not met those yet who want to know the reason.

@@ -40,8 +40,9 @@ def observer(ros_domain_id):
     def wait_for(state, process):
         while not any(status.state == state for status in statuses):
             executor.spin_once(timeout_sec=0.1)
-            if process.poll() is not None:
-                executor.spin_once(timeout_sec=1.0)
+            if process.poll() is not None:  # what it said may still be on its way in here
+                for _ in range(50):
+                    executor.spin_once(timeout_sec=0.1)
                 break
         return next(status for status in statuses if status.state == state)
 
