@@ -22,8 +22,6 @@ from rl_edge_interfaces.msg import (
 )
 
 _LOOK_AGAIN_SEC = 0.1
-_TRANSITION_DEPTH = 5000
-"""More than a loop at full speed publishes while a busy machine keeps the observer waiting."""
 
 
 class Observer:
@@ -39,14 +37,9 @@ class Observer:
         *,
         domain_id: int | None = None,
         transitions: bool = True,
-        earlier: bool = True,
         on_first_transition: Callable[[], None] | None = None,
     ) -> None:
-        """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID).
-
-        Without ``earlier``, transitions count from now on. A loop at full speed overtakes those
-        that are sent to who comes late, so that some between then and now may be missing.
-        """
+        """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
         self.node = Node('observer', namespace=namespace, context=self._context)
@@ -61,9 +54,7 @@ class Observer:
         self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
         if transitions:
-            profile = qos.transition() if earlier else qos.from_now_on(qos.transition())
-            profile.depth = _TRANSITION_DEPTH
-            self._subscribe(Transition, 'transition', profile, self._on_raw, raw=True)
+            self._subscribe(Transition, 'transition', qos.transition(), self._on_raw, raw=True)
         self._subscribe(EpisodeSummary, 'episode', qos.episode(), self._on_episode)
         self._keep(Environment, 'environment', qos.environment(), self.environments)
         self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)

@@ -57,17 +57,21 @@ def judge(
     observer: Observer,
     ended: Sequence[EpisodeSummary],
     *,
+    since: Observation | None = None,
     low: float = -2.0,
     high: float = 2.0,
 ) -> Judgement:
     """Count what went wrong with the transitions that ``observer`` has seen.
 
-    Of the episodes ``ended`` the last transitions are missed as well. The first episode is left
-    out of the losses: its beginning was before our time. Limits are those of `ENVIRONMENT`.
+    Of the episodes ``ended`` the last transitions are missed as well. The episode of ``since`` (by
+    default of the first transition) and what was before it are left out of the losses: their
+    beginning was before our time, and a loop overtakes what is sent to who comes late. Limits are
+    those of `ENVIRONMENT`.
     """
     judgement, sequence = Judgement(), TransitionSequence()
     transitions = observer.transitions()
-    began = (transitions[0].run_id, transitions[0].episode) if transitions else (0, 0)
+    first = since or (transitions[0] if transitions else Observation())
+    began = (first.run_id, first.episode)
 
     def is_from_before(run_id: int, episode: int) -> bool:
         return run_id == began[0] and episode <= began[1]
@@ -87,7 +91,7 @@ def judge(
     return judgement
 
 
-def judge_settled(observer: Observer) -> Judgement:
+def judge_settled(observer: Observer, since: Observation | None = None) -> Judgement:
     """Judge once what is under way has arrived, or `SETTLING_SEC` have passed.
 
     The summary of an episode may overtake the last of its transitions. The loop runs on
@@ -96,7 +100,7 @@ def judge_settled(observer: Observer) -> Judgement:
     """
     ended = list(observer.episodes)
     deadline = time.monotonic() + SETTLING_SEC
-    while (judgement := judge(observer, ended)).lost and time.monotonic() < deadline:
+    while (judgement := judge(observer, ended, since=since)).lost and time.monotonic() < deadline:
         time.sleep(0.5)
     return judgement
 
@@ -194,7 +198,7 @@ class Rig:
             reports.extend(array.status)
 
         with Observer(
-            self.namespace, domain_id=self.domain_id, transitions=transitions, earlier=False
+            self.namespace, domain_id=self.domain_id, transitions=transitions
         ) as self.observer:
             self.observer.node.create_subscription(DiagnosticArray, '/diagnostics', take, 50)
             yield self.observer

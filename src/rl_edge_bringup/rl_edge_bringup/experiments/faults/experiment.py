@@ -93,13 +93,15 @@ def run_fault(fault: Fault, rig: Rig) -> Row:
     if fault.needs_root and os.geteuid() != 0:
         return Row(fault.name, rig.mode, fault.expected, 'skipped: needs root', 0, True)
     began = time.monotonic()
+    since = None
     with rig.watched() as observer:
         try:
             rig.wait_until_steady('the loop runs before the fault')
+            since = rig.newest_observation()
             happened, passed = fault.put(rig), True
         except Exception as error:  # one row: the other faults are run all the same
             happened, passed = f'{type(error).__name__}: {error}', False
-        judgement = judge_settled(observer)
+        judgement = judge_settled(observer, since)
     if judgement.outside or judgement.doubled or (judgement.lost and not fault.may_lose):
         passed = False
         happened += (
