@@ -123,11 +123,6 @@ def test_realtime_gives_way_to_the_safe_action_until_a_killed_policy_is_back(sys
 def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
     observer = observe()
     reports = []
-    observer.node.create_subscription(DiagnosticArray, '/diagnostics', reports.append, 10)
-    system('sim', mode='realtime')
-    observer.wait_for(lambda: observer.transition_count > 10)
-
-    system('edge')
 
     def reported():
         return [
@@ -137,8 +132,14 @@ def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
             if status.level == DiagnosticStatus.ERROR and status.name == f'/{namespace}/sim'
         ]
 
-    (message, *_) = observer.wait_for(reported)
-    assert 'action' in message
+    with observer.subscribed(DiagnosticArray, '/diagnostics', reports.append, 10):
+        system('sim', mode='realtime')
+        observer.wait_for(lambda: observer.transition_count > 10)
+
+        system('edge')
+
+        (message, *_) = observer.wait_for(reported)
+        assert 'action' in message
 
 
 def test_a_policy_of_another_environment_refuses_and_says_what_differs(system, observe):

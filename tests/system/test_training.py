@@ -25,17 +25,21 @@ def has_balanced(observer):
     )
 
 
-def test_two_robots_learn_to_balance(command, observe, namespace, tmp_path):
+@pytest.fixture
+def metrics(observe, namespace):
+    """Return what the train node says of itself, as it arrives."""
+    heard = []
+    topic = f'/{namespace}/training_metrics'
+    with observe(transitions=False).subscribed(
+        TrainingMetrics, topic, heard.append, qos.training_metrics()
+    ):
+        yield heard
+
+
+def test_two_robots_learn_to_balance(command, observe, namespace, metrics, tmp_path):
     robots = [f'{namespace}/{name}' for name in ('left', 'right')]
     observers = [observe(robot, transitions=False) for robot in robots]
-    node, wait_for = observers[0].node, observers[0].wait_for
-    metrics = []
-    node.create_subscription(
-        TrainingMetrics,
-        f'/{namespace}/training_metrics',
-        metrics.append,
-        qos.training_metrics(),
-    )
+    wait_for = observers[0].wait_for
     train = command(
         *START,
         'preset:=sac_small',
@@ -64,10 +68,11 @@ def test_two_robots_learn_to_balance(command, observe, namespace, tmp_path):
     assert latest.episodes >= max(len(observer.episodes) for observer in observers)
     assert (latest.duplicate_transitions, latest.rejected_transitions) == (0, 0)
 
-    saved = node.create_client(SaveCheckpoint, f'/{namespace}/train/save_checkpoint')
-    wait_for(saved.service_is_ready)
-    answer = saved.call_async(SaveCheckpoint.Request())
-    wait_for(answer.done)
+    service = f'/{namespace}/train/save_checkpoint'
+    with observers[0].client(SaveCheckpoint, service) as save_checkpoint:
+        wait_for(save_checkpoint.service_is_ready)
+        answer = save_checkpoint.call_async(SaveCheckpoint.Request())
+        wait_for(answer.done)
     assert answer.result().success, answer.result().message
     at_request = checkpoint.read_newest(tmp_path / 'training' / 'checkpoints')[0].steps
     assert at_request >= latest.transitions

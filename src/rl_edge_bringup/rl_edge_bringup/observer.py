@@ -1,14 +1,18 @@
 """A small node that watches one robot: it keeps what was published and lets others wait for it."""
 
+import contextlib
+import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 
@@ -22,6 +26,9 @@ from rl_edge_interfaces.msg import (
 )
 
 _LOOK_AGAIN_SEC = 0.1
+_ANSWER_SEC = 60.0
+"""How long the thread that serves the node may take to do what it is asked for."""
+_Entity = TypeVar('_Entity')
 
 
 class Observer:
@@ -42,7 +49,7 @@ class Observer:
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
-        self.node = Node('observer', namespace=namespace, context=self._context)
+        self._node = Node('observer', namespace=namespace, context=self._context)
         self._changed = threading.Condition()
         self._raw: list[bytes] = []
         self._on_first_transition = on_first_transition
@@ -62,7 +69,7 @@ class Observer:
             topic = f'resource_usage/{name}'
             self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
         self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
         self._thread.start()
 
@@ -84,7 +91,7 @@ class Observer:
         self._context.try_shutdown()
         self._thread.join()
         self._executor.shutdown()
-        self.node.destroy_node()
+        self._node.destroy_node()
 
     @property
     def sees_simulator(self) -> bool:
@@ -94,7 +101,7 @@ class Observer:
         """
         topics = ('transition', 'episode')
         return bool(self.environments) and all(
-            self.node.count_publishers(self.node.resolve_topic_name(topic)) for topic in topics
+            self._node.count_publishers(self._node.resolve_topic_name(topic)) for topic in topics
         )
 
     @property
@@ -130,6 +137,78 @@ class Observer:
             f'{len(self.statuses)} statuses'
         )
 
+    @contextlib.contextmanager
+    def subscribed(
+        self,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile | int,
+    ) -> Iterator[None]:
+        """Hand each message of a topic to ``callback``, on the observer's thread, meanwhile."""
+        node = self._node
+        with self._lent(
+            lambda: node.create_subscription(message_type, topic, callback, profile),
+            node.destroy_subscription,
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def publisher(
+        self, message_type: type, topic: str, profile: QoSProfile | int
+    ) -> Iterator[Publisher]:
+        """Lend a publisher of the observer's node."""
+        node = self._node
+        with self._lent(
+            lambda: node.create_publisher(message_type, topic, profile), node.destroy_publisher
+        ) as publisher:
+            yield publisher
+
+    @contextlib.contextmanager
+    def client(self, service_type: type, service: str) -> Iterator[Client]:
+        """Lend a client of the observer's node; the observer's thread serves it."""
+        node = self._node
+        with self._lent(
+            lambda: node.create_client(service_type, service), node.destroy_client
+        ) as client:
+            yield client
+
+    @contextlib.contextmanager
+    def _lent(
+        self, create: Callable[[], _Entity], destroy: Callable[[_Entity], Any]
+    ) -> Iterator[_Entity]:
+        entity = self._on_thread(create)
+        try:
+            yield entity
+        finally:
+            self._on_thread(lambda: destroy(entity))
+
+    def _on_thread(self, do: Callable[[], _Entity]) -> _Entity:
+        """Return what ``do`` returns on the thread that serves the node.
+
+        An entity that another thread destroys while the executor waits for it ends the executor.
+        """
+        done: queue.SimpleQueue[_Entity | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                done.put(do())
+            except Exception as error:  # it belongs to who asked
+                done.put(error)
+
+        if not self._thread.is_alive():
+            raise RuntimeError('the observer has ended: make a new one')
+        self._executor.create_task(work)
+        try:
+            result = done.get(timeout=_ANSWER_SEC)
+        except queue.Empty:
+            raise TimeoutError(
+                f'the thread of the observer did not answer within {_ANSWER_SEC:g} s'
+            ) from None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
     def _spin(self) -> None:
         try:
             self._executor.spin()
@@ -147,7 +226,7 @@ class Observer:
         *,
         raw: bool = False,
     ) -> None:
-        self.node.create_subscription(message_type, topic, callback, profile, raw=raw)
+        self._node.create_subscription(message_type, topic, callback, profile, raw=raw)
 
     def _keep(self, message_type: type, topic: str, profile: QoSProfile, kept: list[Any]) -> None:
         def append(message: Any) -> None:

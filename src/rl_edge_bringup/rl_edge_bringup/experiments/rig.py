@@ -197,10 +197,12 @@ class Rig:
         def take(array: DiagnosticArray) -> None:
             reports.extend(array.status)
 
-        with Observer(
-            self.namespace, domain_id=self.domain_id, transitions=transitions
-        ) as self.observer:
-            self.observer.node.create_subscription(DiagnosticArray, '/diagnostics', take, 50)
+        with (
+            Observer(
+                self.namespace, domain_id=self.domain_id, transitions=transitions
+            ) as self.observer,
+            self.observer.subscribed(DiagnosticArray, '/diagnostics', take, 50),
+        ):
             yield self.observer
 
     def wait_for(self, what: str, condition: Callable[[], Found], sec: float = WAIT_SEC) -> Found:
@@ -257,21 +259,14 @@ class Rig:
 
     def newest_observation(self) -> Observation:
         """Return the next observation that comes by."""
-        return self._next(Observation, 'observation', qos.observation())
-
-    def _next(self, message_type: type, topic: str, profile: Any) -> Any:
         received: Future = Future()
 
-        def take(message: Any) -> None:
+        def take(observation: Observation) -> None:
             if not received.done():
-                received.set_result(message)
+                received.set_result(observation)
 
-        node = self.observer.node
-        subscription = node.create_subscription(message_type, topic, take, profile)
-        try:
-            self.wait_for(f'a message on {topic}', received.done)
-        finally:
-            node.destroy_subscription(subscription)
+        with self.observer.subscribed(Observation, 'observation', take, qos.observation()):
+            self.wait_for('an observation', received.done)
         return received.result()
 
     def flood_actions(self, actions: Iterator[Action]) -> int:
@@ -283,27 +278,21 @@ class Rig:
         return self._flood(Observation, 'observation', qos.observation(), observations)
 
     def _flood(self, message_type: type, topic: str, profile: Any, messages: Iterator[Any]) -> int:
-        node = self.observer.node
-        publisher = node.create_publisher(message_type, topic, profile)
-        self.wait_for('a subscriber', publisher.get_subscription_count)
         count = 0
-        for message in messages:
-            publisher.publish(message)
-            count += 1
-        node.destroy_publisher(publisher)
+        with self.observer.publisher(message_type, topic, profile) as publisher:
+            self.wait_for('a subscriber', publisher.get_subscription_count)
+            for message in messages:
+                publisher.publish(message)
+                count += 1
         return count
 
     def load_model(self, request: LoadModel.Request) -> LoadModel.Response:
         """Call the policy's load_model."""
-        node = self.observer.node
-        client = node.create_client(LoadModel, 'policy/load_model')
-        try:
+        with self.observer.client(LoadModel, 'policy/load_model') as client:
             self.wait_for('the service load_model', client.service_is_ready)
             answer = client.call_async(request)
             self.wait_for('an answer of load_model', answer.done)
             return answer.result()
-        finally:
-            node.destroy_client(client)
 
     def counts(self, name: str) -> int:
         """Return the sum of one count over the episodes that have ended while we watched."""

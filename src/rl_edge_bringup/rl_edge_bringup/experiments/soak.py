@@ -173,8 +173,10 @@ def _sample(
     times = ResponseTimes()
     period_sec = max(SHORTEST_PERIOD_SEC, minutes * 60.0 / SAMPLES)
     samples: list[dict[str, float]] = []
-    with rig.watched(transitions=False) as observer:
-        observer.node.create_subscription(Transition, 'transition', times.add, qos.transition())
+    with (
+        rig.watched(transitions=False) as observer,
+        observer.subscribed(Transition, 'transition', times.add, qos.transition()),
+    ):
         rig.wait_for('the loop runs', lambda: times.steps > 0)
         processes = {name: psutil.Process(system.pid(name)) for name, system in nodes}
         began = time.monotonic()

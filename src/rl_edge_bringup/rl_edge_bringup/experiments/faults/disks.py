@@ -47,25 +47,23 @@ def full_disk_while_checkpointing(rig: Rig) -> str:
             '-p', f'output:={disk / "run"}', '-p', f'robots:=[/{rig.namespace}]',
             '-p', 'preset:=sac_small', '-p', 'export_period_sec:=100000.0',
         )  # fmt: skip
-        node = rig.observer.node
-        client = node.create_client(SaveCheckpoint, 'train/save_checkpoint')
-        rig.wait_for('the service save_checkpoint', client.service_is_ready, 240)
-        pid = trainer.pid('train')
+        with rig.observer.client(SaveCheckpoint, 'train/save_checkpoint') as client:
+            rig.wait_for('the service save_checkpoint', client.service_is_ready, 240)
+            pid = trainer.pid('train')
 
-        def answer() -> Any:
-            if outcome := _outcome(trainer):
-                last = trainer.log.of('train')[-1:]
-                raise FaultFailedError(f'{outcome.reason}: {last}')
-            future = client.call_async(SaveCheckpoint.Request())
-            rig.wait_for('an answer of save_checkpoint', future.done, 480)
-            return None if 'no robot' in future.result().message else future.result()
+            def answer() -> Any:
+                if outcome := _outcome(trainer):
+                    last = trainer.log.of('train')[-1:]
+                    raise FaultFailedError(f'{outcome.reason}: {last}')
+                future = client.call_async(SaveCheckpoint.Request())
+                rig.wait_for('an answer of save_checkpoint', future.done, 480)
+                return None if 'no robot' in future.result().message else future.result()
 
-        before = rig.wait_for('a robot at the train node', answer, 240)
-        if not before.success:
-            raise FaultFailedError(f'with space left it answered {before.message}')
-        (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
-        refused = answer()
-        node.destroy_client(client)
+            before = rig.wait_for('a robot at the train node', answer, 240)
+            if not before.success:
+                raise FaultFailedError(f'with space left it answered {before.message}')
+            (disk / 'filler').write_bytes(b'x' * _free_bytes(disk))
+            refused = answer()
         if refused.success or 'cannot be written' not in refused.message:
             raise FaultFailedError(f'answered {refused.success}: {refused.message}')
         rig.wait_until_steady()

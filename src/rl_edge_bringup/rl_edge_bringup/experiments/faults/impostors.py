@@ -80,22 +80,18 @@ def _answer(observation: Observation) -> Action:
 @contextlib.contextmanager
 def _impostor(rig: Rig, answer: Callable[[Observation], tuple[Action, ...]]) -> Iterator[None]:
     """Hold our policy and answer in its place."""
-    node = rig.observer.node
-    publisher = node.create_publisher(Action, 'action', qos.action())
+    observer = rig.observer
+    with observer.publisher(Action, 'action', qos.action()) as publisher:
 
-    def on_observation(observation: Observation) -> None:
-        for action in answer(observation):
-            publisher.publish(action)
+        def on_observation(observation: Observation) -> None:
+            for action in answer(observation):
+                publisher.publish(action)
 
-    with rig.stopped(rig.policy, 'policy'):
-        subscription = node.create_subscription(
-            Observation, 'observation', on_observation, qos.observation()
-        )
-        try:
+        with (
+            rig.stopped(rig.policy, 'policy'),
+            observer.subscribed(Observation, 'observation', on_observation, qos.observation()),
+        ):
             yield
-        finally:
-            node.destroy_subscription(subscription)
-            node.destroy_publisher(publisher)
 
 
 IMPOSTOR_FAULTS = (

@@ -19,16 +19,16 @@ def no_memory_for_model(rig: Rig) -> str:
     resource.prlimit(pid, resource.RLIMIT_AS, (process.memory_info().vms, before[1]))
     # The full model needs TensorFlow: far more than what a process has to spare within its limit.
     request = LoadModel.Request(path=str(rig.model), recipe=FULL_RECIPE)
-    node = rig.observer.node
-    client = node.create_client(LoadModel, 'policy/load_model')
-    rig.wait_for('the service load_model', client.service_is_ready)
-    answer = client.call_async(request)
 
     def has_died() -> bool:
         return any(f'(pid {pid})' in line and ' d' in line for line in _endings(rig.policy))
 
-    rig.wait_for('an answer, or a death with a named cause', lambda: answer.done() or has_died())
-    node.destroy_client(client)
+    with rig.observer.client(LoadModel, 'policy/load_model') as client:
+        rig.wait_for('the service load_model', client.service_is_ready)
+        answer = client.call_async(request)
+        rig.wait_for(
+            'an answer, or a death with a named cause', lambda: answer.done() or has_died()
+        )
     if answer.done():
         response = answer.result()
         resource.prlimit(pid, resource.RLIMIT_AS, before)
