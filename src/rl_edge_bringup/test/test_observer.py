@@ -44,6 +44,7 @@ def observer(ros_domain_id):
 
 
 def test_it_hears_on_while_subscriptions_come_and_go(busy_robot, observer):
+    observer.wait_for(lambda: observer.episodes)
     heard = []
     for _ in range(ROUNDS):
         with observer.subscribed(EpisodeSummary, 'episode', heard.append, qos.episode()):
