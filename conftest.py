@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 DOMAIN_IDS = range(1, 101)
 """DDS derives its ports from the domain: up to 101 they stay below Linux's ephemeral ports."""
+
+FAST_DDS_PROFILE = Path(__file__).with_name('tests') / 'fast_dds.xml'
+_number = itertools.count(os.getpid())
 
 
 @contextmanager
@@ -18,11 +23,11 @@ def reserved_domain() -> Iterator[int]:
     """Hold a domain that no other test process of this machine holds.
 
     An abstract socket stands for it: it is gone when we are, however we end, and it is seen by
-    exactly the processes that share our network.
+    exactly the processes that share our network. Each call begins to look at another domain:
+    shared memory that a killed process left locked is not met again by the next test.
     """
-    first = os.getpid()
-    for offset in range(len(DOMAIN_IDS)):
-        domain = DOMAIN_IDS[(first + offset) % len(DOMAIN_IDS)]
+    for _ in DOMAIN_IDS:
+        domain = DOMAIN_IDS[next(_number) % len(DOMAIN_IDS)]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reservation:
             try:
                 reservation.bind(f'\0rl_edge_domain_{domain}')
@@ -31,6 +36,15 @@ def reserved_domain() -> Iterator[int]:
             yield domain
             return
     raise RuntimeError(f'all {len(DOMAIN_IDS)} test domains are taken: too many tests run at once')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _middleware_as_between_processes() -> Iterator[None]:
+    """Let nodes that a test has in its own process exchange messages as any others do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+            patch.setenv(variable, str(FAST_DDS_PROFILE))
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)
