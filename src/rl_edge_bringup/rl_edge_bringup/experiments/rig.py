@@ -5,12 +5,11 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.task import Future
 
@@ -22,7 +21,6 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
-from rl_edge_core.transition_sequence import TransitionSequence
 from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import LoadModel
 
@@ -31,7 +29,6 @@ ENVIRONMENT = 'Pendulum-v1'
 """Small: the faults are in processes and messages, not in the robot."""
 WAIT_SEC = 120.0
 """For anything that must happen; generous, since it costs nothing where all is well."""
-SETTLING_SEC = 20.0
 STEADY_STEPS = 40
 """Steps in a row by the policy's own actions that count as recovered."""
 Found = TypeVar('Found')
@@ -39,70 +36,6 @@ Found = TypeVar('Found')
 
 class FaultFailedError(RlEdgeError):
     """What was expected of a fault did not happen."""
-
-
-@dataclass
-class Judgement:
-    """What the transitions seen during one fault came to."""
-
-    lost: int = 0
-    doubled: int = 0
-    outside: int = 0
-    """Actions outside their limits, or not finite."""
-    steps: int = 0
-    safe_actions: int = 0
-
-
-def judge(
-    observer: Observer,
-    ended: Sequence[EpisodeSummary],
-    *,
-    since: Observation | None = None,
-    low: float = -2.0,
-    high: float = 2.0,
-) -> Judgement:
-    """Count what went wrong with the transitions that ``observer`` has seen.
-
-    Of the episodes ``ended`` the last transitions are missed as well. The episode of ``since`` (by
-    default of the first transition) and what was before it are left out of the losses: their
-    beginning was before our time, and a loop overtakes what is sent to who comes late. Limits are
-    those of `ENVIRONMENT`.
-    """
-    judgement, sequence = Judgement(), TransitionSequence()
-    transitions = observer.transitions()
-    first = since or (transitions[0] if transitions else Observation())
-    began = (first.run_id, first.episode)
-
-    def is_from_before(run_id: int, episode: int) -> bool:
-        return run_id == began[0] and episode <= began[1]
-
-    for transition in transitions:
-        action = np.asarray(transition.action)
-        valid = np.isfinite(action).all() and (low <= action).all() and (action <= high).all()
-        judgement.outside += not valid
-        judgement.safe_actions += transition.safe_action
-        judgement.steps += 1
-        if not is_from_before(transition.run_id, transition.episode):
-            sequence.arrive(transition.run_id, transition.episode, transition.step)
-    for episode in ended:
-        if not is_from_before(episode.run_id, episode.episode):
-            sequence.end_episode(episode.run_id, episode.episode, episode.length)
-    judgement.lost, judgement.doubled = sequence.lost, sequence.duplicates
-    return judgement
-
-
-def judge_settled(observer: Observer, since: Observation | None = None) -> Judgement:
-    """Judge once what is under way has arrived, or `SETTLING_SEC` have passed.
-
-    The summary of an episode may overtake the last of its transitions. The loop runs on
-    meanwhile, so that only episodes which have ended by now are waited for: of those that follow,
-    some transitions are under way at any time.
-    """
-    ended = list(observer.episodes)
-    deadline = time.monotonic() + SETTLING_SEC
-    while (judgement := judge(observer, ended, since=since)).lost and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return judgement
 
 
 @dataclass(frozen=True)
@@ -130,6 +63,8 @@ class Rig:
     policy: RunningSystem = field(init=False)
     observer: Observer = field(init=False)
     reports: list[DiagnosticStatus] = field(default_factory=list)
+    since: Observation = field(default_factory=Observation)
+    """The newest one when the present fault began."""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _number: Iterator[int] = field(default_factory=itertools.count)
 
@@ -295,17 +230,27 @@ class Rig:
             return answer.result()
 
     def counts(self, name: str) -> int:
-        """Return the sum of one count over the episodes that have ended while we watched."""
-        return sum(getattr(episode, name) for episode in self.observer.episodes)
+        """Return the sum of one count over the episodes from that of `since` on that have ended.
+
+        Those before it are known too: the topic is latched.
+        """
+        return sum(getattr(e, name) for e in self.observer.episodes if _is_from(self.since, e))
 
     def wait_for_episode(self) -> None:
         """Wait for the end of the episode that runs now."""
-        mark = len(self.observer.episodes)
-        self.wait_for('the end of an episode', lambda: len(self.observer.episodes) > mark)
+        now = self.newest_observation()
+        self.wait_for(
+            'the end of an episode',
+            lambda: any(_is_from(now, episode) for episode in list(self.observer.episodes)),
+        )
 
     def close(self) -> None:
         """Stop everything."""
         self._stack.close()
+
+
+def _is_from(first: Observation, episode: EpisodeSummary) -> bool:
+    return bool(episode.run_id != first.run_id or episode.episode >= first.episode)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments.experiment import Experiment
+from rl_edge_bringup.experiments.judgement import judge_settled
 from rl_edge_bringup.experiments.network import (
     OVER_UDP,
     TwoHosts,
@@ -23,7 +24,7 @@ from rl_edge_bringup.experiments.network import (
     two_hosts,
 )
 from rl_edge_bringup.experiments.result_files import describe_machine, write_json
-from rl_edge_bringup.experiments.rig import FaultFailedError, Rig, judge_settled
+from rl_edge_bringup.experiments.rig import FaultFailedError, Rig
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_bringup.observer import Observer

@@ -17,12 +17,12 @@ from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME, Fault
 from rl_edge_bringup.experiments.faults.matrix import FAULTS
+from rl_edge_bringup.experiments.judgement import judge_settled
 from rl_edge_bringup.experiments.network import missing_rights
 from rl_edge_bringup.experiments.result_files import describe_machine, write_json
 from rl_edge_bringup.experiments.rig import (
     ENVIRONMENT,
     Rig,
-    judge_settled,
     running_loop,
 )
 from rl_edge_bringup.experiments.two_hosts import CUT_ALONE, CUT_FILE
@@ -97,7 +97,7 @@ def run_fault(fault: Fault, rig: Rig) -> Row:
     with rig.watched() as observer:
         try:
             rig.wait_until_steady('the loop runs before the fault')
-            since = rig.newest_observation()
+            since = rig.since = rig.newest_observation()
             happened, passed = fault.put(rig), True
         except Exception as error:  # one row: the other faults are run all the same
             happened, passed = f'{type(error).__name__}: {error}', False
