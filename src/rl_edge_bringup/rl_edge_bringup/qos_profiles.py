@@ -125,6 +125,12 @@ def qos_parameters(overrides: QosOverrides, *, namespace: str, node: str) -> dic
     }
 
 
+def publisher_profile(overrides: QosOverrides, topic: str) -> QoSProfile:
+    """Return what the publishers of ``topic``, a name in `TOPICS`, offer."""
+    publisher, _ = SIDES
+    return _profile(topic, overrides.topics.get(topic, {}).get(publisher, {}))
+
+
 def _topic_of(topic: str, node: str) -> str:
     return f'{topic}/{node}' if topic == RESOURCE_USAGE else topic
 

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Sequence
 
 from rl_edge_bringup.installed import install_command, missing_packages, missing_programs
+from rl_edge_bringup.qos_profiles import QosOverrides, publisher_profile
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_eval.recording.topic_selection import TopicSelection
+from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
 
 AUTO, ROSBAG2, RL_EDGE = 'auto', 'rosbag2', 'rl_edge'
 RECORDERS = (AUTO, ROSBAG2, RL_EDGE)
+_OF_EVERY_STEP = ('observation', 'action', 'transition', 'episode')
 
 
 def choose_recorder(recorder: str, storage: str) -> str:
@@ -32,15 +35,41 @@ def missing_for_rosbag2(storage: str) -> list[str]:
     return missing_programs(['ros2']) + missing_packages(_packages(storage))
 
 
-def record_command(topics: TopicSelection, *, storage: str, bag: str) -> tuple[str, ...]:
+def subscription_qos(
+    topics: TopicSelection, robots: Sequence[str], overrides: QosOverrides
+) -> dict[str, dict[str, str | int]]:
+    """Return what to ask for on the topics of each step, as rosbag2 reads it.
+
+    On its own rosbag2 keeps the last 10 messages of a topic. In lockstep that is a few
+    milliseconds: whatever holds it up for longer costs transitions.
+    """
+    profiles: dict[str, dict[str, str | int]] = {}
+    for robot in robots:
+        for topic in _OF_EVERY_STEP:
+            name = f'/{robot.strip("/")}/{topic}'
+            if topics.wants(name):
+                offer = publisher_profile(overrides, topic)
+                profiles[name] = {
+                    'history': 'keep_last',
+                    'depth': SUBSCRIPTION_DEPTH,
+                    'reliability': offer.reliability.short_key,
+                    'durability': offer.durability.short_key,
+                }
+    return profiles
+
+
+def record_command(
+    topics: TopicSelection, *, storage: str, bag: str, qos_file: str
+) -> tuple[str, ...]:
     """Return the command line that records ``topics`` into the folder ``bag``.
 
-    The programme in between (see `rosbag2_process`) finds a free folder and ends the recorder
-    after the nodes.
+    ``qos_file`` holds `subscription_qos` as YAML. The programme in between (see
+    `rosbag2_process`) finds a free folder and ends the recorder after the nodes.
     """
     process = (sys.executable, '-m', 'rl_edge_bringup.rosbag2_process', bag)
     recorder = ('ros2', 'bag', 'record', '--storage', storage, '--regex', topics_regex(topics))
-    return (*process, *recorder, '--disable-keyboard-controls')
+    qos = ('--qos-profile-overrides-path', qos_file)
+    return (*process, *recorder, *qos, '--disable-keyboard-controls')
 
 
 def topics_regex(topics: TopicSelection) -> str:

@@ -4,8 +4,12 @@ import os
 import re
 import signal
 import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 from programs import Program, run
 
 from rl_edge_bringup import rosbag2
@@ -13,12 +17,14 @@ from rl_edge_bringup.command_line import main
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import UNTRAINED
 from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.qos_profiles import qos_from_mapping
 from rl_edge_bringup.rosbag2 import (
     RL_EDGE,
     ROSBAG2,
     choose_recorder,
     missing_for_rosbag2,
     record_command,
+    subscription_qos,
     topics_regex,
 )
 from rl_edge_bringup.running_system import RunningSystem
@@ -28,6 +34,7 @@ from rl_edge_bringup.untrained import ensure_untrained
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_eval.evaluate import evaluate_bag
 from rl_edge_eval.recording.topic_selection import select_topics
+from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
 
 TOPICS = (
     '/ant0/transition',
@@ -36,6 +43,7 @@ TOPICS = (
     '/ant1/transition',
     '/clock',
 )
+LOSSY = {'reliability': 'best_effort'}
 ENDS_LATE = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -66,15 +74,54 @@ def test_rosbag2_is_given_the_topics_that_our_recorder_records(text, namespaces)
 
 def test_the_command_line_of_rosbag2():
     topics = select_topics('default', ['ant0'])
-    command = record_command(topics, storage='sqlite3', bag='/tmp/run/bag')
+    command = record_command(
+        topics, storage='sqlite3', bag='/tmp/run/bag', qos_file='/tmp/run/qos.yaml'
+    )
 
     assert command == (
         *(sys.executable, '-m', 'rl_edge_bringup.rosbag2_process', '/tmp/run/bag'),
         *('ros2', 'bag', 'record', '--storage', 'sqlite3', '--regex'),
         '^(/ant0/transition|/ant0/episode|/ant0/environment|/ant0/policy_status|'
         '/ant0/resource_usage/.*)$',
-        '--disable-keyboard-controls',
+        *('--qos-profile-overrides-path', '/tmp/run/qos.yaml', '--disable-keyboard-controls'),
     )
+
+
+def test_rosbag2_keeps_as_many_steps_as_our_recorder_and_asks_for_what_is_offered():
+    topics = select_topics('default, observation', ['ant0', 'fleet/ant1'])
+    overrides = qos_from_mapping(
+        {'topics': {'transition': {'durability': 'volatile'}, 'observation': LOSSY}}
+    )
+
+    profiles = subscription_qos(topics, ['/ant0', 'fleet/ant1'], overrides)
+
+    assert list(profiles) == [
+        f'/{robot}/{topic}'
+        for robot in ('ant0', 'fleet/ant1')
+        for topic in ('observation', 'transition', 'episode')
+    ]
+    for topic, reliability, durability in (
+        ('observation', 'best_effort', 'volatile'),
+        ('transition', 'reliable', 'volatile'),
+        ('episode', 'reliable', 'transient_local'),
+    ):
+        assert profiles[f'/ant0/{topic}'] == {
+            'history': 'keep_last',
+            'depth': SUBSCRIPTION_DEPTH,
+            'reliability': reliability,
+            'durability': durability,
+        }
+
+
+def test_rosbag2_is_given_the_qos_of_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: [])
+    chosen = values(tmp_path, recorder='rosbag2', record_topics='action', qos='lossy')
+
+    (node,) = recorder_nodes(chosen)
+
+    file = node.command[node.command.index('--qos-profile-overrides-path') + 1]
+    profiles = yaml.safe_load(Path(file).read_text())
+    assert profiles['/ant0/action']['reliability'] == 'best_effort'
 
 
 @pytest.mark.parametrize(
@@ -214,9 +261,12 @@ def test_a_recorder_that_is_started_again_writes_another_bag(ros_domain_id, prep
     assert transitions(tmp_path / 'bag_2') > 0
 
 
-@pytest.mark.skipif(
+needs_rosbag2 = pytest.mark.skipif(
     bool(missing_for_rosbag2('mcap')), reason='rosbag2 is part of a ROS 2 installation'
 )
+
+
+@needs_rosbag2
 @pytest.mark.timeout(180)
 def test_rosbag2_records_every_transition(ros_domain_id, prepared, tmp_path):
     system = prepared(recorder='rosbag2', episodes='2')
@@ -224,3 +274,29 @@ def test_rosbag2_records_every_transition(ros_domain_id, prepared, tmp_path):
         assert running.wait(120).exit_code == 0
 
     assert transitions(tmp_path / 'bag') == 2 * 200
+
+
+def the_process_of_rosbag2():
+    ours = psutil.Process().children(recursive=True)
+    (process,) = (
+        process
+        for process in ours
+        if 'record' in (words := process.cmdline())
+        and 'rl_edge_bringup.rosbag2_process' not in words
+    )
+    return process
+
+
+@needs_rosbag2
+@pytest.mark.timeout(180)
+def test_rosbag2_that_is_held_up_loses_no_transition(ros_domain_id, prepared, tmp_path):
+    system = prepared(recorder='rosbag2', episodes='10')
+    with RunningSystem(system.processes) as running:
+        running.log.wait_for('episode 0 ', node='sim')
+        recorder = the_process_of_rosbag2()
+        recorder.suspend()
+        time.sleep(0.5)
+        recorder.resume()
+        assert running.wait(120).exit_code == 0
+
+    assert transitions(tmp_path / 'bag') == 10 * 200

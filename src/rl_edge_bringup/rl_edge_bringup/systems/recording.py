@@ -4,13 +4,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.description import NodeDescription
-from rl_edge_bringup.rosbag2 import AUTO, RECORDERS, ROSBAG2, choose_recorder, record_command
+from rl_edge_bringup.qos_profiles import load_qos
+from rl_edge_bringup.rosbag2 import (
+    AUTO,
+    RECORDERS,
+    ROSBAG2,
+    choose_recorder,
+    record_command,
+    subscription_qos,
+)
+from rl_edge_core.files import write_atomically
 from rl_edge_eval.recording.bag_folder import free_folder
-from rl_edge_eval.recording.topic_selection import TopicSelection, select_topics
+from rl_edge_eval.recording.topic_selection import select_topics
 
 BAG_FOLDER = 'bag'
+QOS_FILE = 'recorder_qos.yaml'
 RECORD_ARGUMENTS = (
     Argument('record', False, 'record a bag into the folder bag of the output folder'),
     Argument(
@@ -38,16 +50,12 @@ def records_transitions(values: Values) -> bool:
     return bool(values['record']) and topics.wants(f'/{namespace}/transition')
 
 
-def _topics(values: Values) -> TopicSelection:
-    robots = str(values.get('robot_namespaces', '')) or str(values['namespace'])
-    return select_topics(str(values['record_topics']), robots.replace(',', ' ').split())
-
-
 def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
     """Return the recorder where ``record`` is true; the others wait until it has begun.
 
     A bag is never overwritten: where there is one already, and when the recorder is started again,
-    it writes into the folders bag_2, bag_3, ...
+    it writes into the folders bag_2, bag_3, ... What rosbag2 asks of the publishers is written
+    into the output folder.
 
     Raise ConfigurationError when the recorder that is asked for is not installed.
     """
@@ -63,7 +71,7 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
     )
     storage = str(values['record_storage'])
     if choose_recorder(str(values['recorder']), storage) == ROSBAG2:
-        command = record_command(_topics(values), storage=storage, bag=str(bag))
+        command = _rosbag2_command(values, storage, bag)
         return (recorder(package='ros2bag', executable='record', command=command),)
     return (
         recorder(
@@ -73,6 +81,16 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
             parameters=_parameters(values, bag),
         ),
     )
+
+
+def _rosbag2_command(values: Values, storage: str, bag: Path) -> tuple[str, ...]:
+    robots = str(values.get('robot_namespaces', '')) or str(values['namespace'])
+    namespaces = robots.replace(',', ' ').split()
+    topics = select_topics(str(values['record_topics']), namespaces)
+    profiles = subscription_qos(topics, namespaces, load_qos(str(values['qos'])))
+    qos_file = bag.with_name(QOS_FILE)
+    write_atomically(qos_file, yaml.safe_dump(profiles, sort_keys=False))
+    return record_command(topics, storage=storage, bag=str(bag), qos_file=str(qos_file))
 
 
 def _parameters(values: Values, bag: Path) -> dict[str, Any]:
