@@ -34,7 +34,7 @@ class Step(NamedTuple):
     step: int
     observation: np.ndarray
     action: np.ndarray | None
-    """As applied; None where the safe action stood in for the policy's."""
+    """As applied; None where the policy did not answer this observation."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,9 @@ class RecordedSteps:
                 f'episode {row.episode} step {row.step}: {fault}',
             )
             return None
-        return Step(row.episode, row.step, observation, None if row.safe_action else action)
+        # Without an answer the simulator holds the action of an earlier observation.
+        answered = not (row.safe_action or math.isnan(row.response_time_us))
+        return Step(row.episode, row.step, observation, action if answered else None)
 
 
 def replay(

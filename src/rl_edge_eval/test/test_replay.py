@@ -1,6 +1,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,11 +83,15 @@ def test_policy_agrees_with_itself(tmp_path: Path) -> None:
     assert twins.parts_most is None
 
 
-def test_safe_actions_are_not_compared_with_the_recording(tmp_path: Path) -> None:
+@pytest.mark.parametrize('unanswered', [{'safe_action': True}, {'response_time_us': math.nan}])
+def test_steps_without_an_answer_are_not_compared_with_the_recording(
+    tmp_path: Path, unanswered: dict[str, Any]
+) -> None:
+    """In real time a late policy leaves a step with the action of the one before."""
     writer = BagWriter(tmp_path / 'bag')
     writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
     for step in range(4):
-        values = transition(0, step, safe_action=step == 3)
+        values = transition(0, step, **(unanswered if step == 3 else {}))
         writer.add('/ant0/transition', 'Transition', values, time_sec=2 + step)
     writer.close()
     recorded, models = (
