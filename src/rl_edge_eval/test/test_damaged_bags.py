@@ -209,6 +209,18 @@ def test_messages_out_of_order_and_doubled(tmp_path: Path) -> None:
     assert (episode.length, episode.recorded_steps, episode.ended_by) == (6, 4, 'time limit')
 
 
+def test_a_file_written_out_of_order_by_threads_has_no_reordered_transitions(
+    tmp_path: Path,
+) -> None:
+    """What ``ros2 bag record --compression-mode message`` writes."""
+    writer = BagWriter(tmp_path / 'bag')
+    for step in (0, 2, 1, 4, 3, 5):
+        writer.add('/ant0/transition', 'Transition', transition(0, step), time_sec=1 + 0.1 * step)
+    writer.close()
+    (robot,) = evaluate_bag(tmp_path / 'bag').robots
+    assert (robot.transitions, robot.reordered_transitions, robot.lost_transitions) == (6, 0, 0)
+
+
 def test_several_robots_are_kept_apart(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / 'bag')
     for robot, episodes in (('/ant0', 1), ('/lab/ant1', 3), ('', 2)):
@@ -353,6 +365,32 @@ def test_compressed_file_that_was_cut_off(tmp_path: Path) -> None:
     figures = evaluate_bag(tmp_path / 'bag')
     assert 0 < figures.robots[0].transitions < 12000
     assert has_note(figures, 'cut off')
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+@pytest.mark.parametrize(
+    ('cut', 'has_metadata'),
+    [('unpacked', True), ('packed', False)],
+    ids=['ros2 bag play was stopped', 'a recorder was killed'],
+)
+def test_a_compressed_file_beside_what_it_holds_is_read_once(
+    tmp_path: Path, storage: str, cut: str, has_metadata: bool
+) -> None:
+    bag = small_bag(tmp_path / 'bag', storage=storage)
+    unpacked = storage_file(bag)
+    packed = unpacked.with_name(f'{unpacked.name}.zstd')
+    packed.write_bytes(zstd.compress(unpacked.read_bytes()))
+    metadata = bag / 'metadata.yaml'
+    metadata.write_text(metadata.read_text().replace(f'- {unpacked.name}', f'- {packed.name}'))
+    if not has_metadata:
+        metadata.unlink()
+    half = unpacked if cut == 'unpacked' else packed
+    os.truncate(half, half.stat().st_size // 2)
+    figures = evaluate_bag(bag)
+    assert figures.messages == MESSAGES
+    assert figures.robots[0].duplicate_transitions == 0
+    assert has_note(figures, f'{half.name} is left out')
+    assert len(figures.notes) == (1 if has_metadata else 2)
 
 
 def test_environment_that_changes(tmp_path: Path) -> None:

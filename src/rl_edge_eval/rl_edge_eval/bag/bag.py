@@ -98,15 +98,33 @@ class Bag:
         )
         if not found:
             raise BagError(f'{self.path} has no .mcap or .db3 file in it: it is no bag')
+        listed = set(self._metadata.files) if self._metadata else set()
+        copies = self._copies({file.name for file in found}, listed)
+        files = tuple(file for file in found if file.name not in copies)
         if self._metadata is not None:
-            self._compare_files(self._metadata, {file.name for file in found})
-        return tuple(found)
+            self._compare_files(listed, {file.name for file in files}, copies)
+        return files
 
-    def _compare_files(self, metadata: BagMetadata, found: set[str]) -> None:
-        for name in metadata.files:
-            if name not in found:
-                self.notes.add(f'{name} is missing, though metadata.yaml lists it')
-        for name in sorted(found - set(metadata.files)):
+    def _copies(self, found: set[str], listed: set[str]) -> set[str]:
+        """Return the files that hold the messages of another one.
+
+        ``ros2 bag play`` and ``convert`` unpack a compressed file beside it and leave it there. A
+        recorder that is killed while it compresses has not yet deleted what it compresses.
+        """
+        copies = set()
+        for packed in sorted(name for name in found if name.endswith(_COMPRESSED)):
+            plain = packed.removesuffix(_COMPRESSED)
+            if plain in found:
+                finished = packed in listed and plain not in listed
+                kept, left_out = (packed, plain) if finished else (plain, packed)
+                self.notes.add(f'{left_out} is left out: {kept} has the same messages')
+                copies.add(left_out)
+        return copies
+
+    def _compare_files(self, listed: set[str], read: set[str], copies: set[str]) -> None:
+        for name in sorted(listed - read - copies):
+            self.notes.add(f'{name} is missing, though metadata.yaml lists it')
+        for name in sorted(read - listed):
             self.notes.add(f'{name} is read, though metadata.yaml does not list it')
 
     def _compare_with_metadata(self) -> None:

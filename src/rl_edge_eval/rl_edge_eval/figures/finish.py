@@ -56,7 +56,7 @@ def robot_figures(robot: RobotRecord, notes: Notes) -> RobotFigures:
         steps_per_sec=_rate(times),
         lost_transitions=robot.lost,
         duplicate_transitions=robot.sequence.duplicates,
-        reordered_transitions=robot.sequence.reordered,
+        reordered_transitions=robot.reordered,
         steps_before_recording=robot.before_first,
         nodes=tuple(
             node_figures(name, record, step_times_ns=times)

@@ -59,6 +59,9 @@ class RobotRecord:
         self.sequence = TransitionSequence()
         self.before_first = 0
         """Steps of the first recorded episode of each run that lie before recording began."""
+        self.reordered = 0
+        """Transitions that were recorded after a later step; see `add_transition`."""
+        self._newest_ns = 0
         self.episodes: dict[tuple[int, int], EpisodeRecord] = {}
         self.nodes: dict[str, NodeRecord] = {}
         self.environment: Any = None
@@ -69,10 +72,16 @@ class RobotRecord:
         self._sizes: tuple[int, int] | None = None
 
     def add_transition(self, row: TransitionRow, time_ns: int) -> bool:
-        """Take one transition; return whether it is new and of the right size."""
+        """Take one transition; return whether it is new and of the right size.
+
+        The threads of ``ros2 bag record --compression-mode message`` mix the order in the file up:
+        the time of recording tells what the middleware delivered late.
+        """
         arrival = self.sequence.arrive(row.run_id, row.episode, row.step)
         if arrival is Arrival.DUPLICATE:
             return False
+        self.reordered += arrival is Arrival.REORDERED and time_ns >= self._newest_ns
+        self._newest_ns = max(self._newest_ns, time_ns)
         if row.run_id not in self._runs:
             self._runs.add(row.run_id)
             self.before_first += row.step
