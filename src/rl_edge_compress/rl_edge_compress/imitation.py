@@ -10,6 +10,9 @@ critic therefore also says what the student's action is worth, and the student c
 (AggreVaTe, Ross & Bagnell 2014; by its gradient as in AggreVaTeD, Sun et al. 2017). Staying near
 the teacher's action keeps it where the critic knows something (TD3+BC, Fujimoto & Gu 2021, eq. 3,
 whose scale of the value it takes, eq. 5).
+
+A student that will be stored in few bits learns its last steps with weights rounded as they will
+be, the gradient passing the rounding by (Jacob et al. 2018, section 3; Bengio et al. 2013).
 """
 
 import itertools
@@ -121,6 +124,15 @@ def visit(
     return VisitedStates(observations, teacher(observations)), results
 
 
+def rounded_kernel(kernel: tf.Tensor, bits: int) -> tf.Tensor:
+    """Return the nearest multiples of the kernel's scale, max|w| / (2^(bits - 1) - 1).
+
+    As `quantization.weight_mapping` has it for 8 bits: one scale a layer, symmetric about 0.
+    """
+    scale = tf.maximum(tf.reduce_max(tf.abs(kernel)) / (2.0 ** (bits - 1) - 1), 1e-12)
+    return tf.round(kernel / scale) * scale
+
+
 class Lesson:
     """A student and its optimizer. Pruned weights are held at zero by masks."""
 
@@ -137,6 +149,8 @@ class Lesson:
         self._critic = critic if config.value_weight else None
         self._scale = np.asarray(action_scale, np.float32)
         self._variables = student.trainable_variables
+        self._fixed = student.non_trainable_variables
+        self._rounded_places = list(self.kernels)[1:]
         self._masks = [tf.Variable(tf.ones(v.shape), trainable=False) for v in self._variables]
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._variables)
@@ -152,20 +166,46 @@ class Lesson:
         self._masks[place].assign(mask)
         self._variables[place].assign(self._variables[place] * mask)
 
-    def learn(self, states: VisitedStates, *, rate: float) -> float:
-        """Take `UPDATES_PER_CALL` gradient steps; return the last mean square action error."""
+    def learn(
+        self, states: VisitedStates, *, rate: float, weight_bits: int | None = None
+    ) -> float:
+        """Take `UPDATES_PER_CALL` gradient steps; return the last mean square action error.
+
+        With ``weight_bits`` the student acts by weights rounded to so many (see `round_weights`).
+        """
         self._optimizer.learning_rate = rate
         size = (UPDATES_PER_CALL, self.config.batch_size)
         chosen = self._generator.integers(len(states.observations), size=size)
         observations, actions = states.observations[chosen], states.actions[chosen]
-        return float(self._steps(tf.constant(observations), tf.constant(actions)))
+        return float(self._steps(tf.constant(observations), tf.constant(actions), weight_bits))
+
+    def round_weights(self, bits: int) -> None:
+        """Make the weights of all dense layers but the first multiples of the layer's scale.
+
+        The first one's are rounded when the actor is written: its inputs are balanced before.
+        """
+        for place in self._rounded_places:
+            variable = self._variables[place]
+            variable.assign(rounded_kernel(variable.value, bits))
+
+    def _action(self, observation: tf.Tensor, weight_bits: int | None) -> tf.Tensor:
+        if weight_bits is None:
+            return self.student(observation, training=True)
+        weights = [variable.value for variable in self._variables]
+        for place in self._rounded_places:
+            exact = weights[place]
+            weights[place] = exact + tf.stop_gradient(rounded_kernel(exact, weight_bits) - exact)
+        action, _ = self.student.stateless_call(weights, self._fixed, observation, training=True)
+        return action
 
     @tf.function(jit_compile=True)
-    def _steps(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    def _steps(
+        self, observations: tf.Tensor, actions: tf.Tensor, weight_bits: int | None
+    ) -> tf.Tensor:
         error = tf.constant(0.0)
         for index in tf.range(UPDATES_PER_CALL):
             with tf.GradientTape() as tape:
-                action = self.student(observations[index], training=True)
+                action = self._action(observations[index], weight_bits)
                 error = tf.reduce_mean(tf.square((action - actions[index]) / self._scale))
                 loss = error
                 if self._critic is not None:
@@ -191,11 +231,13 @@ def imitate(
     course: Course,
     *,
     before_call: Callable[[Lesson, float], None] | None = None,
+    weight_bits: int | None = None,
 ) -> None:
     """Train ``student`` in place.
 
     ``before_call(lesson, share)`` runs before every `UPDATES_PER_CALL` steps, ``share`` rising
     from 0 to 1 over the rounds and staying 1 in the final updates: pruning moves its masks there.
+    With ``weight_bits`` the final updates are by rounded weights, and the student ends with them.
     """
     config, states = course.config, course.states
     scale = np.abs(states.actions).max(axis=0) + 1e-6
@@ -203,10 +245,10 @@ def imitate(
     seeds = itertools.count(FIRST_SEED * (config.seed + 1))
     calls = max(1, config.updates_per_round // UPDATES_PER_CALL)
 
-    def learn(share: float, rate: float) -> float:
+    def learn(share: float, rate: float, bits: int | None = None) -> float:
         if before_call is not None:
             before_call(lesson, share)
-        return lesson.learn(states, rate=rate)
+        return lesson.learn(states, rate=rate, weight_bits=bits)
 
     for number in range(config.rounds):
         for call in range(calls):
@@ -222,5 +264,8 @@ def imitate(
         )
     calls = max(1, config.final_updates // UPDATES_PER_CALL)
     for call in range(calls):
-        error = learn(1.0, config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls)))
+        rate = config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls))
+        error = learn(1.0, rate, weight_bits)
+    if weight_bits is not None:
+        lesson.round_weights(weight_bits)
     course.say(f'learned from {len(states.observations)} states, error {error**0.5:.3f}')

@@ -15,6 +15,7 @@ from rl_edge_compress.imitation import (
     ImitationConfig,
     Lesson,
     VisitedStates,
+    rounded_kernel,
     visit,
 )
 from rl_edge_compress.keras_models import actor_of, critic_of
@@ -27,6 +28,7 @@ from rl_edge_compress.prune import (
     pruned,
     scheduled_sparsity,
 )
+from rl_edge_compress.tflite_file import constant, operators, read_model
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment import make_environment
 
@@ -204,6 +206,51 @@ def test_a_student_is_narrow_normalised_and_without_layer_norm(pole_actor, state
     units = [layer.units for layer in student.layers if isinstance(layer, keras.layers.Dense)]
     assert units == [8, 8, 1]
     assert np.all(np.abs(np.asarray(student(states.observations))) <= 2.0)
+
+
+def test_rounding_by_hand():
+    """At 3 bits the largest weight is 3 steps: here of 0.5."""
+    kernel = tf.constant([[1.5, -0.6], [0.2, -1.3]])
+    assert rounded_kernel(kernel, 3).numpy().tolist() == [[1.5, -0.5], [0.0, -1.5]]
+    assert rounded_kernel(tf.zeros((2, 2)), 8).numpy().tolist() == [[0.0, 0.0]] * 2
+
+
+def test_a_student_learns_by_the_weights_that_it_ends_with(pole_actor, states):
+    """What rounding costs a student that has learned by exact weights, this one makes up for."""
+    target = VisitedStates(states.observations, 0.2 * states.observations[:, :1])
+
+    def taught(weight_bits):
+        keras.utils.set_random_seed(0)
+        student = narrower(layer_chain(pole_actor), 8, states.observations)
+        lesson = Lesson(student, ImitationConfig(batch_size=32), action_scale=np.ones(1))
+        for call in range(30):
+            last = call >= 15
+            lesson.learn(target, rate=3e-3, weight_bits=weight_bits if last else None)
+        lesson.round_weights(3)
+        error = np.asarray(student(target.observations)) - target.actions
+        return student, float(np.sqrt(np.mean(error**2)))
+
+    student, error = taught(3)
+    assert error < 0.7 * taught(None)[1]
+    for dense in [x for x in student.layers if isinstance(x, keras.layers.Dense)][1:]:
+        kernel = dense.get_weights()[0]
+        steps = 3 * kernel / np.abs(kernel).max()
+        assert steps == pytest.approx(np.round(steps), abs=1e-4)
+
+
+def test_the_file_holds_the_weights_that_a_student_learned_by(pole_actor, course, states):
+    student = distilled(pole_actor, 8, course)
+    model = read_model(FORMATS['int8'].write(student, states.observations))
+    stored = [
+        constant(model, step.inputs[1])
+        for step in operators(model)
+        if step.name == 'FULLY_CONNECTED'
+    ]
+    dense = [layer for layer in student.layers if isinstance(layer, keras.layers.Dense)]
+    for integers, layer in list(zip(stored, dense, strict=True))[1:]:
+        kernel = layer.get_weights()[0].T
+        assert integers.dtype == np.int8
+        assert integers == pytest.approx(127 * kernel / np.abs(kernel).max(), abs=1e-3)
 
 
 def test_distillation_is_reproducible(pole_actor, course):
