@@ -39,8 +39,9 @@ REMEMBERED_RUNS = 4
 """Of simulators, by their environment message."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 WAITING = 'waiting for the environment message of the simulator'
-_LISTENER_PATIENCE_SEC, _LISTENER_PERIOD_SEC = 2.0, 0.02
-"""How long, and how often, a node that failed looks for someone who hears the reason."""
+_LISTENER_PATIENCE_SEC, _LISTENER_PERIOD_SEC = 5.0, 0.02
+"""How long, and how often, a node that failed looks for someone who hears the reason. Participants
+that missed each other's first announcement meet at the next one: Fast DDS has one every 3 s."""
 _LAST_WORDS_SEC, _REASON_SEC = 1.0, 3.5
 """How long the last status, and one with the reason of a failure, may take to arrive. Fast DDS
 asks subscribers every 3 s what they lack."""
