@@ -11,6 +11,8 @@ from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
 
 AUTO, ROSBAG2, RL_EDGE = 'auto', 'rosbag2', 'rl_edge'
 RECORDERS = (AUTO, ROSBAG2, RL_EDGE)
+ROSBAG2_NODE = 'rosbag2_recorder'
+"""The name of the node that ``ros2 bag record`` makes."""
 _OF_EVERY_STEP = ('observation', 'action', 'transition', 'episode')
 
 

@@ -80,16 +80,16 @@ def test_desktop_and_edge_together_are_the_closed_loop():
 @pytest.mark.parametrize(
     ('system', 'given', 'subscribers'),
     [
-        ('sim', {}, 0),
-        ('sim', {'record': True}, 1),
-        ('sim', {'record': True, 'record_topics': 'all'}, 1),
-        ('sim', {'record': True, 'record_topics': 'episode, /diagnostics'}, 0),
-        ('train', {}, 1),
-        ('train', {'record': True}, 2),
+        ('sim', {}, ''),
+        ('sim', {'record': True}, 'recorder'),
+        ('sim', {'record': True, 'record_topics': 'all'}, 'recorder'),
+        ('sim', {'record': True, 'record_topics': 'episode, /diagnostics'}, ''),
+        ('train', {}, 'train'),
+        ('train', {'record': True}, 'train, recorder'),
     ],
 )
 def test_the_sim_begins_when_all_who_need_every_transition_receive(system, given, subscribers):
-    values = {**values_of(system), **given}
+    values = {**values_of(system), 'recorder': 'rl_edge', **given}
     sims = [node for node in find_system(system).nodes(values) if node.executable == 'sim_node']
 
     assert [sim.parameters['transition_subscribers'] for sim in sims] == [subscribers]

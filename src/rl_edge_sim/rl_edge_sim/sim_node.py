@@ -185,10 +185,11 @@ class SimNode(Node):
         if self._loop.phase is not Phase.WAITING:
             return ''
         return missing_peers(
+            self,
             observation=self._publications.observation,
             action=self._action,
             transition=self._publications.transition,
-            transition_subscribers=self._settings.transition_subscribers,
+            transition_subscribers=self._settings.awaited_subscribers,
         )
 
     def _report(self) -> None:

@@ -285,12 +285,13 @@ def test_policy_that_starts_again_in_mid_episode_is_asked_again(graph):
 
 
 def test_the_run_begins_when_the_awaited_subscribers_are_connected(graph):
-    peer = graph.add(Peer(graph.context, topics=('episode', '/diagnostics')))
+    # It listens to transitions as well, and is not who the run waits for.
+    peer = graph.add(Peer(graph.context, topics=('transition', 'episode', '/diagnostics')))
     sim = graph.start(
         **PENDULUM,
         episodes=1,
         environment_arguments='{max_episode_steps: 5}',
-        transition_subscribers=1,
+        transition_subscribers='recorder',
         first_action_timeout_sec=0.2,
         on_policy_timeout='wait',
     )
@@ -303,7 +304,7 @@ def test_the_run_begins_when_the_awaited_subscribers_are_connected(graph):
             if status.name == sim.get_fully_qualified_name()
         ]
 
-    missing = 'only 0 of 1 subscribers of /ant0/transition connected yet; waiting'
+    missing = 'no subscriber recorder of /ant0/transition connected yet; waiting'
     graph.until(lambda: missing in reasons())
     assert not peer.observations
     recorder = graph.add(Peer(graph.context, topics=('transition',), name='recorder'))
@@ -314,10 +315,12 @@ def test_the_run_begins_when_the_awaited_subscribers_are_connected(graph):
 
 def test_subscribers_that_never_come_end_the_node_with_the_reason(graph):
     graph.add(Peer(graph.context, topics=()))
-    sim = graph.start(**PENDULUM, transition_subscribers=2, first_action_timeout_sec=0.2)
+    hurried = {'first_action_timeout_sec': 0.2}
+    sim = graph.start(**PENDULUM, transition_subscribers='train, recorder', **hurried)
     graph.until(sim.finished.done)
     assert sim.finished.result() == 1
-    assert 'only 0 of 2 subscribers of /ant0/transition connected' in sim._loop.failure
+    missing = 'no subscriber train or recorder of /ant0/transition connected'
+    assert missing in sim._loop.failure
 
 
 def test_who_comes_later_still_gets_transitions_and_episodes(graph):

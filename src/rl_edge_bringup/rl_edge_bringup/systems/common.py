@@ -1,5 +1,7 @@
 """Arguments and nodes that more than one system has."""
 
+from collections.abc import Sequence
+
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.description import NodeDescription
 from rl_edge_bringup.models import (
@@ -11,7 +13,7 @@ from rl_edge_bringup.models import (
     UNTRAINED,
 )
 from rl_edge_bringup.node_exit import RESPAWN, SHUTDOWN
-from rl_edge_bringup.systems.recording import RECORD_ARGUMENTS, records_transitions
+from rl_edge_bringup.systems.recording import RECORD_ARGUMENTS, transition_recorders
 
 RUN_ARGUMENTS = (
     Argument('namespace', 'ant0', 'namespace of the robot: all its topics and nodes are in it'),
@@ -159,10 +161,10 @@ def policy_node(values: Values) -> NodeDescription:
     )
 
 
-def sim_node(values: Values, *, learners: int = 0) -> NodeDescription:
+def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription:
     """Return the node that simulates; the run is over when it has finished its episodes.
 
-    It begins when the recorder, where there is one, and ``learners`` receive transitions.
+    It begins when ``learners`` and the recorder, where there is one, receive transitions.
     """
     return NodeDescription(
         package='rl_edge_sim',
@@ -172,7 +174,7 @@ def sim_node(values: Values, *, learners: int = 0) -> NodeDescription:
         parameter_file='sim_node.yaml',
         parameters={
             **{argument.name: values[argument.name] for argument in SIM_ARGUMENTS},
-            'transition_subscribers': learners + records_transitions(values),
+            'transition_subscribers': ', '.join((*learners, *transition_recorders(values))),
         },
         ends_run=True,
     )

@@ -13,6 +13,7 @@ from rl_edge_bringup.rosbag2 import (
     AUTO,
     RECORDERS,
     ROSBAG2,
+    ROSBAG2_NODE,
     choose_recorder,
     record_command,
     subscription_qos,
@@ -22,6 +23,7 @@ from rl_edge_eval.recording.bag_folder import free_folder
 from rl_edge_eval.recording.topic_selection import select_topics
 
 BAG_FOLDER = 'bag'
+RECORDER_NODE = 'recorder'
 QOS_FILE = 'recorder_qos.yaml'
 RECORD_ARGUMENTS = (
     Argument('record', False, 'record a bag into the folder bag of the output folder'),
@@ -40,14 +42,17 @@ RECORD_ARGUMENTS = (
 )
 
 
-def records_transitions(values: Values) -> bool:
-    """Return whether the transitions of the robot in ``namespace`` go into a bag.
+def transition_recorders(values: Values) -> tuple[str, ...]:
+    """Return the names of the nodes that record the transitions of the robot in ``namespace``.
 
     Raise ConfigurationError for topics that are none.
     """
     namespace = str(values['namespace'])
     topics = select_topics(str(values['record_topics']), [namespace])
-    return bool(values['record']) and topics.wants(f'/{namespace}/transition')
+    if not (values['record'] and topics.wants(f'/{namespace}/transition')):
+        return ()
+    recorder = choose_recorder(str(values['recorder']), str(values['record_storage']))
+    return (ROSBAG2_NODE if recorder == ROSBAG2 else RECORDER_NODE,)
 
 
 def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
@@ -65,7 +70,7 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
     free = free_folder(bag)
     recorder = partial(
         NodeDescription,
-        name='recorder',
+        name=RECORDER_NODE,
         namespace=str(values['namespace']),
         ready_file=f'{free}/{free.name}_0.*',
     )

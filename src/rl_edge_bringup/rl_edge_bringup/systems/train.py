@@ -13,6 +13,7 @@ from rl_edge_bringup.systems.common import (
     sim_node,
 )
 
+TRAIN_NODE = 'train'
 TRAIN_ARGUMENTS = (
     Argument('preset', 'sac', 'preset of rl_edge_train, or the path of a YAML file like one'),
     Argument('training_seed', 0, 'seed of networks and replay', minimum=0),
@@ -32,7 +33,7 @@ def train_node(values: Values, robots: list[str]) -> NodeDescription:
     return NodeDescription(
         package='rl_edge_train',
         executable='train_node',
-        name='train',
+        name=TRAIN_NODE,
         namespace=str(values['namespace']),
         parameter_file='train_node.yaml',
         parameters={
@@ -64,7 +65,7 @@ def _robot_nodes(values: Values, *, index: int) -> tuple[NodeDescription, ...]:
         'seed': int(values['seed']) + 1_000_000 * index,
         'exploration_seed': int(values['exploration_seed']) + index,
     }
-    return sim_node({**values, **seeds}, learners=1), policy_node({**values, **seeds})
+    return sim_node({**values, **seeds}, learners=(TRAIN_NODE,)), policy_node({**values, **seeds})
 
 
 # Robots wait for the trainer to be ready, however long it compiles.

@@ -45,8 +45,8 @@ class SimParameters:
     first_action_timeout_sec: float = parameter(
         60.0, 'The same from the start of the node to the first action.', minimum=0.01
     )
-    transition_subscribers: int = parameter(
-        0, 'Subscribers of transition that the run waits for, e.g. 1 for a recorder.', minimum=0
+    transition_subscribers: str = parameter(
+        '', 'Nodes that receive transition before the run begins, e.g. recorder, train.'
     )
     republish_period_sec: float = parameter(
         0.5, 'After which an unanswered observation is published again.', minimum=0.01
@@ -66,6 +66,12 @@ class SimParameters:
     publish_clock: bool = parameter(
         False, 'Publish simulated time on /clock; one node in a graph may.'
     )
+
+    @property
+    def awaited_subscribers(self) -> tuple[str, ...]:
+        """Return the names in `transition_subscribers`."""
+        names = (name.strip() for name in self.transition_subscribers.split(','))
+        return tuple(name for name in names if name)
 
 
 def environment_arguments(text: str) -> dict[str, Any]:

@@ -1,26 +1,32 @@
 """Who else is in the graph: is there a policy, and is every role played by one node alone?"""
 
+from collections.abc import Sequence
+
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 
 def missing_peers(
+    node: Node,
     *,
     observation: Publisher,
     action: Subscription,
     transition: Publisher,
-    transition_subscribers: int,
+    transition_subscribers: Sequence[str],
 ) -> str:
     """Return who has to connect before a run may begin, e.g. ``no policy``; empty when all have.
 
-    A policy is someone who receives observations and someone who sends actions.
+    A policy is someone who receives observations and someone who sends actions; subscribers of
+    ``transition`` are awaited by the names of their nodes, since others may listen too.
     """
     if not (observation.get_subscription_count() and action.get_publisher_count()):
         return 'no policy'
-    found = transition.get_subscription_count()
-    if found < transition_subscribers:
-        return f'only {found} of {transition_subscribers} subscribers of {transition.topic_name}'
+    topic = transition.topic_name
+    present = {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+    missing = [name for name in transition_subscribers if name not in present]
+    if missing or transition.get_subscription_count() < len(transition_subscribers):
+        return f'no subscriber {" or ".join(missing or transition_subscribers)} of {topic}'
     return ''
 
 
