@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,12 +27,10 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.systems.recording import BAG_FOLDER
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import ensure_folder
-from rl_edge_core.ros import qos
 from rl_edge_eval.evaluate import BagEvaluation
 from rl_edge_eval.figures.bag_figures import BagFigures, NodeFigures, RobotFigures
 from rl_edge_eval.figures.finish import node_figures
 from rl_edge_eval.figures.robot_record import NodeRecord, RobotRecord
-from rl_edge_interfaces.msg import Action
 from rl_edge_sim.film import drawing_environment
 
 RUN_FILE = 'run.json'
@@ -214,9 +211,7 @@ def _run(
         busy_processes(request.load),
         RunningSystem(prepared.processes, environment=drawing_environment()) as running,
     ):
-        # Not of transitions: the simulator begins with their first subscriber, the recorder.
-        observer = watching.enter_context(Observer(namespace, transitions=False))
-        _wait_for_first_action(observer, running)
+        _wait_for_first_step(watching.enter_context(Observer(namespace)), running)
         watching.close()  # from here on nobody listens but the recorder
         with conditions(running, measured):
             measured['begin_ns'] = time.time_ns()
@@ -241,18 +236,17 @@ def busy_processes(count: int) -> Iterator[None]:
             child.reap()
 
 
-def _wait_for_first_action(observer: Observer, running: RunningSystem) -> None:
-    acted = threading.Event()
+def _wait_for_first_step(observer: Observer, running: RunningSystem) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_SEC
-    with observer.subscribed(Action, 'action', lambda _: acted.set(), qos.action()):
-        while not acted.wait(_POLL_SEC):
-            if not running.is_running():
-                outcome = running.wait()
-                if outcome.exit_code:
-                    raise RunFailedError(_failure(outcome.reason, running))
-                return
-            if time.monotonic() > deadline:
-                raise RunFailedError(_failure('the policy did not act', running))
+    while not observer.transition_count:
+        if not running.is_running():
+            outcome = running.wait()
+            if outcome.exit_code:
+                raise RunFailedError(_failure(outcome.reason, running))
+            return
+        if time.monotonic() > deadline:
+            raise RunFailedError(_failure('the policy did not act', running))
+        time.sleep(_POLL_SEC)
 
 
 def _wait_until_over(running: RunningSystem, seconds: float) -> Measured:
