@@ -52,7 +52,7 @@ def test_it_hears_on_while_subscriptions_come_and_go(busy_robot, observer):
         with observer.publisher(EpisodeSummary, 'other', 1), observer.client(Trigger, 'none'):
             pass
     known = len(observer.episodes)
-    observer.wait_for(lambda: len(observer.episodes) > known)
+    assert observer.wait_for(lambda: len(observer.episodes) > known)
 
 
 def test_a_subscription_lasts_as_long_as_its_block(busy_robot, observer):

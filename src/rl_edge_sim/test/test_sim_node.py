@@ -315,8 +315,9 @@ def test_the_run_begins_when_the_awaited_subscribers_are_connected(graph):
 
 def test_subscribers_that_never_come_end_the_node_with_the_reason(graph):
     graph.add(Peer(graph.context, topics=()))
-    hurried = {'first_action_timeout_sec': 0.2}
-    sim = graph.start(**PENDULUM, transition_subscribers='train, recorder', **hurried)
+    sim = graph.start(
+        **PENDULUM, transition_subscribers='train, recorder', first_action_timeout_sec=0.2
+    )
     graph.until(sim.finished.done)
     assert sim.finished.result() == 1
     missing = 'no subscriber train or recorder of /ant0/transition connected'

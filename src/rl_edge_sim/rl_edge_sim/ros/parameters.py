@@ -70,8 +70,7 @@ class SimParameters:
     @property
     def awaited_subscribers(self) -> tuple[str, ...]:
         """Return the names in `transition_subscribers`."""
-        names = (name.strip() for name in self.transition_subscribers.split(','))
-        return tuple(name for name in names if name)
+        return tuple(self.transition_subscribers.replace(',', ' ').split())
 
 
 def environment_arguments(text: str) -> dict[str, Any]:
