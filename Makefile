@@ -40,7 +40,7 @@ soak: ## the compressed loop with recording for MINUTES=30: results/soak.json
 	@$(ENV) python -m rl_edge_bringup soak minutes:=$(or $(MINUTES),30)
 
 bench: ## measure inference, the loop over ROS 2, memory and start-up: results/bench.json
-	@$(ENV) --with bench python -m rl_edge_bringup bench
+	@$(ENV) --with onnx python -m rl_edge_bringup bench
 
 bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
 	@$(ENV) --with bench-train python -m rl_edge_train bench

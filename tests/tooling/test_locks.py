@@ -9,9 +9,9 @@ import pytest
 from packaging.requirements import Requirement
 
 PYTHONS = ('3.11', '3.12', '3.13')
+EXTRAS = ('bench-train', 'docs', 'onnx', 'ray', 'rerun', 'security', 'torch')
 LOCKS = (
-    'bench-train',
-    'bench',
+    *(f'extras/{extra}' for extra in EXTRAS),
     'bootstrap',
     'sourced-edge',
     'sourced',
@@ -48,7 +48,8 @@ def pins(file: Path, python: str) -> dict[str, str]:
 
 
 def test_every_lock_file_is_looked_at(requirements: Path) -> None:
-    assert {file.stem for file in requirements.glob('*.lock')} == set(LOCKS)
+    found = {str(file.relative_to(requirements)) for file in requirements.glob('**/*.lock')}
+    assert found == {f'{lock}.lock' for lock in LOCKS}
 
 
 @pytest.mark.parametrize('lock', LOCKS)
@@ -93,13 +94,13 @@ def test_the_edge_is_a_part_of_the_whole_without_its_heavy_packages(
     assert not {'tensorflow-cpu', 'keras', 'gymnasium', 'mujoco'} & edge.keys()
 
 
-@pytest.mark.parametrize('extra', ['bench', 'bench-train'])
+@pytest.mark.parametrize('extra', EXTRAS)
 def test_extras_lie_beside_the_whole_and_hold_no_pytorch(requirements: Path, extra: str) -> None:
     for python in PYTHONS:
-        added = pins(requirements / f'{extra}.lock', python)
+        added = pins(requirements / 'extras' / f'{extra}.lock', python)
         assert not added.keys() & pins(requirements / 'wheels.lock', python).keys()
         assert not [name for name in added if re.match('torch|nvidia|cuda|triton', name)]
-    assert re.search(r'^torch==\d', (requirements / 'torch.txt').read_text(), re.M)
+    assert re.search(r'^torch==\d', (requirements / 'extras' / 'torch.txt').read_text(), re.M)
 
 
 @pytest.mark.parametrize('python', PYTHONS)

@@ -47,13 +47,15 @@ def ensure_extra(places: Places, extra: str) -> None:
     stamp = places.state / f'extra-{extra}'
     if stamp.exists():
         return
-    with step(f'installing the extra {extra}'):
-        _uv_install(places, '--no-deps', '-r', places.requirements / f'{extra}.lock')
-    if extra == 'bench-train':
-        say('installing PyTorch for the comparison; where pip is offered no CPU build it takes')
-        say('the one with CUDA, about 3 GB (CONTRIBUTING.md says how to offer one)')
+    folder = places.requirements / 'extras'
+    if '==' in (folder / f'{extra}.lock').read_text():
+        with step(f'installing the extra {extra}'):
+            _uv_install(places, '--no-deps', '-r', folder / f'{extra}.lock')
+    if '-r torch.txt' in (folder / f'{extra}.in').read_text():
+        say('installing PyTorch; where pip is offered no CPU build it takes the one with CUDA,')
+        say('about 3 GB (CONTRIBUTING.md says how to offer one)')
         with step('installing PyTorch'):
-            _pip(places, '-r', places.requirements / 'torch.txt')
+            _pip(places, '-r', folder / 'torch.txt')
     stamp.touch()
 
 

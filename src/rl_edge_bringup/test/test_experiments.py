@@ -102,7 +102,7 @@ def artifact():
 
 @pytest.mark.timeout(300)
 def test_numpy_and_onnx_compute_the_actions_of_the_file(artifact):
-    pytest.importorskip('onnxruntime', reason='onnxruntime is in the extra bench')
+    pytest.importorskip('onnxruntime', reason='onnxruntime is in the extra onnx')
     from rl_edge_policy.load import load_policy
 
     manifest = load_manifest(artifact)

@@ -46,7 +46,7 @@ def run_bench(values: Values) -> int:
     rounds = int(values['rounds'])
     console.print(f'model: {model.model_id} {model.note}'.strip())
     if importlib.util.find_spec('onnxruntime') is None:
-        console.print('onnxruntime is not installed (extra bench): it is left out')
+        console.print('onnxruntime is not installed (extra onnx): it is left out')
     result: dict[str, Any] = {'model': model.to_mapping(), 'machine': describe_machine()}
     with tempfile.TemporaryDirectory(prefix='rl_edge_bench_') as scratch:
         for name, measure in (
