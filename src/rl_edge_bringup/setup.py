@@ -15,10 +15,10 @@ setup(
         ('share/' + package_name + '/config', sorted(glob('config/*.*'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
     ],
-    install_requires=['setuptools', 'matplotlib', 'numpy', 'pillow', 'psutil', 'PyYAML', 'rich'],
+    install_requires=['setuptools', 'numpy', 'psutil', 'PyYAML'],
     zip_safe=True,
     maintainer='rl_edge maintainers',
     maintainer_email='maintainers@rl-edge.dev',
-    description='Systems of rl_edge nodes, the front-ends that start them, and the experiments.',
+    description='Systems of rl_edge nodes and the front-ends that start them.',
     license='Apache-2.0',
 )

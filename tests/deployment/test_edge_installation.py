@@ -7,11 +7,11 @@ import subprocess
 import psutil
 import pytest
 
-from rl_edge_bringup.observer import Observer
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_experiments.observer import Observer
 from rl_edge_interfaces.msg import EpisodeSummary
 
 LARGEST_PYTHON_PACKAGES_MB = 120

@@ -4,21 +4,21 @@ import json
 
 import pytest
 
-from rl_edge_bringup.experiments.faults.experiment import (
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_experiments.faults.experiment import (
     Row,
     chosen_faults,
     run_matrix,
     to_markdown,
 )
-from rl_edge_bringup.experiments.faults.fault import BOTH, REALTIME
-from rl_edge_bringup.experiments.faults.matrix import FAULTS
-from rl_edge_bringup.experiments.faults.messages import (
+from rl_edge_experiments.faults.fault import BOTH, REALTIME
+from rl_edge_experiments.faults.matrix import FAULTS
+from rl_edge_experiments.faults.messages import (
     foreign_actions,
     malformed_actions,
     malformed_observations,
     stale_actions,
 )
-from rl_edge_core.errors import ConfigurationError
 from rl_edge_interfaces.msg import Action, Observation
 
 FEWEST_FAULTS = 20

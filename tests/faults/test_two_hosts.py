@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from rl_edge_bringup.experiments.network import (
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_experiments.network import (
     environment,
     inside,
     missing_rights,
     two_hosts,
 )
-from rl_edge_core.errors import ConfigurationError
 
 
 @pytest.fixture

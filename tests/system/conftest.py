@@ -13,11 +13,11 @@ import pytest
 
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import UNTRAINED
-from rl_edge_bringup.observer import Observer
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_experiments.observer import Observer
 
 Watched = tuple[RunningSystem, RunningSystem, Observer]
 ENVIRONMENT = 'Pendulum-v1'

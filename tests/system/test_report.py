@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from rl_edge_bringup.experiments.cpu_quota import QuotaNotPermittedError, make_group
+from rl_edge_experiments.cpu_quota import QuotaNotPermittedError, make_group
 from rl_edge_sim.film import drawing_environment
 
 SMALL = 'environment_id:=InvertedPendulum-v5'

@@ -101,7 +101,11 @@ def test_the_users_own_modules_stay_importable(env: str, tmp_path: Path) -> None
     [
         ([], {}, 'usage: tools/env'),
         (['--wiht', 'bench', 'true'], {}, 'no such option: --wiht'),
-        (['--with', 'bentch', 'true'], {}, "no such extra: 'bentch' (bench-train, docs, onnx, ray, rerun, security, torch)"),
+        (
+            ['--with', 'bentch', 'true'],
+            {},
+            "no such extra: 'bentch' (bench-train, docs, onnx, ray, rerun, security, torch)",
+        ),
         (['true'], {'RL_EDGE_SUBSET': 'egde'}, "'egde' (full, edge)"),
     ],
 )

@@ -18,6 +18,7 @@ BELOW['rl_edge_compress'] = BELOW['rl_edge_sim'] | {'rl_edge_sim', 'rl_edge_poli
 BELOW['rl_edge_eval'] = BELOW['rl_edge_compress']
 BELOW['rl_edge_train'] = BELOW['rl_edge_compress'] | {'rl_edge_compress'}
 BELOW['rl_edge_bringup'] = BELOW['rl_edge_train'] | {'rl_edge_train', 'rl_edge_eval'}
+BELOW['rl_edge_experiments'] = BELOW['rl_edge_bringup'] | {'rl_edge_bringup'}
 ROS = re.compile(r'rclpy|launch|launch_ros|rl_edge_interfaces|builtin_interfaces|\w+_(msgs|srvs)')
 PICKLING = {'pickle', '_pickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal'}
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ def may_import_ros(file: Path) -> bool:
     """Tell whether a module is one of those that ROS is for."""
     package = file.relative_to(ROOT / 'src').parts[0]
     return (
-        package == 'rl_edge_bringup'
+        package in ('rl_edge_bringup', 'rl_edge_experiments')
         or file.name.endswith('_node.py')
         or 'ros' in file.parts[-3:-1]
     )

@@ -1,13 +1,13 @@
 """What ``python -m rl_edge_bringup`` does: systems, experiments and help."""
 
 import functools
+import importlib
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rl_edge_bringup.arguments import Argument, did_you_mean, parse_arguments, parse_pairs
-from rl_edge_bringup.experiments import experiments
-from rl_edge_bringup.experiments.experiment import Experiment
 from rl_edge_bringup.run_command import run_system
 from rl_edge_bringup.systems import SYSTEMS
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
@@ -54,7 +54,17 @@ def _find(name: str) -> tuple[Sequence[Argument], Callable[[list[str]], int]]:
     )
 
 
-def _run_experiment(experiment: Experiment, words: list[str]) -> int:
+def experiments() -> Sequence[Any]:
+    """Return the experiments; none where only what the edge device needs is installed."""
+    try:
+        return importlib.import_module('rl_edge_experiments').experiments()
+    except ModuleNotFoundError as error:
+        if error.name != 'rl_edge_experiments':
+            raise
+        return ()
+
+
+def _run_experiment(experiment: Any, words: list[str]) -> int:
     return experiment.run(parse_arguments(experiment.arguments, parse_pairs(words)))
 
 

@@ -1,0 +1,141 @@
+"""The lockstep loop over ROS 2 beside its limit: step, echo of the messages, and inference."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from rl_edge_bringup.prepare import PreparedSystem, prepare
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import find_system
+from rl_edge_core.artifact import Manifest, load_manifest
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_experiments.bench.policy_process import FloorProcess
+from rl_edge_experiments.bench.small_simulator import SmallSimulator
+from rl_edge_experiments.bench.timing import section, spread
+from rl_edge_experiments.observer import Observer
+from rl_edge_policy.load import load_policy
+from rl_edge_policy.policy import Policy
+
+_STEPS = 3000
+"""At least so many in each part of each round."""
+_RUN_TIMEOUT_SEC = 300.0
+
+
+def measure_lockstep(folder: Path, *, rounds: int, output: Path) -> dict[str, Any]:
+    """Return the section ``lockstep`` of bench.json."""
+    manifest = load_manifest(folder)
+    policy = load_policy(folder)
+    episodes = _episodes_for(_STEPS, manifest, policy)
+    systems = _systems(folder, episodes=episodes, output=output)
+    rows = []
+    for _ in range(rounds):
+        step, inference = _simulation_and_inference_us(manifest, policy, episodes)
+        rows.append((step, _echo_us(manifest), inference, 1e6 / _steps_per_sec(*systems)))
+    step, echo, inference, loop = np.array(rows).T
+    limit = step + echo + inference
+    return section(
+        {
+            'share_of_limit': spread(limit / loop),
+            'steps_per_s': spread(1e6 / loop),
+            'limit_steps_per_s': spread(1e6 / limit),
+            'simulation_step_us': spread(step),
+            'echo_us': spread(echo),
+            'inference_us': spread(inference),
+        },
+        rounds=rounds,
+        episodes=episodes,
+    )
+
+
+def _episodes_for(steps: int, manifest: Manifest, policy: Policy) -> int:
+    """Return how many episodes, from seed 0 on, have so many steps without the first of them."""
+    env = gymnasium.make(manifest.environment.environment_id)
+    done = episode = 0
+    while done < steps:
+        length = _run_episode(env, policy, seed=episode)[0]
+        done += length if episode else 0
+        episode += 1
+    env.close()
+    return episode
+
+
+def _simulation_and_inference_us(
+    manifest: Manifest, policy: Policy, episodes: int
+) -> tuple[float, float]:
+    """Return the mean times of a step (resets included) and of an action, without ROS 2."""
+    env = gymnasium.make(manifest.environment.environment_id)
+    # As over ROS 2, the first episode is not counted.
+    parts = np.array([_run_episode(env, policy, seed=seed) for seed in range(episodes)][1:])
+    env.close()
+    length, total_sec, inference_sec = parts.sum(axis=0)
+    return 1e6 * (total_sec - inference_sec) / length, 1e6 * inference_sec / length
+
+
+def _run_episode(env: gymnasium.Env, policy: Policy, *, seed: int) -> tuple[int, float, float]:
+    """Return the length of an episode, its duration, and the part of it spent on actions."""
+    started = time.perf_counter()
+    observation, _ = env.reset(seed=seed)
+    length, inference_sec, over = 0, 0.0, False
+    while not over:
+        before = time.perf_counter()
+        action = policy.act(observation.astype(np.float32))
+        inference_sec += time.perf_counter() - before
+        observation, _, terminated, truncated, _ = env.step(action)
+        length += 1
+        over = terminated or truncated
+    return length, time.perf_counter() - started, inference_sec
+
+
+def _echo_us(manifest: Manifest) -> float:
+    """Return the mean round trip of an observation and an action between two processes."""
+    namespace = f'echo{os.getpid()}'
+    observation = np.asarray(manifest.golden_observation, np.float32)
+    with (
+        SmallSimulator(namespace, manifest.environment, observation) as simulator,
+        RunningSystem([FloorProcess(namespace)]),
+    ):
+        simulator.wait_for_first_action(_RUN_TIMEOUT_SEC)
+        simulator.measure(_STEPS // 10)
+        started = time.perf_counter()
+        simulator.measure(_STEPS)
+        return 1e6 * (time.perf_counter() - started) / _STEPS
+
+
+def _systems(
+    folder: Path, *, episodes: int, output: Path
+) -> tuple[PreparedSystem, PreparedSystem]:
+    """Return the simulator and the compressed policy."""
+    shared = {'namespace': f'lockstep{os.getpid()}', 'log_level': 'warn'}
+    desktop = {
+        'environment_id': load_manifest(folder).environment.environment_id,
+        'episodes': str(episodes),
+        'first_action_timeout_sec': str(_RUN_TIMEOUT_SEC),
+        'output': str(output / 'desktop'),
+    }
+    edge = {'model': str(folder), 'output': str(output / 'edge')}
+    return (
+        prepare(find_system('desktop'), {**desktop, **shared}),
+        prepare(find_system('edge'), {**edge, **shared}),
+    )
+
+
+def _steps_per_sec(desktop: PreparedSystem, edge: PreparedSystem) -> float:
+    """Run the loop; return the rate from the end of the first episode to that of the last."""
+    # Nobody subscribes to the transitions: what is measured is the loop alone.
+    with Observer(str(desktop.values['namespace']), transitions=False) as observer:
+        with RunningSystem(desktop.processes) as simulator:
+            observer.wait_for(lambda: observer.sees_simulator, _RUN_TIMEOUT_SEC)
+            with RunningSystem(edge.processes):
+                outcome = simulator.wait(_RUN_TIMEOUT_SEC)
+            if outcome.exit_code:
+                last = '\n'.join(simulator.log.of()[-10:])
+                raise RlEdgeError(f'{outcome.reason}; the last lines were\n{last}')
+        episodes = int(desktop.values['episodes'])
+        observer.wait_for(lambda: len(observer.episodes) == episodes)
+        steps = sum(episode.length for episode in observer.episodes[1:])
+        arrivals = observer.episode_arrivals_sec
+        return steps / (arrivals[-1] - arrivals[0])

@@ -1,0 +1,120 @@
+"""Memory and start-up of the policy's process, beside a bare rclpy node plus interpreter."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.models import CONFIGURATIONS, ModelRequest, choose_model
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.running_system import RunningSystem, Startable
+from rl_edge_bringup.systems import find_system
+from rl_edge_core.artifact import Manifest, load_manifest
+from rl_edge_core.resources import ResourceSample, sample_resources
+from rl_edge_experiments.bench import floor_process
+from rl_edge_experiments.bench.small_simulator import SmallSimulator
+from rl_edge_experiments.bench.timing import Spread, section, spread
+
+FLOOR = 'floor'
+COMPRESSED, FULL = CONFIGURATIONS
+_ACTIONS = 2000
+_START_TIMEOUT_SEC = 300.0
+
+
+@dataclass(frozen=True)
+class FloorProcess:
+    """A bare rclpy node; without a model file it answers with zeros."""
+
+    namespace: str
+    model_file: str = 'none'
+    runtime: str = 'none'
+
+    @property
+    def node(self) -> NodeDescription:
+        """Return which node it is."""
+        return NodeDescription('rl_edge_bringup', 'floor_process', 'policy', self.namespace)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Return the command line that starts it."""
+        program = (sys.executable, str(Path(floor_process.__file__)))
+        remap = ('--ros-args', '-r', f'__ns:=/{self.namespace}')
+        return (*program, self.model_file, self.runtime, *remap)
+
+
+@dataclass(frozen=True)
+class _Start:
+    first_action_sec: float
+    usage: ResourceSample
+
+
+def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[str, Any]:
+    """Return the section ``policy_process`` of bench.json."""
+    manifest = load_manifest(folder)
+    namespace = f'bench{os.getpid()}'
+    processes = {
+        FLOOR: _floor(folder, manifest, namespace),
+        **{name: _policy(name, folder, namespace, output) for name in CONFIGURATIONS},
+    }
+    starts: dict[str, list[_Start]] = {name: [] for name in processes}
+    generator = np.random.default_rng(0)
+    for _ in range(rounds):
+        for name in generator.permutation(list(processes)):
+            starts[name].append(_start(processes[name], manifest, namespace))
+    return section(_figures(starts), rounds=rounds, actions=_ACTIONS)
+
+
+def _figures(starts: dict[str, list[_Start]]) -> dict[str, Spread]:
+    peak = {name: _values(starts[name], 'peak_memory_mb') for name in starts}
+    unique = {name: _values(starts[name], 'unique_memory_mb') for name in starts}
+    first = {name: np.array([start.first_action_sec for start in starts[name]]) for name in starts}
+    return {
+        'memory_over_floor': spread(peak[COMPRESSED] / peak[FLOOR]),
+        'start_speedup': spread(first[FULL] / first[COMPRESSED]),
+        'start_over_floor': spread(first[COMPRESSED] / first[FLOOR]),
+        'full_memory_over_compressed': spread(peak[FULL] / peak[COMPRESSED]),
+        **{f'{name}_peak_memory_mb': spread(peak[name]) for name in starts},
+        **{f'{name}_unique_memory_mb': spread(unique[name]) for name in starts},
+        **{f'{name}_first_action_s': spread(first[name]) for name in starts},
+    }
+
+
+def _values(starts: Sequence[_Start], name: str) -> np.ndarray:
+    return np.array([getattr(start.usage, name) for start in starts])
+
+
+def _floor(folder: Path, manifest: Manifest, namespace: str) -> tuple[Startable, ...]:
+    entry = manifest.entry(manifest.compressed_recipe())
+    return (FloorProcess(namespace, str(folder / entry.file), entry.runtimes[0]),)
+
+
+def _policy(name: str, folder: Path, namespace: str, output: Path) -> tuple[Startable, ...]:
+    model = choose_model(ModelRequest(name, str(folder)))
+    given = {
+        'configuration': name,
+        'model': str(model.folder),
+        'namespace': namespace,
+        'output': str(output / name),
+        'log_level': 'warn',
+    }
+    return prepare(find_system('edge'), given).processes
+
+
+def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> _Start:
+    """Start a process, ask it for actions, and look at what it has used by then."""
+    observation = np.asarray(manifest.golden_observation, np.float32)
+    with SmallSimulator(namespace, manifest.environment, observation) as simulator:
+        system = RunningSystem(processes)
+        started = time.monotonic()
+        with system:
+            answered = simulator.wait_for_first_action(_START_TIMEOUT_SEC)
+            simulator.measure(_ACTIONS)
+            usage = sample_resources(psutil.Process(system.pid('policy')))
+    return _Start(answered - started, usage)

@@ -1,0 +1,92 @@
+"""A short film of one policy that walks, as a GIF."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rl_edge_bringup.arguments import Argument, Values
+from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.files import ensure_folder
+from rl_edge_experiments.experiment import Experiment
+from rl_edge_experiments.gif import captioned, write_gif
+from rl_edge_policy.load import load_policy
+from rl_edge_sim.film import Film, draw_film, film_episode
+from rl_edge_sim.ros.parameters import environment_arguments
+
+_FROM_POLICY = ('configuration', 'model', 'recipe', 'runtime')
+_FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
+_SUFFIX = '.gif'
+
+
+def run_clip(values: Values) -> int:
+    """Run one episode, draw a part of it, and write the GIF; return 0."""
+    path = Path(str(values['output'] or results_folder() / 'clip.gif')).expanduser()
+    if path.suffix.lower() != _SUFFIX:
+        raise ConfigurationError(f'output is {str(path)!r}, must be a file that ends in {_SUFFIX}')
+    ensure_folder(path.parent)
+    names = (*_FROM_POLICY, 'environment_id', 'environment_arguments')
+    model = choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
+    policy = load_policy(model.folder, recipe=model.recipe, runtime=model.runtime)
+    film = film_episode(
+        str(values['environment_id']),
+        policy.act,
+        seed=int(values['seed']),
+        environment_arguments=environment_arguments(str(values['environment_arguments'])),
+    ).part(begin_sec=float(values['begin_sec']), seconds=float(values['seconds']))
+    write_film(
+        path,
+        film,
+        title=model.model_id,
+        width=int(values['width']),
+        height=int(values['height']),
+        every=int(values['every']),
+    )
+    print(f'{model.model_id}, seed {values["seed"]}: {len(film.states)} steps of the episode')
+    print(f'written: {path} ({path.stat().st_size / 1e6:.2f} MB)')
+    return 0
+
+
+def write_film(
+    path: Path, film: Film, *, title: str, width: int, height: int, every: int = 1
+) -> None:
+    """Draw each ``every``-th state of ``film`` and write the GIF, at the pace of the episode."""
+    shown = Film(
+        film.environment_id,
+        film.environment_arguments,
+        film.control_period_sec * every,
+        film.states[::every],
+        film.forward_positions_m[::every],
+    )
+    pictures = draw_film(shown, width=width, height=height)
+    frames = [
+        captioned(picture, title, distance_text(shown, index))
+        for index, picture in enumerate(pictures)
+    ]
+    write_gif(path, frames, [1e3 * shown.control_period_sec] * len(frames))
+
+
+def distance_text(film: Film, index: int) -> str:
+    """Return time and distance since the beginning of ``film``, as far as there is one."""
+    time_sec = index * film.control_period_sec
+    distance_m = film.forward_positions_m[index] - film.forward_positions_m[0]
+    return f'{time_sec:.1f} s' + (f', {distance_m:.1f} m' if np.isfinite(distance_m) else '')
+
+
+CLIP = Experiment(
+    name='clip',
+    description='a short film of one policy, drawn from a simulated episode: a GIF',
+    arguments=(
+        *(argument for argument in POLICY_ARGUMENTS if argument.name in _FROM_POLICY),
+        *(argument for argument in SIM_ARGUMENTS if argument.name in _FROM_SIM),
+        Argument('begin_sec', 0.0, 'where the film begins, in s of the episode', minimum=0.0),
+        Argument('seconds', 6.0, 'how long it is, in s of the episode', minimum=0.05),
+        Argument('width', 360, 'of the pictures, in pixels', minimum=16),
+        Argument('height', 270, 'of the pictures, in pixels', minimum=16),
+        Argument('every', 1, 'draw each so many-th step', minimum=1),
+        Argument('output', '', 'file to write; empty for results/clip.gif'),
+    ),
+    run=run_clip,
+)

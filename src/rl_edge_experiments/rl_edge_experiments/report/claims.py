@@ -1,0 +1,241 @@
+"""The study's claims, each beside what was measured: what holds, what does not, what is open."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core.statistics import Interval, mean_interval, ratio_interval
+from rl_edge_eval.figures.comparison import unpaired_difference
+from rl_edge_experiments.report.figures import ALONE, Pair
+
+HOLDS, FAILS, OPEN, MISSING = 'holds', 'does not hold', 'open', 'not measured'
+DIFFERS = 'differs by model'
+
+MEMORY_SAVED_MB = 1000.0
+LATE_SHARE = 0.02
+RETURN_KEPT = 0.98
+QUARTER = 0.275
+HIGHEST_CPU_PERCENT = 78.0
+HARDLY_M = 5.0
+ALL_MODELS = 'all models'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one claim for one model."""
+
+    verdict: str
+    figure: str
+    """What it rests on, in words."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the study and what decides it."""
+
+    text: str
+    criterion: str
+    findings: Mapping[str, Finding]
+    """By model."""
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict over all models that say anything."""
+        verdicts = {finding.verdict for finding in self.findings.values()} - {MISSING}
+        if not verdicts:
+            return MISSING
+        if verdicts == {HOLDS, FAILS} or len(verdicts) > 2:
+            return DIFFERS
+        return OPEN if OPEN in verdicts else verdicts.pop()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return a mapping of JSON types."""
+        return {**asdict(self), 'verdict': self.verdict}
+
+
+def above(interval: Interval, limit: float) -> str:
+    """Say whether all of an interval is at or above a limit, below it, or neither."""
+    if not np.isfinite([interval.low, interval.high]).all():
+        return OPEN
+    if interval.low >= limit:
+        return HOLDS
+    return FAILS if interval.high < limit else OPEN
+
+
+def below(interval: Interval, limit: float) -> str:
+    """Say whether all of an interval is at or below a limit, above it, or neither."""
+    if not np.isfinite([interval.low, interval.high]).all():
+        return OPEN
+    if interval.high <= limit:
+        return HOLDS
+    return FAILS if interval.low > limit else OPEN
+
+
+def worst(verdicts: Sequence[str]) -> str:
+    """Return what holds of all together."""
+    return next((one for one in (FAILS, OPEN) if one in verdicts), HOLDS)
+
+
+def judge_claims(pairs: Sequence[Pair], *, cores: int) -> list[Claim]:
+    """Return every claim with a finding for each pair."""
+    of_pairs: list[tuple[str, str, Callable[[Pair], Finding]]] = [
+        (
+            'at least 1 GB less memory in use',
+            f'resident memory of the policy process, full minus compressed, is at least '
+            f'{MEMORY_SAVED_MB:.0f} MB',
+            _memory,
+        ),
+        (
+            'lower average CPU',
+            'CPU of the policy process: the 95 % interval of compressed minus full is below 0, '
+            'with and without load',
+            _cpu,
+        ),
+        (
+            'no visible stutter with the compressed policy',
+            f'at most {LATE_SHARE:.0%} of the rendered pictures come later than 1.5 periods after '
+            f'the one before (the whole 95 % interval), with and without load',
+            _no_stutter,
+        ),
+        (
+            'with the full model, rendering stutters',
+            f'more than {LATE_SHARE:.0%} of the rendered pictures are late, with or without load',
+            _stutter,
+        ),
+        (
+            f'with the full model, CPU up to {HIGHEST_CPU_PERCENT:.0f} %',
+            f'the busiest second of policy and simulator, without load, takes at least '
+            f"{HIGHEST_CPU_PERCENT:.0f} % of this machine's cores",
+            lambda pair: _highest_cpu(pair, cores),
+        ),
+        (
+            'quantization costs at most 1 to 2 % accuracy',
+            f'the return kept over the same seeds is at least {RETURN_KEPT:.0%} (the whole 95 % '
+            f'interval)',
+            _accuracy,
+        ),
+        (
+            'quantization leaves a quarter of the size',
+            f'the compressed file has at most {QUARTER:.1%} of the float32 TFLite file',
+            _size,
+        ),
+    ]
+    claims = [
+        Claim(text, criterion, {pair.name: judge(pair) for pair in pairs})
+        for text, criterion, judge in of_pairs
+    ]
+    return [*claims, _ppo_moves_best(pairs), _hardly_moves(pairs)]
+
+
+def _memory(pair: Pair) -> Finding:
+    full, compressed = (
+        side.acting[ALONE].policy_resident_mb for side in (pair.full, pair.compressed)
+    )
+    saved_mb = full - compressed
+    return Finding(
+        HOLDS if saved_mb >= MEMORY_SAVED_MB else FAILS,
+        f'{full:.0f} MB - {compressed:.0f} MB = {saved_mb:.0f} MB less',
+    )
+
+
+def _cpu(pair: Pair) -> Finding:
+    differences = {name: pair.cpu_difference(name) for name in pair.conditions}
+    return Finding(
+        worst([below(difference, 0.0) for difference in differences.values()]),
+        '; '.join(f'{name} {difference} % of a core' for name, difference in differences.items()),
+    )
+
+
+def _no_stutter(pair: Pair) -> Finding:
+    shares = _late_shares(pair, 'compressed')
+    if not shares:
+        return Finding(MISSING, 'nothing was rendered')
+    verdicts = [below(share, LATE_SHARE) for share in shares.values()]
+    return Finding(worst(verdicts), _in_percent(shares))
+
+
+def _stutter(pair: Pair) -> Finding:
+    shares = _late_shares(pair, 'full')
+    if not shares:
+        return Finding(MISSING, 'nothing was rendered')
+    verdicts = [below(share, LATE_SHARE) for share in shares.values()]
+    verdict = HOLDS if FAILS in verdicts else OPEN if OPEN in verdicts else FAILS
+    return Finding(verdict, _in_percent(shares))
+
+
+def _late_shares(pair: Pair, side: str) -> dict[str, Interval]:
+    acting = getattr(pair, side).acting
+    return {
+        name: figures.pictures.late_share
+        for name, figures in acting.items()
+        if figures.pictures is not None
+    }
+
+
+def _in_percent(shares: Mapping[str, Interval]) -> str:
+    return '; '.join(
+        f'{name} {100 * share.estimate:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}] late'
+        for name, share in shares.items()
+    )
+
+
+def _highest_cpu(pair: Pair, cores: int) -> Finding:
+    highest = pair.full.acting[ALONE].loop_cpu_percent_max / cores
+    return Finding(
+        HOLDS if highest >= HIGHEST_CPU_PERCENT else FAILS,
+        f'up to {highest:.0f} % of {cores} cores',
+    )
+
+
+def _accuracy(pair: Pair) -> Finding:
+    full, compressed = pair.full.returns, pair.compressed.returns
+    if full.shape != compressed.shape:
+        return Finding(OPEN, f'{full.size} and {compressed.size} whole episodes: no pairs')
+    if full.mean() <= 0.0:
+        return Finding(
+            OPEN, f'the full policy returns {full.mean():.1f}: a share of it says nothing'
+        )
+    kept = ratio_interval(compressed, full)
+    return Finding(
+        above(kept, RETURN_KEPT),
+        f'{100 * kept.estimate:.1f} % [{100 * kept.low:.1f}, {100 * kept.high:.1f}] of the return '
+        f'kept over {full.size} episodes',
+    )
+
+
+def _size(pair: Pair) -> Finding:
+    if not pair.float_bytes:
+        return Finding(MISSING, 'the artifact has no float32 TFLite file')
+    share = pair.compressed.file_bytes / pair.float_bytes
+    return Finding(
+        HOLDS if share <= QUARTER else FAILS,
+        f'{pair.compressed.file_bytes} of {pair.float_bytes} bytes: {share:.1%}',
+    )
+
+
+def _ppo_moves_best(pairs: Sequence[Pair]) -> Claim:
+    text, criterion = (
+        'PPO moves best',
+        "full PPO goes further than the full actor-critic (the difference's 95 % interval)",
+    )
+    by_name = {pair.name: pair for pair in pairs}
+    missing = [name for name in ('ppo', 'actor_critic') if name not in by_name]
+    if missing:
+        finding = Finding(MISSING, f'without {" and ".join(missing)}')
+        return Claim(text, criterion, {ALL_MODELS: finding})
+    ppo, other = (by_name[name].full.distances_m for name in ('ppo', 'actor_critic'))
+    difference = unpaired_difference(other, ppo)
+    finding = Finding(above(difference, 0.0), f'{difference} m further')
+    return Claim(text, criterion, {ALL_MODELS: finding})
+
+
+def _hardly_moves(pairs: Sequence[Pair]) -> Claim:
+    text = 'the compressed actor-critic hardly moves'
+    criterion = f'it goes at most {HARDLY_M:g} m an episode (the whole 95 % interval of the mean)'
+    pair = next((pair for pair in pairs if pair.name == 'actor_critic'), None)
+    if pair is None:
+        return Claim(text, criterion, {ALL_MODELS: Finding(MISSING, 'without actor_critic')})
+    distance = mean_interval(pair.compressed.distances_m)
+    return Claim(text, criterion, {pair.name: Finding(below(distance, HARDLY_M), f'{distance} m')})

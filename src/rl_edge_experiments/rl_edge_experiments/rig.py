@@ -1,0 +1,265 @@
+"""The loop that faults are put into: real nodes, watched, and talked to from outside."""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.task import Future
+
+from rl_edge_bringup.description import NodeDescription
+from rl_edge_bringup.locations import executable_path
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import find_system
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.ros import qos
+from rl_edge_experiments.observer import Observer
+from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
+from rl_edge_interfaces.srv import LoadModel
+
+NAMESPACE = 'ant0'
+ENVIRONMENT = 'Pendulum-v1'
+"""Small: the faults are in processes and messages, not in the robot."""
+WAIT_SEC = 120.0
+"""For anything that must happen; generous, since it costs nothing where all is well."""
+STEADY_STEPS = 40
+"""Steps in a row by the policy's own actions that count as recovered."""
+Found = TypeVar('Found')
+
+
+class FaultFailedError(RlEdgeError):
+    """What was expected of a fault did not happen."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A node that no system of rl_edge_bringup starts, with its whole command line."""
+
+    node: NodeDescription
+    command: tuple[str, ...]
+
+
+@dataclass
+class Rig:
+    """One loop in one ROS domain, in one mode. Use `running_loop` to make it."""
+
+    folder: Path
+    model: Path
+    mode: str
+    domain_id: int
+    environment: dict[str, str] = field(default_factory=dict)
+    environment_id: str = ENVIRONMENT
+    namespace: str = NAMESPACE
+    policy_prefix: tuple[str, ...] = ()
+    """Words before the policy's command line, e.g. such that run it on another host."""
+    simulator: RunningSystem = field(init=False)
+    policy: RunningSystem = field(init=False)
+    observer: Observer = field(init=False)
+    reports: list[DiagnosticStatus] = field(default_factory=list)
+    since: Observation = field(default_factory=Observation)
+    """The newest one when the present fault began."""
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _number: Iterator[int] = field(default_factory=itertools.count)
+
+    def start(self, name: str, *, prefix: tuple[str, ...] = ()) -> RunningSystem:
+        """Start a system in this domain; it is stopped with the rig."""
+        description = find_system(name)
+        valid = {argument.name for argument in description.arguments}
+        given = self._arguments()
+        given['output'] = str(self.folder / f'{name}-{next(self._number)}')
+        prepared = prepare(description, {key: given[key] for key in given if key in valid})
+        programs = [
+            Program(process.node, (*prefix, *process.command)) for process in prepared.processes
+        ]
+        running = RunningSystem(
+            programs, on_node_exit=prepared.on_node_exit, environment=self.environment
+        )
+        return self._stack.enter_context(running)
+
+    def start_program(
+        self, package: str, executable: str, name: str, *words: str
+    ) -> RunningSystem:
+        """Start one node with its own command line words; when it ends, so does its run."""
+        node = NodeDescription(package, executable, name, self.namespace)
+        command = (
+            str(executable_path(package, executable)),
+            '--ros-args',
+            *('-r', f'__node:={name}'),
+            *('-r', f'__ns:=/{self.namespace}'),
+            *words,
+        )
+        running = RunningSystem([Program(node, command)], environment=self.environment)
+        return self._stack.enter_context(running)
+
+    def start_recorder(self, bag: Path) -> RunningSystem:
+        """Record to a new bag."""
+        return self.start_program(
+            'rl_edge_eval', 'recorder_node', 'recorder', '-p', f'output:={bag}'
+        )
+
+    def _arguments(self) -> dict[str, str]:
+        return {
+            'namespace': self.namespace,
+            'environment_id': self.environment_id,
+            'model': str(self.model),
+            'mode': self.mode,
+            'on_node_exit': 'respawn',
+            'on_policy_timeout': 'wait',
+            'policy_timeout_sec': '1.0',
+            'first_action_timeout_sec': '1.0',
+        }
+
+    def start_simulator(self) -> None:
+        """Start the simulator (again)."""
+        self.simulator = self.start('desktop')
+
+    def start_policy(self) -> None:
+        """Start the policy (again)."""
+        self.policy = self.start('edge', prefix=self.policy_prefix)
+
+    @contextlib.contextmanager
+    def watched(self, *, transitions: bool = True) -> Iterator[Observer]:
+        """Watch the loop with a new observer, which is `observer` meanwhile."""
+        self.reports = reports = []
+
+        def take(array: DiagnosticArray) -> None:
+            reports.extend(array.status)
+
+        with (
+            Observer(
+                self.namespace, domain_id=self.domain_id, transitions=transitions
+            ) as self.observer,
+            self.observer.subscribed(DiagnosticArray, '/diagnostics', take, 50),
+        ):
+            yield self.observer
+
+    def wait_for(self, what: str, condition: Callable[[], Found], sec: float = WAIT_SEC) -> Found:
+        """Wait until ``condition`` holds; raise FaultFailedError that names ``what`` otherwise."""
+        deadline = time.monotonic() + sec
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise FaultFailedError(f'{what}: did not happen within {sec:g} s')
+            time.sleep(0.02)
+        return found
+
+    def wait_until_steady(self, what: str = 'the policy acts') -> None:
+        """Wait for `STEADY_STEPS` steps from now on that the policy's own actions made."""
+        mark = self.observer.transition_count
+
+        def steady() -> bool:
+            latest = self.latest(STEADY_STEPS)
+            is_enough = self.observer.transition_count >= mark + STEADY_STEPS
+            return is_enough and not any(t.safe_action or not t.model_hash for t in latest)
+
+        self.wait_for(what, steady)
+
+    def latest(self, count: int) -> list[Transition]:
+        """Return the newest transitions."""
+        return self.observer.latest_transitions(count)
+
+    def wait_for_report(self, node: str, part: str, *, level: bytes | None = None) -> str:
+        """Wait for a diagnostic message of ``node`` with ``part`` in it; return the message."""
+
+        def found() -> str:
+            for report in list(self.reports):
+                fits = level is None or report.level == level
+                if report.name == f'/{self.namespace}/{node}' and part in report.message and fits:
+                    return str(report.message)
+            return ''
+
+        return self.wait_for(f'a report of {node} with {part!r}', found)
+
+    def kill(self, system: RunningSystem, node: str) -> int:
+        """Kill a node with -9 and wait for the next process of it; return that one's id."""
+        pid = system.pid(node)
+        os.kill(pid, signal.SIGKILL)
+        return system.pid(node, other_than=pid, timeout_sec=WAIT_SEC)
+
+    @contextlib.contextmanager
+    def stopped(self, system: RunningSystem, node: str) -> Iterator[None]:
+        """Hold a node with SIGSTOP."""
+        pid = system.pid(node)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def newest_observation(self) -> Observation:
+        """Return the next observation that comes by."""
+        received: Future = Future()
+
+        def take(observation: Observation) -> None:
+            if not received.done():
+                received.set_result(observation)
+
+        with self.observer.subscribed(Observation, 'observation', take, qos.observation()):
+            self.wait_for('an observation', received.done)
+        return received.result()
+
+    def flood_actions(self, actions: Iterator[Action]) -> int:
+        """Publish ``actions`` as fast as it goes; return how many they were."""
+        return self._flood(Action, 'action', qos.action(), actions)
+
+    def flood_observations(self, observations: Iterator[Observation]) -> int:
+        """Publish ``observations`` as fast as it goes; return how many they were."""
+        return self._flood(Observation, 'observation', qos.observation(), observations)
+
+    def _flood(self, message_type: type, topic: str, profile: Any, messages: Iterator[Any]) -> int:
+        count = 0
+        with self.observer.publisher(message_type, topic, profile) as publisher:
+            self.wait_for('a subscriber', publisher.get_subscription_count)
+            for message in messages:
+                publisher.publish(message)
+                count += 1
+        return count
+
+    def load_model(self, request: LoadModel.Request) -> LoadModel.Response:
+        """Call the policy's load_model."""
+        with self.observer.client(LoadModel, 'policy/load_model') as client:
+            self.wait_for('the service load_model', client.service_is_ready)
+            answer = client.call_async(request)
+            self.wait_for('an answer of load_model', answer.done)
+            return answer.result()
+
+    def counts(self, name: str) -> int:
+        """Return the sum of one count over the episodes from that of `since` on that have ended.
+
+        Those before it are known too: the topic is latched.
+        """
+        return sum(getattr(e, name) for e in self.observer.episodes if _is_from(self.since, e))
+
+    def wait_for_episode(self) -> None:
+        """Wait for the end of the episode that runs now."""
+        now = self.newest_observation()
+        self.wait_for(
+            'the end of an episode',
+            lambda: any(_is_from(now, episode) for episode in list(self.observer.episodes)),
+        )
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._stack.close()
+
+
+def _is_from(first: Observation, episode: EpisodeSummary) -> bool:
+    return bool(episode.run_id != first.run_id or episode.episode >= first.episode)
+
+
+@contextlib.contextmanager
+def running_loop(*, folder: Path, model: Path, mode: str, domain_id: int) -> Iterator[Rig]:
+    """Start simulator and policy in a domain of their own and stop them afterwards."""
+    rig = Rig(folder, model, mode, domain_id, {'ROS_DOMAIN_ID': str(domain_id)})
+    try:
+        rig.start_simulator()
+        rig.start_policy()
+        yield rig
+    finally:
+        rig.close()
