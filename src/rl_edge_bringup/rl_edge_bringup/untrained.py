@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 from rl_edge_core.artifact import MANIFEST_NAME, load_manifest
-from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.rollout import rollout
-from rl_edge_sim.ros.parameters import environment_arguments
 
 ALGORITHM = 'untrained'
 SEED = 0

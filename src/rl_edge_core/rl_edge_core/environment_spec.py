@@ -4,14 +4,18 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import yaml
 
 from rl_edge_core.errors import ConfigurationError
+
+_SETTINGS_OF_THEIR_OWN = {'id', 'environment_id', 'reward_shaping', 'render_mode'}
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,17 @@ class EnvironmentSpec:
     """Simulated time between two actions, in s."""
     max_episode_steps: int
     """Time limit of an episode; 0 for none."""
+    environment_arguments: str = ''
+    """What the environment was made with beside its id, as JSON with sorted keys; empty for
+    nothing. A path in it, such as ``xml_file``, is as it was given."""
 
     def __post_init__(self) -> None:
         """Freeze sequences to tuples and check that sizes agree and limits are in order."""
         for name in ('observation_names', 'observation_units', 'action_names', 'action_units'):
             object.__setattr__(self, name, tuple(str(value) for value in getattr(self, name)))
+        if not isinstance(self.environment_arguments, str):
+            text = arguments_as_json(self.environment_id, self.environment_arguments)
+            object.__setattr__(self, 'environment_arguments', text)
         for name in ('action_low', 'action_high', 'safe_action'):
             rounded = np.asarray(getattr(self, name), np.float32)
             object.__setattr__(self, name, tuple(float(value) for value in rounded))
@@ -77,6 +87,11 @@ class EnvironmentSpec:
             )
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the environment's arguments by name."""
+        return dict(json.loads(self.environment_arguments or '{}'))
+
+    @property
     def observation_size(self) -> int:
         """Return how many values an observation has."""
         return len(self.observation_names)
@@ -108,22 +123,30 @@ class EnvironmentSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types, the inverse of `from_dict`."""
-        return {
+        """Return a mapping of JSON types, the inverse of `from_dict`.
+
+        Arguments are left out where there are none, so that such a spec has the hash it had
+        before specs knew of arguments.
+        """
+        mapping = {
             field.name: list(value)
             if isinstance(value := getattr(self, field.name), tuple)
             else value
             for field in dataclasses.fields(self)
         }
+        if not self.environment_arguments:
+            del mapping['environment_arguments']
+        return mapping
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> 'EnvironmentSpec':
         """Build a spec from `to_dict`'s form; raise ConfigurationError for other keys."""
         valid = {field.name for field in dataclasses.fields(cls)}
-        if set(mapping) != valid:
+        missing = valid - set(mapping) - {'environment_arguments'}
+        unknown = set(mapping) - valid
+        if missing or unknown:
             raise ConfigurationError(
-                f'environment spec: missing {sorted(valid - set(mapping))}, '
-                f'unknown {sorted(set(mapping) - valid)}'
+                f'environment spec: missing {sorted(missing)}, unknown {sorted(unknown)}'
             )
         try:
             return cls(**mapping)
@@ -147,6 +170,8 @@ class EnvironmentSpec:
             safe_action=tuple(message.safe_action),
             control_period_sec=float(message.control_period_sec),
             max_episode_steps=int(message.max_episode_steps),
+            # Bags of earlier versions have no such field.
+            environment_arguments=getattr(message, 'environment_arguments', ''),
         )
 
     def differences(self, other: 'EnvironmentSpec') -> list[str]:
@@ -168,6 +193,54 @@ class EnvironmentSpec:
     def fault_of_action(self, values: np.ndarray) -> str:
         """Return why `values` is no valid action; empty when it is one (limits aside)."""
         return _fault('action', values, self.action_size)
+
+
+def environment_arguments(text: str) -> dict[str, Any]:
+    """Return the mapping in ``text``, YAML; raise ConfigurationError when it holds none."""
+    try:
+        arguments = yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f'environment_arguments {text!r} is no YAML: {error}') from error
+    if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
+        raise ConfigurationError(
+            f'environment_arguments is {text!r}, must be a mapping such as '
+            f'{{max_episode_steps: 200}}'
+        )
+    taken = sorted(_SETTINGS_OF_THEIR_OWN & set(arguments))
+    if taken:
+        raise ConfigurationError(
+            f'environment_arguments has {", ".join(taken)}: use the parameters environment_id, '
+            f'reward_shaping and render instead'
+        )
+    return arguments
+
+
+def arguments_as_json(environment_id: str, arguments: Mapping[str, Any]) -> str:
+    """Return an environment's arguments as JSON with sorted keys; empty where there are none.
+
+    Raise ConfigurationError for no mapping, and for a value that can't be written as text.
+    """
+    if not isinstance(arguments, Mapping):
+        raise ConfigurationError(
+            f'environment_arguments of {environment_id} is {arguments!r}, must be a mapping'
+        )
+    if not arguments:
+        return ''
+    try:
+        return json.dumps(dict(arguments), sort_keys=True, allow_nan=False, default=_json_default)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f'environment_arguments of {environment_id} cannot be written as YAML: {error}; give '
+            f'numbers, texts, lists and mappings, or register the environment with them'
+        ) from error
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f'{value!r} is of type {type(value).__name__}')
 
 
 def _frozen_array(values: tuple[float, ...]) -> np.ndarray:

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ConfigurationError
 
 
@@ -100,3 +100,33 @@ def test_refuses_unknown_and_missing_keys(spec):
         ConfigurationError, match=r"missing \['safe_action'\], unknown \['colour'\]"
     ):
         EnvironmentSpec.from_dict(mapping)
+
+
+def test_arguments_are_part_of_the_hash_and_none_leave_it_as_it_was(spec):
+    assert spec.environment_arguments == ''
+    assert 'environment_arguments' not in spec.to_dict()
+    taller = dataclasses.replace(spec, environment_arguments={'legs': 6, 'height': (0.2, 1.0)})
+    assert taller.environment_arguments == '{"height": [0.2, 1.0], "legs": 6}'
+    assert taller.arguments == {'height': [0.2, 1.0], 'legs': 6}
+    assert taller.hash != spec.hash
+    assert EnvironmentSpec.from_dict(taller.to_dict()) == taller
+    (difference,) = taller.differences(spec)
+    assert difference.startswith('environment_arguments: ')
+    assert hash(taller) != hash(spec)
+
+
+@pytest.mark.parametrize('arguments', [[1, 2], {'f': print}, {'x': float('nan')}])
+def test_arguments_that_are_no_text_are_refused(spec, arguments):
+    with pytest.raises(ConfigurationError, match='environment_arguments of Cart-v0'):
+        dataclasses.replace(spec, environment_arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [('[1]', 'must be a mapping'), ('{1: 2}', 'must be a mapping'), ('{a: ]', 'is no YAML')],
+)
+def test_arguments_come_from_a_yaml_mapping(text, message):
+    assert environment_arguments(' ') == {}
+    assert environment_arguments('{xml_file: ./a.xml}') == {'xml_file': './a.xml'}
+    with pytest.raises(ConfigurationError, match=message):
+        environment_arguments(text)

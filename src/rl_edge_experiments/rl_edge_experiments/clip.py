@@ -8,13 +8,13 @@ from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.gif import captioned, write_gif
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.film import Film, draw_film, film_episode
-from rl_edge_sim.ros.parameters import environment_arguments
 
 _FROM_POLICY = ('configuration', 'model', 'recipe', 'runtime')
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')

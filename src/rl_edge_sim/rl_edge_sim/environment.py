@@ -1,18 +1,26 @@
 """Gymnasium environments with continuous actions, and their specification."""
 
 import difflib
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Space
 
-from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
+from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_sim import mujoco_names
 from rl_edge_sim.reward_terms import RewardTerms, study_shaping
 
 REWARD_SHAPINGS = ('none', 'study')
+WRAPPERS = 'wrappers'
+_NOT_DYNAMICS = {
+    *('max_episode_steps', 'render_mode', 'width', 'height', 'camera_id', 'camera_name'),
+    *('default_camera_config', 'max_geom', 'visual_options'),
+}
+"""Arguments that a specification has elsewhere, or that draw."""
 
 
 def make_environment(
@@ -24,8 +32,10 @@ def make_environment(
 ) -> gymnasium.Env:
     """Make an environment whose ``info['reward_terms']`` holds the parts of each reward.
 
-    ``kwargs`` go to the environment. Raise ConfigurationError for an unknown id (naming close
-    ones), an argument the environment does not take, actions or observations that are not a
+    ``environment_id`` may be ``module:EnvId``, where importing ``module`` registers the id.
+    ``kwargs`` go to the environment, but for ``wrappers``: names ``module:function`` of functions
+    that each wrap it, the first one innermost. Raise ConfigurationError for an unknown id (naming
+    close ones), an argument the environment does not take, actions or observations that are not a
     vector of real numbers, and a shaping that the environment has no values for.
     """
     if reward_shaping not in REWARD_SHAPINGS:
@@ -36,6 +46,28 @@ def make_environment(
     env = _make(environment_id, render_mode=render_mode, kwargs=kwargs)
     shaping = study_shaping(spec_of(env)) if reward_shaping == 'study' else None
     return RewardTerms(env, term_names, shaping)
+
+
+def environment_of(spec: EnvironmentSpec, **drawing: Any) -> gymnasium.Env:
+    """Make the environment that ``spec`` describes; ``drawing`` are `make_environment`'s.
+
+    Raise SpecMismatchError when what is made here differs from it.
+    """
+    arguments = spec.arguments
+    registered = gymnasium.registry.get(spec.environment_id.rpartition(':')[2])
+    if spec.max_episode_steps and (
+        registered is None or registered.max_episode_steps != spec.max_episode_steps
+    ):
+        arguments['max_episode_steps'] = spec.max_episode_steps
+    env = make_environment(spec.environment_id, **drawing, **arguments)
+    differences = spec.differences(spec_of(env))
+    if differences:
+        env.close()
+        raise SpecMismatchError(
+            f'{spec.environment_id} here is another one than the policy was made for (policy '
+            f'against simulator): {"; ".join(differences)}'
+        )
+    return env
 
 
 def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
@@ -51,9 +83,11 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
     if mujoco_names.is_mujoco(env):
         observations = mujoco_names.observation_signals(env) or observations
         actions = mujoco_names.action_signals(env) or actions
+    environment_id, arguments = getattr(env.unwrapped, '_rl_edge_made_from', (env.spec.id, {}))
+    arguments = {name: arguments[name] for name in arguments if name not in _NOT_DYNAMICS}
     low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
     return EnvironmentSpec(
-        environment_id=env.spec.id,
+        environment_id=environment_id,
         observation_names=tuple(name for name, _ in observations),
         observation_units=tuple(unit for _, unit in observations),
         action_names=tuple(name for name, _ in actions),
@@ -63,6 +97,7 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
         safe_action=tuple(np.clip(np.zeros_like(low), low, high)),
         control_period_sec=_control_period_sec(env),
         max_episode_steps=env.spec.max_episode_steps or 0,
+        environment_arguments=arguments_as_json(environment_id, arguments),
     )
 
 
@@ -71,8 +106,11 @@ def _make(
 ) -> gymnasium.Env:
     # Environments that draw nothing do not take the argument, not even None.
     drawing: dict[str, Any] = {} if render_mode is None else {'render_mode': render_mode}
+    arguments = {name: value for name, value in kwargs.items() if name != WRAPPERS}
     try:
-        env = gymnasium.make(environment_id, disable_env_checker=True, **drawing, **kwargs)
+        env = gymnasium.make(environment_id, disable_env_checker=True, **drawing, **arguments)
+        for name in kwargs.get(WRAPPERS, ()):
+            env = _wrapper(name)(env)
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error, ImportError) as error:
         raise ConfigurationError(_why_not_made(environment_id, error)) from error
     except (TypeError, ValueError, OSError, ArithmeticError) as error:
@@ -82,7 +120,23 @@ def _make(
     except ConfigurationError:
         env.close()
         raise
+    # Gymnasium's own spec forgets the module; wrappers of ours it does not know.
+    env.unwrapped._rl_edge_made_from = (environment_id, kwargs)  # type: ignore[attr-defined]
     return env
+
+
+def _wrapper(name: str) -> Callable[[gymnasium.Env], gymnasium.Env]:
+    module, colon, function = str(name).partition(':')
+    try:
+        found = getattr(importlib.import_module(module), function) if colon else None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f'wrapper {name!r} cannot be imported: {error}') from error
+    if not callable(found):
+        raise ConfigurationError(
+            f'wrapper {name!r} names no function: write module:function, with the module on '
+            f'PYTHONPATH'
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def _why_not_made(environment_id: str, error: Exception) -> str:

@@ -13,6 +13,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
+from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import DiagnosticsPublisher
@@ -36,7 +37,7 @@ from rl_edge_sim.rendering import (
 )
 from rl_edge_sim.ros.health import Health, figures_of, health_of
 from rl_edge_sim.ros.messages import to_answer, to_image
-from rl_edge_sim.ros.parameters import SimParameters, environment_arguments
+from rl_edge_sim.ros.parameters import SimParameters
 from rl_edge_sim.ros.publications import Publications, Throttle
 from rl_edge_sim.ros.roles import missing_peers, rivals
 from rl_edge_sim.simulation import Simulation

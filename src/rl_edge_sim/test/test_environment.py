@@ -1,13 +1,15 @@
 """Names, units and limits come from the model; what can't be simulated is refused by name."""
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_core.observation_layout import ObservationLayout
-from rl_edge_sim.environment import make_environment, spec_of
+from rl_edge_sim.environment import environment_of, make_environment, spec_of
 
 
 @pytest.fixture(scope='module')
@@ -142,3 +144,50 @@ def test_actions_without_limits_are_refused():
             make_environment('Unbounded-v0')
     finally:
         del gymnasium.registry['Unbounded-v0']
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """Return the name of a module of the user's that registers an id and has a wrapper."""
+    (tmp_path / 'own_robots.py').write_text(
+        'import gymnasium\n'
+        "gymnasium.register('OwnPendulum-v0', max_episode_steps=50,\n"
+        "    entry_point='gymnasium.envs.mujoco.inverted_pendulum_v5:InvertedPendulumEnv')\n"
+        'def half_actions(env):\n'
+        '    return gymnasium.wrappers.RescaleAction(env, -0.5, 0.5)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'own_robots'
+    gymnasium.registry.pop('OwnPendulum-v0', None)
+
+
+def test_an_environment_of_the_users_is_made_again_from_its_specification(own_module):
+    env = make_environment(
+        f'{own_module}:OwnPendulum-v0',
+        reset_noise_scale=0.02,
+        max_episode_steps=30,
+        wrappers=[f'{own_module}:half_actions'],
+    )
+    spec = spec_of(env)
+    assert spec.environment_id == 'own_robots:OwnPendulum-v0'
+    assert spec.arguments == {'reset_noise_scale': 0.02, 'wrappers': ['own_robots:half_actions']}
+    assert spec.max_episode_steps == 30
+    assert spec.action_high == (0.5,)
+    assert spec_of(environment_of(spec)) == spec
+
+
+def test_a_specification_that_cannot_be_made_here_says_what_differs():
+    spec = spec_of(make_environment('InvertedPendulum-v5'))
+    with pytest.raises(SpecMismatchError, match=r'control_period_sec: 0.5 against 0.04'):
+        environment_of(dataclasses.replace(spec, control_period_sec=0.5))
+
+
+@pytest.mark.parametrize('wrapper', ['half', 'no_such_module:f', 'json:no_such_function'])
+def test_a_wrapper_that_is_none_is_named(wrapper):
+    with pytest.raises(ConfigurationError, match=f"wrapper '{wrapper}'"):
+        make_environment('InvertedPendulum-v5', wrappers=[wrapper])
+
+
+def test_a_missing_model_file_is_named():
+    with pytest.raises(ConfigurationError, match=r'nowhere\.xml'):
+        make_environment('Ant-v5', xml_file='./nowhere.xml')

@@ -51,6 +51,7 @@ def to_environment(
     return Environment(
         run_id=run_id,
         environment_id=spec.environment_id,
+        environment_arguments=spec.environment_arguments,
         spec_hash=spec.hash,
         observation_names=list(spec.observation_names),
         observation_units=list(spec.observation_units),

@@ -1,17 +1,12 @@
 """The parameters of the sim node."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
-
-from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros.parameters import parameter
 from rl_edge_sim.environment import REWARD_SHAPINGS
 from rl_edge_sim.rendering import RENDERINGS
 
 MODES = ('lockstep', 'realtime')
-_PARAMETERS_OF_THEIR_OWN = {'id', 'environment_id', 'reward_shaping', 'render_mode'}
 ON_POLICY_TIMEOUT = ('fail', 'wait')
 
 
@@ -71,23 +66,3 @@ class SimParameters:
     def awaited_subscribers(self) -> tuple[str, ...]:
         """Return the names in `transition_subscribers`."""
         return tuple(self.transition_subscribers.replace(',', ' ').split())
-
-
-def environment_arguments(text: str) -> dict[str, Any]:
-    """Return the mapping in ``text``, YAML; raise ConfigurationError when it holds none."""
-    try:
-        arguments = yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f'environment_arguments {text!r} is no YAML: {error}') from error
-    if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
-        raise ConfigurationError(
-            f'environment_arguments is {text!r}, must be a mapping such as '
-            f'{{max_episode_steps: 200}}'
-        )
-    taken = sorted(_PARAMETERS_OF_THEIR_OWN & set(arguments))
-    if taken:
-        raise ConfigurationError(
-            f'environment_arguments has {", ".join(taken)}: use the parameters environment_id, '
-            f'reward_shaping and render instead'
-        )
-    return arguments
