@@ -16,6 +16,8 @@ LOCKS = (
     'sourced-edge',
     'sourced',
     'wheels-edge',
+    'wheels-kilted-edge',
+    'wheels-kilted',
     'wheels',
 )
 
@@ -82,7 +84,7 @@ def test_a_sourced_ros_keeps_the_numpy_that_its_messages_are_compiled_with(
 
 
 @pytest.mark.parametrize('python', PYTHONS)
-@pytest.mark.parametrize('kind', ['wheels', 'sourced'])
+@pytest.mark.parametrize('kind', ['wheels', 'wheels-kilted', 'sourced'])
 def test_the_edge_is_a_part_of_the_whole_without_its_heavy_packages(
     requirements: Path, kind: str, python: str
 ) -> None:
@@ -92,6 +94,16 @@ def test_the_edge_is_a_part_of_the_whole_without_its_heavy_packages(
     assert edge.items() <= whole.items()
     assert {'ai-edge-litert', 'numpy', 'psutil', 'pyyaml'} <= edge.keys()
     assert not {'tensorflow-cpu', 'keras', 'gymnasium', 'mujoco'} & edge.keys()
+
+
+@pytest.mark.parametrize('python', PYTHONS)
+def test_another_ros_distribution_changes_nothing_else(requirements: Path, python: str) -> None:
+    def without_ros(lock: str) -> dict[str, str]:
+        found = pins(requirements / lock, python)
+        return {name: pin for name, pin in found.items() if not name.startswith('ros-')}
+
+    assert without_ros('wheels-kilted.lock') == without_ros('wheels.lock')
+    assert pins(requirements / 'wheels-kilted.lock', python)['ros-rclpy'].startswith('9.')
 
 
 @pytest.mark.parametrize('extra', EXTRAS)

@@ -167,6 +167,13 @@ def test_a_sourced_ros_needs_its_own_python(machine: Machine) -> None:
     assert '3.12 (the sourced ROS 2 is built for it) (python3 is 3.13)' in done.stderr
 
 
+def test_the_python_of_a_sourced_lyrical_is_taken(machine: Machine) -> None:
+    lyrical = machine.install('python3.14', 'case $2 in *version_info*) echo 3.14 $0 ;; esac')
+
+    assert machine.preflight(ROS_PYTHON='3.14').stdout == f'{lyrical}\n'
+    assert machine.preflight(PYTHON='python3.14').returncode == 1, 'there is no TensorFlow for it'
+
+
 def test_a_full_disk_is_named(machine: Machine) -> None:
     machine.install('df', 'echo header; echo disk 9999999 1 204800 99% /')
 
@@ -188,6 +195,19 @@ def test_a_path_that_search_paths_cannot_hold_is_named(
     machine.checkout = machine.checkout.rename(tmp_path / name)
 
     assert 'without blanks and colons' in machine.preflight().stderr
+
+
+@pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])
+@pytest.mark.parametrize('name', ['로봇', 'müller'])
+def test_a_path_that_cmake_cannot_take_is_named(
+    machine: Machine, tmp_path: Path, name: str, locale: str
+) -> None:
+    machine.checkout = machine.checkout.rename(tmp_path / name)
+
+    done = machine.preflight(LC_ALL=locale)
+
+    assert done.returncode == 1
+    assert f'a checkout path of ASCII characters ({machine.checkout})' in done.stderr
 
 
 @pytest.fixture

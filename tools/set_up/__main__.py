@@ -27,7 +27,7 @@ def main() -> int:
         root=arguments.root,
         venv=arguments.venv,
         subset=arguments.subset,
-        sourced=arguments.sourced,
+        ros_wheels=arguments.ros_wheels,
     )
     fingerprint = sys.stdin.read()
     try:
@@ -62,7 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--root', type=Path, required=True, help='the checkout')
     parser.add_argument('--venv', type=Path, required=True, help='its environment')
     parser.add_argument('--subset', choices=['full', 'edge'], default='full')
-    parser.add_argument('--sourced', action='store_true', help='use the ROS 2 that is sourced')
+    parser.add_argument(
+        '--ros-wheels', metavar='DISTRO', help='the wheels to install, where no ROS 2 is sourced'
+    )
     parser.add_argument('--with', dest='extras', action='append', default=[], metavar='EXTRA')
     return parser.parse_args()
 

@@ -53,9 +53,9 @@ def _settings(places: Places) -> dict[str, str]:
         'VIRTUAL_ENV': str(places.venv),
         'PYTHONNOUSERSITE': '1',
     }
-    if not places.sourced:
+    if places.ros_wheels:
         settings |= {
-            'ROS_DISTRO': 'jazzy',
+            'ROS_DISTRO': places.ros_wheels,
             'ROS_VERSION': '2',
             'ROS_PYTHON_VERSION': '3',
             'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp',

@@ -67,8 +67,10 @@ def _remove(places: Places, *, interrupted: bool) -> None:
 
 
 def _create(places: Places) -> None:
-    ros = f'the sourced {os.environ.get("ROS_DISTRO")}' if places.sourced else 'wheels'
-    say(f'setting up {places.venv.name}: Python {sys.version.split()[0]}, ROS 2 from {ros}')
+    ros = f'{places.ros_wheels} from wheels'
+    if places.sourced:
+        ros = f'{os.environ.get("ROS_DISTRO")} as sourced'
+    say(f'setting up {places.venv.name}: Python {sys.version.split()[0]}, ROS 2 {ros}')
     with step('creating the virtual environment'):
         flags = ['--system-site-packages'] if places.sourced else []
         run([sys.executable, '-m', 'venv', *flags, places.venv], env=os.environ)

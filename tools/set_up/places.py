@@ -21,8 +21,13 @@ class Places:
     """The virtual environment; everything the set-up makes lies in it, builds included."""
     subset: str
     """'full', or 'edge' for what a device needs that only runs a policy."""
-    sourced: bool
-    """Whether a sourced ROS 2 is used instead of the wheels."""
+    ros_wheels: str | None
+    """The ROS 2 distribution whose wheels are installed; None where a sourced ROS 2 is used."""
+
+    @property
+    def sourced(self) -> bool:
+        """Whether a sourced ROS 2 is used instead of the wheels."""
+        return self.ros_wheels is None
 
     @property
     def python(self) -> Path:
@@ -37,8 +42,8 @@ class Places:
     @property
     def lock_file(self) -> Path:
         """What this environment consists of."""
-        edge = '-edge' if self.subset == 'edge' else ''
-        return self.requirements / f'{"sourced" if self.sourced else "wheels"}{edge}.lock'
+        kind = {None: 'sourced', 'jazzy': 'wheels'}.get(self.ros_wheels, f'wheels-{self.ros_wheels}')
+        return self.requirements / f'{kind}{"-edge" if self.subset == "edge" else ""}.lock'
 
     @property
     def state(self) -> Path:
