@@ -18,8 +18,8 @@ report: ## the study's experiment, from bags: results/report/index.html and summ
 envelope: ## the policy held to shares of a core, the smallest that walks: results/envelope.json
 	@$(ENV) python -m rl_edge_bringup envelope $(ARGS)
 
-test: ## all tests; ARGS='-k name' passes arguments to pytest
-	@$(ENV) python -m pytest $(ARGS)
+test: ## all tests; ARGS='-k name' passes arguments to pytest, ARGS=-n0 runs one after the other
+	@$(ENV) python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 build: ## set up the environment and build the packages, nothing else
 	@$(ENV) --build

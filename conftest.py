@@ -8,14 +8,49 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 DOMAIN_IDS = range(1, 101)
 """DDS derives its ports from the domain: up to 101 they stay below Linux's ephemeral ports."""
 
-FAST_DDS_PROFILE = Path(__file__).with_name('tests') / 'fast_dds.xml'
+TESTS = Path(__file__).with_name('tests')
+SYSTEM_TESTS = (TESTS / 'system', TESTS / 'faults')
+"""Folders of tests that start whole systems of real processes; elsewhere a marker says so."""
+
+FAST_DDS_PROFILE = TESTS / 'fast_dds.xml'
 _number = itertools.count(os.getpid())
+
+
+class OneFileOneWorker(LoadGroupScheduling):
+    """Give a worker whole files, and one worker all system tests.
+
+    What the fixtures of a file make is made once then, and whole systems run one after the other.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        group = super()._split_scope(nodeid)
+        return nodeid.partition('::')[0] if group == nodeid else group
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneFileOneWorker:
+    """Take the place of the scheduler that --dist names."""
+    return OneFileOneWorker(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the system tests; they come last, or first where other workers run the others."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in SYSTEM_TESTS):
+            item.add_marker(pytest.mark.system)
+        if item.get_closest_marker('system'):
+            item.add_marker(pytest.mark.xdist_group('system'))
+    in_parallel = 'PYTEST_XDIST_WORKER' in os.environ
+    items.sort(key=lambda item: bool(item.get_closest_marker('system')), reverse=in_parallel)
 
 
 @contextmanager
