@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from rl_edge_train.replay import TransitionLayout
+from rl_edge_train.starting import StartingWeights
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ class Agent(Protocol):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what `arrays` returned."""
+        ...
+
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over a shipped policy; return which of its parts it was possible to take.
+
+        `observations` (count, observation_size) are what that policy visits, needed where the
+        agent normalises and the policy does not. ConfigurationError names what does not fit.
+        """
         ...
 
     def policy_model(self) -> keras.Model:

@@ -52,23 +52,24 @@ def assemble(
     spec = spec_of(config.environment)
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
 
-    def environments(count: int) -> VectorEnvironment:
+    def environments(count: int, *, training: bool) -> VectorEnvironment:
         return VectorEnvironment(
             config.environment,
             spec,
             count=count,
             processes=min(config.simulation_processes, count),
             cpus=simulation_cpus,
+            training=training,
         )
 
     loop: Loop
     if config.algorithm in ON_POLICY:
         on_policy = from_mapping(OnPolicyConfig, config.loop)
-        training = environments(on_policy.environments)
+        training = environments(on_policy.environments, training=True)
         loop = OnPolicyLoop(agent, training, on_policy, total_steps=config.total_steps)
     else:
         off_policy = from_mapping(OffPolicyConfig, config.loop)
-        training = environments(off_policy.environments)
+        training = environments(off_policy.environments, training=True)
         loop = OffPolicyLoop(
             agent,
             training,
@@ -91,7 +92,7 @@ def assemble(
         agent=agent,
         loop=loop,
         environments=training,
-        evaluation_environments=environments(config.selection.episodes),
+        evaluation_environments=environments(config.selection.episodes, training=False),
         keep_best=keep_best,
         display=RunDisplay(folder, total_steps=config.total_steps),
     )

@@ -32,6 +32,13 @@ def _add_train(commands: Any) -> None:
     parser.add_argument('--preset', help='name of a preset, or a .yaml file')
     parser.add_argument('--seed', type=int, default=1, help='0 to 999 (default %(default)s)')
     parser.add_argument('--out', type=Path, help='folder of the new run')
+    parser.add_argument(
+        '--from',
+        dest='start',
+        type=Path,
+        metavar='ARTIFACT',
+        help="start the new run from a policy's weights: actor, and critics where they fit",
+    )
     parser.add_argument('--resume', type=Path, metavar='RUN', help='go on with the run there')
     parser.add_argument(
         '--set',

@@ -65,6 +65,7 @@ def work(
     count: int,
     indices: tuple[int, ...],
     cpus: tuple[int, ...],
+    training: bool,
 ) -> None:
     """Serve commands until the connection closes; `indices` are this worker's environments."""
     for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -73,7 +74,7 @@ def work(
         os.sched_setaffinity(0, cpus)
     arrays = views(buffers, sizes, count)
     environment_config = from_mapping(EnvironmentConfig, config)
-    environments = {index: make(environment_config) for index in indices}
+    environments = {index: make(environment_config, training=training) for index in indices}
     commands = {b's': _step, b'r': _reset, b'g': _snapshot, b'p': _restore}
     try:
         while message := connection.recv_bytes():

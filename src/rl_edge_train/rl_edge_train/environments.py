@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim import environment as simulator
 from rl_edge_sim import mujoco_state
 from rl_edge_sim.mujoco_names import is_mujoco
@@ -22,11 +24,26 @@ class EnvironmentConfig:
     """Gymnasium id of an environment with continuous actions."""
     reward_shaping: str = 'none'
     """`none`, or `study` for the study's extra terms."""
+    environment_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the environment, such as an xml_file, wherever the policy runs."""
+    training_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that hold while collecting alone, over the others: a tighter limit, say."""
 
 
-def make(config: EnvironmentConfig) -> gymnasium.Env:
-    """Build one environment; ConfigurationError says what is wrong with the configuration."""
-    return simulator.make_environment(config.environment_id, reward_shaping=config.reward_shaping)
+def make(config: EnvironmentConfig, *, training: bool = False) -> gymnasium.Env:
+    """Build one environment; ConfigurationError says what is wrong with the configuration.
+
+    Where transitions are collected, `training`, its training_arguments hold as well.
+    """
+    arguments = {**config.environment_arguments, **(config.training_arguments if training else {})}
+    for name in ('environment_id', 'id', 'reward_shaping', 'render_mode'):
+        if name in arguments:
+            raise ConfigurationError(
+                f'the arguments of {config.environment_id} have {name}: it has a setting of its own'
+            )
+    return simulator.make_environment(
+        config.environment_id, reward_shaping=config.reward_shaping, **arguments
+    )
 
 
 def spec_of(config: EnvironmentConfig) -> EnvironmentSpec:

@@ -27,6 +27,8 @@ SEEDS = 1000
 
 def train(arguments: argparse.Namespace) -> None:
     """Start a run or go on with one, as the arguments say."""
+    if arguments.resume and arguments.start:
+        raise ConfigurationError('--from starts a new run, --resume goes on with one: choose')
     config, folder, run = _resumed(arguments) if arguments.resume else _started(arguments)
     if arguments.learner_cpu is not None:
         os.sched_setaffinity(0, {arguments.learner_cpu})
@@ -38,6 +40,10 @@ def train(arguments: argparse.Namespace) -> None:
     try:
         if arguments.resume:
             runner.resume()
+        elif arguments.start:
+            from rl_edge_train.start_command import start_from
+
+            run['from'] = start_from(runner, config, arguments.start)
         # Only now, so that settings that do not fit leave nothing behind.
         write_atomically(folder / 'config.yaml', to_yaml(config))
         write_atomically(folder / 'run.json', json.dumps(run, indent=1))

@@ -58,8 +58,12 @@ class VectorEnvironment:
         count: int,
         processes: int,
         cpus: Sequence[int] = (),
+        training: bool = True,
     ) -> None:
-        """Start the processes; `cpus` pins them. Call `reset` before the first step."""
+        """Start the processes; `cpus` pins them. Call `reset` before the first step.
+
+        Without `training` they are as they are for an evaluation: see `environments.make`.
+        """
         if not 1 <= processes <= count:
             raise ValueError(f'processes must be from 1 to the {count} environments: {processes}')
         self.count = count
@@ -83,6 +87,7 @@ class VectorEnvironment:
                     count,
                     tuple(indices.tolist()),
                     tuple(cpus),
+                    training,
                 ),
                 daemon=True,
             )

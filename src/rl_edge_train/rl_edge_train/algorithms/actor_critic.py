@@ -7,7 +7,7 @@ transition that an older policy made counts by its importance weight, cut at a m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -28,6 +28,7 @@ from rl_edge_train.networks import (
     soft_update,
 )
 from rl_edge_train.normalizer import ObservationNormalizer
+from rl_edge_train.starting import StartingWeights, fits
 
 METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'advantage_std')
 
@@ -231,3 +232,16 @@ class ActorCriticAgent(BaseAgent):
             log_std=np.full(self.spec.action_size, self.log_std.numpy()),
             squashed_mean=True,
         )
+
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over the policy, and its critic where it values states; noise has a schedule."""
+        self.start_actor(
+            weights, observations, trunk=self.config.actor, head=weights.action_head
+        )
+        has_critic = fits(self.critic, weights.state_critic)
+        if has_critic:
+            weights.set_network(self.critic, weights.state_critic.get_weights(), self.normalizer)
+            self.target_critic.set_weights(self.critic.get_weights())
+        return {'actor': True, 'critic': has_critic}

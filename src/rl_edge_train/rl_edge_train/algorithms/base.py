@@ -11,8 +11,10 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.acting import NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
+from rl_edge_train.networks import TrunkConfig
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
+from rl_edge_train.starting import StartingWeights, fits
 from rl_edge_train.variables import named_arrays, restore_variables
 
 
@@ -81,6 +83,44 @@ class BaseAgent:
         """Return standard normal noise for an update; two streams (0, 1) an update."""
         seed = tf.stack([self.seed * 2, 2 * self.updates + stream])
         return tf.random.stateless_normal(shape, seed)
+
+    def start_actor(
+        self,
+        weights: StartingWeights,
+        observations: np.ndarray | None,
+        *,
+        trunk: TrunkConfig,
+        head: Sequence[np.ndarray],
+        squashed: bool = True,
+        mean_scale: float = 1.0,
+    ) -> None:
+        """Act as a shipped policy does; ConfigurationError names what does not fit."""
+        weights.check_actor(
+            inputs=self.inputs,
+            actions=self.spec.action_size,
+            trunk=trunk,
+            squashed=squashed,
+            mean_scale=mean_scale,
+        )
+        kept = None if observations is None else self.kept(observations)
+        weights.set_moments(self.normalizer, kept)
+        weights.set_network(self.actor, [*weights.trunk, *head], self.normalizer)
+        self.actor_has_changed()
+
+    def start_action_critics(
+        self,
+        weights: StartingWeights,
+        critics: Sequence[keras.Model],
+        targets: Sequence[keras.Model],
+    ) -> bool:
+        """Take over a policy's critics of actions; return whether it has such, of these sizes."""
+        theirs = weights.action_critics[: len(critics)]
+        if len(theirs) < len(critics) or not all(map(fits, critics, theirs)):
+            return False
+        for critic, target, source in zip(critics, targets, theirs, strict=True):
+            weights.set_network(critic, source.get_weights(), self.normalizer)
+            target.set_weights(critic.get_weights())
+        return True
 
     def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
         """Return the variables that learning goes on from, in groups."""

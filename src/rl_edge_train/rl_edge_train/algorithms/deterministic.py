@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -22,6 +22,7 @@ from rl_edge_train.networks import (
     soft_update,
 )
 from rl_edge_train.normalizer import ObservationNormalizer
+from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'q_mean')
 
@@ -191,3 +192,15 @@ class DeterministicAgent(BaseAgent):
             actor=self.actor,
             critics=self.critics,
         )
+
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over the policy, and its critics where they are of this kind."""
+        self.start_actor(
+            weights, observations, trunk=self.config.actor, head=weights.action_head
+        )
+        target_actor, *target_critics = self.targets
+        target_actor.set_weights(self.actor.get_weights())
+        has_critics = self.start_action_critics(weights, self.critics, target_critics)
+        return {'actor': True, 'critics': has_critics}

@@ -21,6 +21,7 @@ from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.return_scaler import ReturnScaler
+from rl_edge_train.starting import StartingWeights, fits
 
 METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
 
@@ -65,6 +66,10 @@ class PpoConfig:
     """Largest global norm of a gradient; longer ones are shortened; 0 leaves them."""
     initial_log_std: float = -0.5
     """Logarithm of the standard deviation at the start, state-independent."""
+    squashed_mean: bool = False
+    """Bound the mean by tanh, as soft actor-critic does."""
+    value_rollouts: int = 0
+    """First rollouts that train the value network alone, for an actor that is good already."""
     action_scale: float = 1.0
     """Factor on the mean inside the graph; the study used 0.9."""
     orthogonal: bool = True
@@ -118,7 +123,8 @@ class PpoAgent(BaseAgent):
         When exploring, the extras hold the Gaussian sample before the limits of the environment
         cut it, and the log-probability of exactly that sample.
         """
-        mean = self.config.action_scale * self.actor_output(observation)
+        mean = self.actor_output(observation)
+        mean = self.config.action_scale * (np.tanh(mean) if self.config.squashed_mean else mean)
         if not explore:
             return Decision(self._limited(mean))
         if self._acting_log_std is None:  # reading a variable takes longer than the network
@@ -137,7 +143,8 @@ class PpoAgent(BaseAgent):
         return np.clip(self.scale.to_environment(action), self.spec.low, self.spec.high)
 
     def _mean(self, normalized: tf.Tensor) -> tf.Tensor:
-        return self.config.action_scale * self.actor(normalized)
+        mean = self.actor(normalized)
+        return self.config.action_scale * (tf.tanh(mean) if self.config.squashed_mean else mean)
 
     def set_progress(self, share: float) -> None:
         """Let the learning rates fall, `share` (0 to 1) of the run being done."""
@@ -165,8 +172,10 @@ class PpoAgent(BaseAgent):
         # The two networks share nothing: on two cores they learn at the same time.
         with ThreadPoolExecutor(max_workers=1) as pool:
             value_epochs = pool.submit(self._train_value, shuffled)
-            measured = self._train_policy(shuffled)
+            trains_policy = int(self.updates) >= self.config.value_rollouts
+            measured = self._train_policy(shuffled) if trains_policy else {}
             measured['value_loss'] = value_epochs.result()
+        self.updates.assign_add(1)
         self.actor_has_changed()
         self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
         return measured
@@ -306,4 +315,26 @@ class PpoAgent(BaseAgent):
             critic=self.critic,
             log_std=self.log_std.numpy(),
             mean_scale=self.config.action_scale,
+            squashed_mean=self.config.squashed_mean,
         )
+
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over the policy; its critic and noise where they are of this kind."""
+        config = self.config
+        self.start_actor(
+            weights,
+            observations,
+            trunk=config.actor,
+            head=weights.action_head,
+            squashed=config.squashed_mean,
+            mean_scale=config.action_scale,
+        )
+        has_critic = fits(self.critic, weights.state_critic)
+        if has_critic:
+            weights.set_network(self.critic, weights.state_critic.get_weights(), self.normalizer)
+        if weights.log_std is not None:
+            self.log_std.assign(weights.log_std)
+        self.actor_has_changed()
+        return {'actor': True, 'critic': has_critic, 'log_std': weights.log_std is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -22,8 +22,11 @@ from rl_edge_train.networks import (
     soft_update,
 )
 from rl_edge_train.normalizer import ObservationNormalizer
+from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
+DETERMINISTIC_STD = 0.2
+"""Noise before squashing of a policy that starts from one without any."""
 
 
 @dataclass(frozen=True)
@@ -266,3 +269,20 @@ class SacAgent(BaseAgent):
             critics=self.critics,
             log_std_limits=(self.config.log_std_minimum, self.config.log_std_maximum),
         )
+
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over the policy; its noise and critics where they are of this kind."""
+        kernel, bias = weights.action_head
+        noise_kernel, noise_bias = weights.log_std_head or (np.zeros_like(kernel), weights.log_std)
+        has_noise = noise_bias is not None
+        if not has_noise:
+            noise_bias = np.full_like(bias, np.log(DETERMINISTIC_STD))
+        head = [
+            np.concatenate([kernel, noise_kernel], axis=-1),
+            np.concatenate([bias, noise_bias]),
+        ]
+        self.start_actor(weights, observations, trunk=self.config.actor, head=head)
+        has_critics = self.start_action_critics(weights, self.critics, self.target_critics)
+        return {'actor': True, 'critics': has_critics, 'log_std': has_noise}
