@@ -10,7 +10,7 @@ class EndedBy(IntEnum):
     """Why an episode ended; the values are those of EpisodeSummary.msg."""
 
     TERMINATION = 0
-    """The environment ended it: the robot fell."""
+    """The environment ended it before its time limit; `termination_reason` says why."""
     TIME_LIMIT = 1
     RESET = 2
     POLICY_TIMEOUT = 3
@@ -33,8 +33,11 @@ class EpisodeResult:
     ended_by: EndedBy
     reward_terms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """Sum of each reward term over the episode."""
+    termination_reason: str = ''
+    """Which limit was left, such as ``torso too high``; ``terminated`` where the environment does
+    not tell; empty unless it was ended by termination."""
 
     @property
-    def fell(self) -> bool:
+    def ended_early(self) -> bool:
         """Return whether the environment ended the episode before its time limit."""
         return self.ended_by is EndedBy.TERMINATION

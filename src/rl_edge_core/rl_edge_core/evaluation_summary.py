@@ -44,5 +44,5 @@ def summarize(results: Sequence[EpisodeResult]) -> EvaluationSummary:
         forward_distance_median_m=median_interval(distances),
         mean_speed_m_per_s=mean_interval([result.mean_speed for result in results]),
         episode_length=mean_interval([result.length for result in results]),
-        fall_share=share_interval(sum(result.fell for result in results), len(results)),
+        fall_share=share_interval(sum(result.ended_early for result in results), len(results)),
     )

@@ -80,7 +80,7 @@ def test_refuses_what_has_no_answer(call):
         call()
 
 
-def test_summary_counts_falls_apart_from_time_limits():
+def test_summary_counts_early_ends_apart_from_time_limits():
     ended = [EndedBy.TERMINATION, EndedBy.TIME_LIMIT, EndedBy.TIME_LIMIT, EndedBy.TIME_LIMIT]
     results = [
         EpisodeResult(

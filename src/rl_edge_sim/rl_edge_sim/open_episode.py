@@ -22,6 +22,8 @@ class OpenEpisode:
         """Start with the info that the reset with ``seed`` returned."""
         self.seed = seed
         self.length = 0
+        self.termination_reason = ''
+        """To be set by whoever steps the environment, once it has ended the episode."""
         self._return = 0.0
         self._term_names = tuple(term_names)
         self._terms = [0.0] * len(self._term_names)
@@ -48,4 +50,5 @@ class OpenEpisode:
             mean_speed=distance / duration_sec if duration_sec else distance * 0.0,
             ended_by=ended_by,
             reward_terms=dict(zip(self._term_names, self._terms, strict=True)),
+            termination_reason=self.termination_reason,
         )

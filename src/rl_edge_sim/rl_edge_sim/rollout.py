@@ -13,6 +13,7 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_sim.environment import spec_of
 from rl_edge_sim.open_episode import OpenEpisode, forward_position
 from rl_edge_sim.reward_terms import find_reward_terms
+from rl_edge_sim.termination import termination_reason
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def _run_episode(
             )
         observation = next_observation
         if terminated or truncated:
+            if terminated:
+                episode.termination_reason = termination_reason(env, info)
             ended_by = EndedBy.TERMINATION if terminated else EndedBy.TIME_LIMIT
             return episode.result(ended_by, control_period_sec=spec.control_period_sec)
 

@@ -11,6 +11,7 @@ from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_sim.environment import spec_of
 from rl_edge_sim.open_episode import OpenEpisode, forward_position
 from rl_edge_sim.reward_terms import find_reward_terms
+from rl_edge_sim.termination import termination_reason
 
 _NANOSECONDS = 1_000_000_000
 
@@ -77,6 +78,8 @@ class Simulation:
             forward_position=forward_position(info),
         )
         self._open.add(outcome.reward, outcome.reward_terms, outcome.forward_position)
+        if outcome.terminated:
+            self._open.termination_reason = termination_reason(self.env, info)
         self.step += 1
         self.steps += 1
         self.time_ns += self._period_ns

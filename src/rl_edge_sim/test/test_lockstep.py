@@ -149,7 +149,8 @@ def test_termination_wins_over_the_time_limit(bench):
     last, result = b.out.steps[-1], b.out.episodes[0].result
     assert last.terminated
     assert result.ended_by is EndedBy.TERMINATION
-    assert result.fell
+    assert result.ended_early
+    assert result.termination_reason == 'terminated'
 
 
 def test_simulated_time_is_monotonic_and_no_stamp_repeats(bench):

@@ -70,7 +70,7 @@ def test_observations_and_actions_are_float32_and_limited():
     assert steps[0].action.tolist() == [1.0] * 8
 
 
-def test_falling_is_termination():
+def test_an_end_by_the_environment_is_termination():
     env = make_environment('InvertedPendulum-v5')
     (result,) = rollout(env, lambda _: [3.0], [0])
     assert result.ended_by is EndedBy.TERMINATION

@@ -86,6 +86,7 @@ def to_episode_summary(
         forward_distance=result.forward_distance,
         mean_speed=result.mean_speed,
         ended_by=int(result.ended_by),
+        termination_reason=result.termination_reason,
     )
 
 
@@ -104,4 +105,5 @@ def from_episode_summary(
         mean_speed=message.mean_speed,
         ended_by=EndedBy(message.ended_by),
         reward_terms=terms,
+        termination_reason=message.termination_reason,
     )

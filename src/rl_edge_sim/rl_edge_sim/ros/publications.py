@@ -11,6 +11,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
@@ -124,7 +125,7 @@ class Publications:
         self._node.get_logger().info(
             f'episode {finished.episode} (seed {result.seed}): return '
             f'{result.episode_return:.1f}, {result.length} steps, {result.forward_distance:.2f} m '
-            f'forward, ended by {result.ended_by.name.lower()}',
+            f'forward, ended by {_words(result)}',
             throttle_duration_sec=_EPISODE_LOG_PERIOD_SEC,
         )
 
@@ -152,3 +153,8 @@ class Publications:
 def _publisher(node: Node, message_type: type, topic: str, profile: QoSProfile) -> Publisher:
     options: dict[str, Any] = {'qos_overriding_options': qos.overridable()}
     return node.create_publisher(message_type, topic, profile, **options)
+
+
+def _words(result: EpisodeResult) -> str:
+    reason = f': {result.termination_reason}' if result.termination_reason else ''
+    return result.ended_by.name.lower().replace('_', ' ') + reason

@@ -237,9 +237,7 @@ class ActorCriticAgent(BaseAgent):
         self, weights: StartingWeights, observations: np.ndarray | None
     ) -> Mapping[str, bool]:
         """Take over the policy, and its critic where it values states; noise has a schedule."""
-        self.start_actor(
-            weights, observations, trunk=self.config.actor, head=weights.action_head
-        )
+        self.start_actor(weights, observations, trunk=self.config.actor, head=weights.action_head)
         has_critic = fits(self.critic, weights.state_critic)
         if has_critic:
             weights.set_network(self.critic, weights.state_critic.get_weights(), self.normalizer)

@@ -197,9 +197,7 @@ class DeterministicAgent(BaseAgent):
         self, weights: StartingWeights, observations: np.ndarray | None
     ) -> Mapping[str, bool]:
         """Take over the policy, and its critics where they are of this kind."""
-        self.start_actor(
-            weights, observations, trunk=self.config.actor, head=weights.action_head
-        )
+        self.start_actor(weights, observations, trunk=self.config.actor, head=weights.action_head)
         target_actor, *target_critics = self.targets
         target_actor.set_weights(self.actor.get_weights())
         has_critics = self.start_action_critics(weights, self.critics, target_critics)
