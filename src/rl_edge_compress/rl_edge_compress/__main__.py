@@ -8,12 +8,14 @@ from pathlib import Path
 
 from rl_edge_core.errors import RlEdgeError
 
-COMMANDS = ('report', 'ship', 'arm64')
+COMMANDS = ('report', 'publish', 'arm64')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0, 1 for an error or a recipe that failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ['ship']:  # the command's earlier name
+        given[0] = 'publish'
     if not given or given[0] not in COMMANDS:
         given.insert(0, 'compress')
     options = _parser().parse_args(given)
@@ -29,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='rl_edge_compress', description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,ship,arm64}')
+    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,publish,arm64}')
     _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
     _add_report(commands.add_parser('report', help='measure what compression cost and saved'))
-    _add_ship(commands.add_parser('ship', help='copy chosen recipes into a policy folder'))
+    _add_publish(commands.add_parser('publish', help='copy chosen recipes into a policy folder'))
     _add_arm64(commands.add_parser('arm64', help='run shipped files on an emulated arm64 machine'))
     return parser
 
@@ -60,12 +62,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_report)
 
 
-def _add_ship(parser: argparse.ArgumentParser) -> None:
+def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='folder that compress wrote and report judged')
     parser.add_argument('model', type=Path, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
     parser.add_argument('--default', help='of `compressed`; else what the report chose')
-    parser.set_defaults(run=_ship)
+    parser.set_defaults(run=_publish)
 
 
 def _add_arm64(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +98,10 @@ def _report(options: argparse.Namespace) -> int:
     return run(options)
 
 
-def _ship(options: argparse.Namespace) -> int:
-    from rl_edge_compress.ship import ship
+def _publish(options: argparse.Namespace) -> int:
+    from rl_edge_compress.publish import publish
 
-    manifest = ship(
+    manifest = publish(
         options.folder, options.model, options.recipes.split(','), default=options.default
     )
     print(

@@ -17,7 +17,7 @@ from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
-from rl_edge_sim.environment import make_environment
+from rl_edge_sim.environment import environment_of
 from rl_edge_sim.rollout import RolloutStep, rollout
 
 CHUNK = 5
@@ -91,7 +91,7 @@ def _policy(folder: str, recipe: str) -> Policy:
 
 @lru_cache(maxsize=1)
 def _environment(spec: EnvironmentSpec) -> gymnasium.Env:
-    return make_environment(spec.environment_id)
+    return environment_of(spec)
 
 
 def _run_task(task: Task) -> tuple[str, list[EpisodeResult]]:
@@ -106,7 +106,7 @@ def visited_states(
     """Return (observations, actions) of episodes that a recipe's policy drives."""
     policy = load_policy(folder, recipe=recipe)
     steps: list[RolloutStep] = []
-    rollout(make_environment(policy.spec.environment_id), policy.act, seeds, steps.append)
+    rollout(environment_of(policy.spec), policy.act, seeds, steps.append)
     return (
         np.asarray([step.observation for step in steps], np.float32),
         np.asarray([step.action for step in steps], np.float32),

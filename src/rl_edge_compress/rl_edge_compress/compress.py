@@ -3,17 +3,19 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from rl_edge_compress.actors import ACTORS
+from rl_edge_compress.distill import distilled
 from rl_edge_compress.export import actor_file, actor_parameters, describe_files, library_versions
 from rl_edge_compress.formats import numeric_format
-from rl_edge_compress.recipes import FULL, Recipe
-from rl_edge_compress.workshop import Workshop
+from rl_edge_compress.prune import pruned
+from rl_edge_compress.recipes import FULL, SPARSITIES, WIDTHS, Recipe
+from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import (
     FULL_RECIPE,
     MANIFEST_NAME,
@@ -30,6 +32,29 @@ KEPT = 'work'
 """Sub-folder of what was trained on the way."""
 
 
+def full_actor(session: CompressionSession) -> keras.Model:
+    """Return the actor as it was trained."""
+    return session.actor
+
+
+def pruned_actor(sparsity: float) -> Callable[[CompressionSession], keras.Model]:
+    """Return what prunes the actor to ``sparsity`` and re-trains it against the full one."""
+    return lambda session: pruned(session.actor, sparsity, session.imitation_data)
+
+
+def student_actor(width: int) -> Callable[[CompressionSession], keras.Model]:
+    """Return what distils the actor into a student ``width`` neurons wide."""
+    return lambda session: distilled(session.actor, width, session.imitation_data)
+
+
+ACTORS: Mapping[str, Callable[[CompressionSession], keras.Model]] = {
+    FULL: full_actor,
+    **{f'pruned{percent}': pruned_actor(percent / 100) for percent in SPARSITIES},
+    **{f'student{width}': student_actor(width) for width in WIDTHS},
+}
+"""What recipes write, by name."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one recipe."""
@@ -41,7 +66,7 @@ class Outcome:
 
 
 def compress(
-    workshop: Workshop,
+    session: CompressionSession,
     recipes: Sequence[Recipe],
     out: Path,
     *,
@@ -55,17 +80,17 @@ def compress(
     read, StorageError when ``out`` can't be written.
     """
     ensure_folder(out)
-    manifest = _started(workshop, out)
+    manifest = _started(session, out)
     outcomes = []
     for recipe in recipes:
         on_recipe(recipe)
-        if _is_done(workshop, manifest, recipe, out):
+        if _is_done(session, manifest, recipe, out):
             outcomes.append(Outcome(recipe.name, 'kept', 'there already'))
             continue
         # An entry whose file is about to be replaced must not outlive it.
         manifest = _without_entry(manifest, recipe, out)
         try:
-            entry = _write(workshop, recipe, manifest, out)
+            entry = _write(session, recipe, manifest, out)
         except (RlEdgeError, ValueError, RuntimeError) as error:
             outcomes.append(Outcome(recipe.name, 'failed', f'{error}'))
             continue
@@ -75,18 +100,18 @@ def compress(
     return outcomes
 
 
-def _started(workshop: Workshop, out: Path) -> Manifest:
+def _started(session: CompressionSession, out: Path) -> Manifest:
     """Return the manifest of ``out``: the one there if it is of the same model, else a new one."""
-    source = workshop.manifest
+    source = session.manifest
     if (out / MANIFEST_NAME).is_file():
         manifest = load_manifest(out)
-        if manifest.entry(FULL_RECIPE).sha256 != workshop.source_sha256:
+        if manifest.entry(FULL_RECIPE).sha256 != session.source_sha256:
             raise ArtifactError(
                 f'{out} holds {manifest.name} made from another model: choose another --out'
             )
         return manifest
     original = source.entry(FULL_RECIPE)
-    path = checked_file(workshop.model, original)
+    path = checked_file(session.model, original)
     write_atomically(out / original.file, lambda to: _copy(path, to))
     manifest = dataclasses.replace(
         source, files=(original,), default_recipe='', versions=library_versions()
@@ -99,23 +124,25 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _is_done(workshop: Workshop, manifest: Manifest, recipe: Recipe, out: Path) -> bool:
-    if recipe.name not in manifest.recipes or workshop.is_outdated(recipe.actor):
+def _is_done(session: CompressionSession, manifest: Manifest, recipe: Recipe, out: Path) -> bool:
+    if recipe.name not in manifest.recipes or session.is_outdated(recipe.actor):
         return False
     entry = manifest.entry(recipe.name)
     try:
         checked_file(out, entry)
     except ArtifactError:
         return False
-    return entry.source_sha256 == workshop.source_sha256
+    return entry.source_sha256 == session.source_sha256
 
 
-def _write(workshop: Workshop, recipe: Recipe, manifest: Manifest, out: Path) -> ModelFile:
+def _write(
+    session: CompressionSession, recipe: Recipe, manifest: Manifest, out: Path
+) -> ModelFile:
     train = ACTORS[recipe.actor]
     is_full = recipe.actor == FULL
-    actor = workshop.actor if is_full else workshop.trained(recipe.actor, train)
+    actor = session.actor if is_full else session.trained(recipe.actor, train)
     form = numeric_format(recipe.numeric_format)
-    content = form.write(actor, workshop.calibration)
+    content = form.write(actor, session.calibration)
     with tempfile.TemporaryDirectory(dir=out, prefix='.trying-') as folder:
         (Path(folder) / actor_file(recipe.name)).write_bytes(content)
         (entry,) = describe_files(
@@ -123,7 +150,7 @@ def _write(workshop: Workshop, recipe: Recipe, manifest: Manifest, out: Path) ->
             {recipe.name: form},
             spec=manifest.environment,
             golden=np.asarray(manifest.golden_observation, np.float32),
-            source_sha256=workshop.source_sha256,
+            source_sha256=session.source_sha256,
             parameters=actor_parameters(actor),
         )
     write_atomically(out / entry.file, content)

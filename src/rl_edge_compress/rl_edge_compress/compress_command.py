@@ -13,7 +13,7 @@ from tqdm import tqdm
 from rl_edge_compress.compress import KEPT, compress
 from rl_edge_compress.imitation import ImitationConfig
 from rl_edge_compress.recipes import Recipe, chosen_recipes
-from rl_edge_compress.workshop import Workshop
+from rl_edge_compress.session import CompressionSession
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
             shown.append(recipe.name)
             bar.set_description(recipe.name)
 
-        workshop = Workshop(
+        session = CompressionSession(
             model=options.model,
             kept=options.out / KEPT,
             config=config,
             say=lambda line: bar.set_postfix_str(line),
             observations=_observations(options.calibration),
         )
-        outcomes = compress(workshop, recipes, options.out, on_recipe=start)
+        outcomes = compress(session, recipes, options.out, on_recipe=start)
         bar.update(len(recipes) - bar.n)
     for outcome in outcomes:
         print(f'{outcome.recipe:16} {outcome.state:8} {outcome.detail}')

@@ -3,18 +3,18 @@
 import keras
 import numpy as np
 
-from rl_edge_compress.imitation import Course, imitate
+from rl_edge_compress.imitation import ImitationData, imitate
 from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain, moments
 
 CLIP = 10.0
 WEIGHT_BITS = 8
 
 
-def distilled(actor: keras.Model, width: int, course: Course) -> keras.Model:
+def distilled(actor: keras.Model, width: int, data: ImitationData) -> keras.Model:
     """Return a student ``width`` neurons wide that was taught by ``actor``, for 8-bit weights."""
-    keras.utils.set_random_seed(course.config.seed)
-    student = narrower(layer_chain(actor), width, course.states.observations)
-    imitate(student, course, weight_bits=WEIGHT_BITS)
+    keras.utils.set_random_seed(data.config.seed)
+    student = narrower(layer_chain(actor), width, data.states.observations)
+    imitate(student, data, weight_bits=WEIGHT_BITS)
     return student
 
 

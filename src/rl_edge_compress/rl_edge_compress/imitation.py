@@ -80,7 +80,7 @@ class VisitedStates:
 
 
 @dataclass(frozen=True)
-class Course:
+class ImitationData:
     """Who teaches, where, from which states on, and how."""
 
     teacher: NumpyGraph
@@ -133,7 +133,7 @@ def rounded_kernel(kernel: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.round(kernel / scale) * scale
 
 
-class Lesson:
+class ImitationTrainer:
     """A student and its optimizer. Pruned weights are held at zero by masks."""
 
     def __init__(
@@ -228,44 +228,42 @@ class Lesson:
 
 def imitate(
     student: keras.Model,
-    course: Course,
+    data: ImitationData,
     *,
-    before_call: Callable[[Lesson, float], None] | None = None,
+    before_call: Callable[[ImitationTrainer, float], None] | None = None,
     weight_bits: int | None = None,
 ) -> None:
     """Train ``student`` in place.
 
-    ``before_call(lesson, share)`` runs before every `UPDATES_PER_CALL` steps, ``share`` rising
+    ``before_call(trainer, share)`` runs before every `UPDATES_PER_CALL` steps, ``share`` rising
     from 0 to 1 over the rounds and staying 1 in the final updates: pruning moves its masks there.
     With ``weight_bits`` the final updates are by rounded weights, and the student ends with them.
     """
-    config, states = course.config, course.states
+    config, states = data.config, data.states
     scale = np.abs(states.actions).max(axis=0) + 1e-6
-    lesson = Lesson(student, config, action_scale=scale, critic=course.critic)
+    trainer = ImitationTrainer(student, config, action_scale=scale, critic=data.critic)
     seeds = itertools.count(FIRST_SEED * (config.seed + 1))
     calls = max(1, config.updates_per_round // UPDATES_PER_CALL)
 
     def learn(share: float, rate: float, bits: int | None = None) -> float:
         if before_call is not None:
-            before_call(lesson, share)
-        return lesson.learn(states, rate=rate, weight_bits=bits)
+            before_call(trainer, share)
+        return trainer.learn(states, rate=rate, weight_bits=bits)
 
     for number in range(config.rounds):
         for call in range(calls):
             error = learn((number + call / calls) / config.rounds, config.learning_rate)
         driver = numpy_graph(float32_tflite(student))
         fresh, results = visit(
-            course.env, driver, course.teacher, seeds=seeds, least_steps=config.steps_per_round
+            data.env, driver, data.teacher, seeds=seeds, least_steps=config.steps_per_round
         )
         states = states + fresh
         fared = np.mean([result.episode_return for result in results])
-        course.say(
-            f'round {number + 1}/{config.rounds}: error {error**0.5:.3f}, return {fared:.0f}'
-        )
+        data.say(f'round {number + 1}/{config.rounds}: error {error**0.5:.3f}, return {fared:.0f}')
     calls = max(1, config.final_updates // UPDATES_PER_CALL)
     for call in range(calls):
         rate = config.learning_rate * 0.5 * (1 + np.cos(np.pi * call / calls))
         error = learn(1.0, rate, weight_bits)
     if weight_bits is not None:
-        lesson.round_weights(weight_bits)
-    course.say(f'learned from {len(states.observations)} states, error {error**0.5:.3f}')
+        trainer.round_weights(weight_bits)
+    data.say(f'learned from {len(states.observations)} states, error {error**0.5:.3f}')

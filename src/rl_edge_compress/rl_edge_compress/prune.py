@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from rl_edge_compress.imitation import Course, Lesson, imitate
+from rl_edge_compress.imitation import ImitationData, ImitationTrainer, imitate
 from rl_edge_compress.layer_chain import (
     LayerChain,
     dense_layer,
@@ -86,18 +86,18 @@ def normalized_inputs(chain: LayerChain, observations: np.ndarray) -> LayerChain
     return dataclasses.replace(chain, front=(*chain.front, layer), trunk=(first, *chain.trunk[1:]))
 
 
-def pruned(actor: keras.Model, sparsity: float, course: Course) -> keras.Model:
+def pruned(actor: keras.Model, sparsity: float, data: ImitationData) -> keras.Model:
     """Return a copy of ``actor`` with ``sparsity`` of its dense weights at zero, re-trained.
 
     Sparsity rises over the first `RISING` of the rounds of `imitate`; in the others the student
     visits states, and learns from them, as sparse as it will be.
     """
-    student = normalized_inputs(layer_chain(actor), course.states.observations).model()
+    student = normalized_inputs(layer_chain(actor), data.states.observations).model()
 
-    def move_masks(lesson: Lesson, share: float) -> None:
+    def move_masks(trainer: ImitationTrainer, share: float) -> None:
         now = scheduled_sparsity(share / RISING, sparsity)
-        for place, mask in magnitude_masks(lesson.kernels, now).items():
-            lesson.set_mask(place, mask)
+        for place, mask in magnitude_masks(trainer.kernels, now).items():
+            trainer.set_mask(place, mask)
 
-    imitate(student, course, before_call=move_masks)
+    imitate(student, data, before_call=move_masks)
     return student

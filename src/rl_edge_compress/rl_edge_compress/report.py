@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rl_edge_compress import closed_loop, judgement
-from rl_edge_compress.file_facts import file_facts
-from rl_edge_compress.judgement import RecipeReport
+from rl_edge_compress import closed_loop
 from rl_edge_compress.kept_timings import Timings, kept_timings
 from rl_edge_compress.recipes import RECIPES
 from rl_edge_compress.report_pictures import write_pictures
 from rl_edge_compress.report_table import markdown, timing_table
+from rl_edge_compress.select_recipe import (
+    ClosedLoop,
+    RecipeReport,
+    action_error,
+    compare_episodes,
+    recipes_to_confirm,
+    select_recipe,
+)
+from rl_edge_compress.tflite_file import file_facts
 from rl_edge_core.artifact import (
     FULL_RECIPE,
-    Manifest,
     checked_file,
     load_manifest,
     write_manifest,
@@ -69,11 +75,10 @@ def run(options: argparse.Namespace) -> int:
 
 def measure_timings(folder: Path, config: ReportConfig, *, recipes: Sequence[str] = ()) -> Timings:
     """Measure time and memory alone, e.g. on a quiet machine; a report takes them from there."""
-    manifest = _limited(load_manifest(folder), recipes)
-    bar = _Bar()
-    observations, _ = _held_out(folder, bar)
-    timings = _timings(folder, manifest, observations, config, bar)
-    bar.close()
+    report = _Report(folder, config, recipes)
+    observations, _ = report.held_out_states()
+    timings = report.timings(observations)
+    report.bar.close()
     return timings
 
 
@@ -86,34 +91,147 @@ def make_report(
     an interrupted report goes on. The default recipe goes into the manifest. ``recipes`` limits
     it to some. Raise ArtifactError when there is nothing to compare.
     """
-    manifest = _limited(load_manifest(folder), recipes)
-    out = ensure_folder(folder / REPORT)
-    bar = _Bar()
-    observations, actions = _held_out(folder, bar)
-    timings = _timings(folder, manifest, observations, config, bar)
-    loops = _loops(
-        folder, out, manifest.recipes, FIRST_CHOOSING_SEED, config.episodes, config, bar
-    )
+    report = _Report(folder, config, recipes)
+    observations, actions = report.held_out_states()
+    timings = report.timings(observations)
+    compared = report.compare(report.manifest.recipes, FIRST_CHOOSING_SEED, config.episodes)
     reports = [
-        _report_of(folder, manifest, recipe, timings, observations, actions, loops[recipe])
-        for recipe in manifest.recipes
+        RecipeReport(
+            **report.file_facts(recipe),
+            **report.action_errors(recipe, observations, actions),
+            timings={runtime: t for (runtime, name), t in timings.items() if name == recipe},
+            chosen_by=compared[recipe],
+        )
+        for recipe in report.manifest.recipes
     ]
     if config.confirm:
-        reports = _confirmed(folder, out, reports, config, bar)
-    bar.close()
-    default = judgement.choose_default(reports, runtime=PREFERRED_RUNTIME)
-    _write(folder, out, reports, default, config)
+        reports = report.confirmed(reports)
+    report.bar.close()
+    default = select_recipe(reports, runtime=PREFERRED_RUNTIME)
+    report.write(reports, default)
     return reports, default
 
 
-def _limited(manifest: Manifest, recipes: Sequence[str]) -> Manifest:
-    if recipes:
-        wanted = dict.fromkeys([FULL_RECIPE, 'float32', *recipes])
-        entries = tuple(manifest.entry(recipe) for recipe in wanted)
-        manifest = dataclasses.replace(manifest, files=entries)
-    if len(manifest.files) < 2:
-        raise ArtifactError(f'{manifest.name} has no compressed file: compress it first')
-    return manifest
+class _Report:
+    """One report under way: its folder, its settings and its progress bar."""
+
+    def __init__(self, folder: Path, config: ReportConfig, recipes: Sequence[str]) -> None:
+        """Take the files of ``recipes``, of all for none; ArtifactError when there are none."""
+        self.folder, self.config = folder, config
+        self.manifest = load_manifest(folder)
+        if recipes:
+            wanted = dict.fromkeys([FULL_RECIPE, 'float32', *recipes])
+            entries = tuple(self.manifest.entry(recipe) for recipe in wanted)
+            self.manifest = dataclasses.replace(self.manifest, files=entries)
+        if len(self.manifest.files) < 2:
+            raise ArtifactError(f'{self.manifest.name} has no compressed file: compress it first')
+        self.out = ensure_folder(folder / REPORT)
+        self.bar = _Bar()
+
+    def held_out_states(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return states that the full policy visits in episodes nothing was learned from."""
+        self.bar.start('held-out states', 1)
+        seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + HELD_OUT_EPISODES)
+        states = closed_loop.visited_states(self.folder, FULL_RECIPE, seeds)
+        self.bar.step()
+        return states
+
+    def timings(self, observations: np.ndarray) -> Timings:
+        """Return what an action of every file takes, kept from before or measured now."""
+        return kept_timings(
+            self.folder,
+            self.manifest,
+            observations,
+            kept=self.out,
+            rounds=self.config.timing_rounds,
+            on_start=lambda steps: self.bar.start('timing', steps),
+            on_step=self.bar.step,
+        )
+
+    def compare(
+        self, recipes: Sequence[str], first_seed: int, count: int
+    ) -> dict[str, ClosedLoop]:
+        """Run ``count`` episodes of each recipe and of the full policy, on the same seeds."""
+        # float32 stands for the full policy: the same network costs less in LiteRT.
+        whole = load_manifest(self.folder).recipes
+        full = 'float32' if 'float32' in whole else FULL_RECIPE
+        wanted = dict.fromkeys([full, *recipes], range(first_seed, first_seed + count))
+        kept = self.out / 'episodes'
+        missing = closed_loop.count_missing(self.folder, wanted, kept=kept)
+        self.bar.start(f'episodes from seed {first_seed}', missing)
+        results = closed_loop.run_episodes(
+            self.folder,
+            wanted,
+            kept=kept,
+            processes=self.config.processes,
+            on_episodes=self.bar.step,
+        )
+        return {name: compare_episodes(found, results[full]) for name, found in results.items()}
+
+    def file_facts(self, recipe: str) -> dict[str, Any]:
+        """Return what is known of a recipe's file without running it."""
+        entry = self.manifest.entry(recipe)
+        content = checked_file(self.folder, entry).read_bytes()
+        facts = file_facts(content) if entry.file.endswith('.tflite') else None
+        description = RECIPES[recipe].description if recipe in RECIPES else recipe
+        if recipe == FULL_RECIPE:
+            description = 'the full policy in Keras'
+        return {
+            'recipe': recipe,
+            'description': description,
+            'numeric_format': entry.numeric_format,
+            'parameters': entry.parameters,
+            'bytes': entry.bytes,
+            'gzip_bytes': facts.gzip_bytes if facts else entry.bytes,
+            'sparsity': facts.sparsity if facts else 0.0,
+            'runtimes': entry.runtimes,
+            'unsupported': entry.unsupported,
+        }
+
+    def action_errors(
+        self, recipe: str, observations: np.ndarray, actions: np.ndarray
+    ) -> dict[str, Any]:
+        """Return how far a recipe's actions are from the full policy's on the same states."""
+        policy = load_policy(self.folder, recipe=recipe)
+        error = action_error(np.asarray([policy.act(seen) for seen in observations]), actions)
+        joints = self.manifest.environment.action_names
+        return {
+            'action_rmse': error.rmse,
+            'action_rmse_of_joint': dict(zip(joints, error.of_joint, strict=True)),
+            'action_error_max': error.largest,
+        }
+
+    def confirmed(self, reports: Sequence[RecipeReport]) -> list[RecipeReport]:
+        """Return the reports, those of the chosen recipes with the results of fresh seeds."""
+        compressed = [report for report in reports if report.recipe != FULL_RECIPE]
+        reasons = recipes_to_confirm(compressed, runtime=PREFERRED_RUNTIME)
+        fresh = self.compare(list(reasons), FIRST_FRESH_SEED, self.config.confirm)
+        return [
+            dataclasses.replace(
+                report,
+                confirmed=fresh[report.recipe],
+                role=reasons.get(report.recipe, 'full policy'),
+            )
+            if report.recipe in fresh
+            else report
+            for report in reports
+        ]
+
+    def write(self, reports: Sequence[RecipeReport], default: str) -> None:
+        """Write report.json, report.md and pictures, and the default recipe to the manifest."""
+        content = {
+            'machine': _machine(),
+            'config': dataclasses.asdict(self.config),
+            'default_recipe': default,
+            'recipes': [report.to_dict() for report in reports],
+        }
+        text = json.dumps(content, indent=1, default=dict)
+        write_atomically(self.out / 'report.json', text + '\n')
+        write_atomically(self.out / 'report.md', markdown(reports, default=default))
+        write_pictures(reports, self.out, runtime=PREFERRED_RUNTIME)
+        manifest = load_manifest(self.folder)
+        if default in manifest.recipes:
+            write_manifest(dataclasses.replace(manifest, default_recipe=default), self.folder)
 
 
 class _Bar:
@@ -134,139 +252,6 @@ class _Bar:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
-
-
-def _held_out(folder: Path, bar: _Bar) -> tuple[np.ndarray, np.ndarray]:
-    """Return states that the full policy visits in episodes nothing was learned from."""
-    bar.start('held-out states', 1)
-    seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + HELD_OUT_EPISODES)
-    states = closed_loop.visited_states(folder, FULL_RECIPE, seeds)
-    bar.step()
-    return states
-
-
-def _timings(
-    folder: Path, manifest: Manifest, observations: np.ndarray, config: ReportConfig, bar: _Bar
-) -> Timings:
-    return kept_timings(
-        folder,
-        manifest,
-        observations,
-        kept=ensure_folder(folder / REPORT),
-        rounds=config.timing_rounds,
-        on_start=lambda steps: bar.start('timing', steps),
-        on_step=bar.step,
-    )
-
-
-def _loops(
-    folder: Path,
-    out: Path,
-    recipes: Sequence[str],
-    first_seed: int,
-    count: int,
-    config: ReportConfig,
-    bar: _Bar,
-) -> dict[str, judgement.ClosedLoop]:
-    """Run ``count`` episodes of each recipe and of the full policy."""
-    seeds = range(first_seed, first_seed + count)
-    full = _reference(folder)
-    wanted = dict.fromkeys([full, *recipes], seeds)
-    kept = out / 'episodes'
-    bar.start(
-        f'episodes from seed {first_seed}', closed_loop.count_missing(folder, wanted, kept=kept)
-    )
-    results = closed_loop.run_episodes(
-        folder, wanted, kept=kept, processes=config.processes, on_episodes=bar.step
-    )
-    reference = results[full]
-    return {name: judgement.closed_loop(found, reference) for name, found in results.items()}
-
-
-def _reference(folder: Path) -> str:
-    """Return the recipe that stands for the full policy: the same network costs less in LiteRT."""
-    return 'float32' if 'float32' in load_manifest(folder).recipes else FULL_RECIPE
-
-
-def _report_of(
-    folder: Path,
-    manifest: Manifest,
-    recipe: str,
-    timings: Timings,
-    observations: np.ndarray,
-    actions: np.ndarray,
-    loop: judgement.ClosedLoop,
-) -> RecipeReport:
-    entry = manifest.entry(recipe)
-    content = checked_file(folder, entry).read_bytes()
-    facts = file_facts(content) if entry.file.endswith('.tflite') else None
-    policy = load_policy(folder, recipe=recipe)
-    error = judgement.action_error(
-        np.asarray([policy.act(observation) for observation in observations]), actions
-    )
-    return RecipeReport(
-        recipe=recipe,
-        description=_description(recipe),
-        numeric_format=entry.numeric_format,
-        parameters=entry.parameters,
-        bytes=entry.bytes,
-        gzip_bytes=facts.gzip_bytes if facts else entry.bytes,
-        sparsity=facts.sparsity if facts else 0.0,
-        runtimes=entry.runtimes,
-        unsupported=entry.unsupported,
-        timings={runtime: timing for (runtime, name), timing in timings.items() if name == recipe},
-        action_rmse=error.rmse,
-        action_rmse_of_joint=dict(
-            zip(manifest.environment.action_names, error.of_joint, strict=True)
-        ),
-        action_error_max=error.largest,
-        chosen_by=loop,
-    )
-
-
-def _description(recipe: str) -> str:
-    if recipe == FULL_RECIPE:
-        return 'the full actor-critic in Keras'
-    return RECIPES[recipe].description if recipe in RECIPES else recipe
-
-
-def _confirmed(
-    folder: Path, out: Path, reports: list[RecipeReport], config: ReportConfig, bar: _Bar
-) -> list[RecipeReport]:
-    """Return the reports with the figures of fresh seeds for the chosen recipes."""
-    compressed = [report for report in reports if report.recipe != FULL_RECIPE]
-    reasons = judgement.to_confirm(compressed, runtime=PREFERRED_RUNTIME)
-    fresh = _loops(folder, out, list(reasons), FIRST_FRESH_SEED, config.confirm, config, bar)
-    return [
-        dataclasses.replace(
-            report, confirmed=fresh[report.recipe], role=reasons.get(report.recipe, 'full policy')
-        )
-        if report.recipe in fresh
-        else report
-        for report in reports
-    ]
-
-
-def _write(
-    folder: Path, out: Path, reports: list[RecipeReport], default: str, config: ReportConfig
-) -> None:
-    content = {
-        'machine': _machine(),
-        'config': dataclasses.asdict(config),
-        'default_recipe': default,
-        'recipes': [report.to_dict() for report in reports],
-    }
-    text = json.dumps(content, indent=1, default=_plain)
-    write_atomically(out / 'report.json', text + '\n')
-    write_atomically(out / 'report.md', markdown(reports, default=default))
-    write_pictures(reports, out, runtime=PREFERRED_RUNTIME)
-    manifest = load_manifest(folder)
-    if default in manifest.recipes:
-        write_manifest(dataclasses.replace(manifest, default_recipe=default), folder)
-
-
-def _plain(value: Any) -> Any:
-    return dict(value)
 
 
 def _machine() -> dict[str, Any]:

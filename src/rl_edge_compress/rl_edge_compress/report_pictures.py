@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rl_edge_compress.judgement import KEPT_LEAST, RecipeReport
+from rl_edge_compress.select_recipe import KEPT_LEAST, RecipeReport
 from rl_edge_core.files import write_atomically
 
 Cost = Callable[[RecipeReport], float]

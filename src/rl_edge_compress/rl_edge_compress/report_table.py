@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rl_edge_compress.judgement import RecipeReport, suited
 from rl_edge_compress.kept_timings import Timings, rows_of
+from rl_edge_compress.select_recipe import RecipeReport, fastest_that_keeps_return
 
 COLUMNS = (
     'recipe',
@@ -30,7 +30,9 @@ def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
     runtimes = dict.fromkeys(runtime for report in reports for runtime in report.runtimes)
     parts += [
         f'On {runtime}, the fastest that keeps the return: {recipe}.'
-        for runtime, recipe in ((name, suited(reports, runtime=name)) for name in runtimes)
+        for runtime, recipe in (
+            (name, fastest_that_keeps_return(reports, runtime=name)) for name in runtimes
+        )
         if runtime != 'keras' and recipe
     ]
     reasons = [

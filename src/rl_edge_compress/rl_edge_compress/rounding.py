@@ -8,7 +8,6 @@ be rounded, and at last the bias, take over the error, as the inputs' correlatio
 import numpy as np
 
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.quantization import rounded
 from rl_edge_compress.tflite_file import add_buffer, constant, operators, read_model, write_model
 
 DAMPING = 0.01
@@ -38,6 +37,11 @@ def round_kernels(float32: bytes, observations: np.ndarray, *, bits: int) -> byt
                 # A buffer of its own: equal constants may share one.
                 model.subgraphs[0].tensors[index].buffer = add_buffer(model, values)
     return write_model(model)
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Round as TFLite does (std::round): halves away from zero, where NumPy takes the even."""
+    return np.copysign(np.floor(np.abs(values) + 0.5), values)
 
 
 def kernel_scales(kernel: np.ndarray, *, bits: int, per_channel: bool) -> np.ndarray:

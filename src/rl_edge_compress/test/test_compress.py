@@ -7,13 +7,12 @@ import pytest
 
 from rl_edge_compress import compress as compress_module
 from rl_edge_compress.__main__ import main
-from rl_edge_compress.actors import ACTORS
-from rl_edge_compress.compress import compress
+from rl_edge_compress.compress import ACTORS, compress
 from rl_edge_compress.export import export_artifact
 from rl_edge_compress.imitation import ImitationConfig
+from rl_edge_compress.publish import publish
 from rl_edge_compress.recipes import RECIPES, chosen_recipes
-from rl_edge_compress.ship import ship
-from rl_edge_compress.workshop import Workshop
+from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import checked_file, load_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError, StorageError
 from rl_edge_sim.environment import make_environment, spec_of
@@ -41,8 +40,8 @@ def seen():
     return np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
 
 
-def workshop_of(policy, out, seen=None):
-    return Workshop(
+def session_of(policy, out, seen=None):
+    return CompressionSession(
         model=policy, kept=out / 'work', config=TINY, say=lambda line: None, observations=seen
     )
 
@@ -93,12 +92,12 @@ def test_calibration_file_and_setting_that_are_wrong_are_named(policy, tmp_path,
 
 
 def test_one_failing_recipe_does_not_stop_the_others(policy, tmp_path, seen, monkeypatch):
-    def fail(workshop):
+    def fail(session):
         raise RuntimeError('the student would not learn')
 
     monkeypatch.setitem(ACTORS, 'student32', fail)
     recipes = chosen_recipes('student32,float32')
-    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    outcomes = compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert [outcome.state for outcome in outcomes] == ['failed', 'written']
     assert outcomes[0].detail == 'the student would not learn'
     assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
@@ -118,22 +117,22 @@ def test_an_interruption_leaves_a_whole_artifact_and_the_next_call_goes_on(
 
     monkeypatch.setattr(compress_module, 'describe_files', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+        compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert is_whole(tmp_path / 'out')
     assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
     assert not (tmp_path / 'out' / 'actor_int8.tflite').exists()
 
     monkeypatch.setattr(compress_module, 'describe_files', describe)
-    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    outcomes = compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert [outcome.state for outcome in outcomes] == ['kept', 'written', 'written']
     assert is_whole(tmp_path / 'out')
 
 
 def test_a_damaged_file_is_made_again(policy, tmp_path, seen):
     recipes = chosen_recipes('float32')
-    compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     (tmp_path / 'out' / 'actor_float32.tflite').write_bytes(b'half')
-    outcomes = compress(workshop_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
+    outcomes = compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert outcomes[0].state == 'written'
     assert is_whole(tmp_path / 'out')
 
@@ -145,22 +144,22 @@ def test_two_recipes_train_their_actor_once(policy, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     for _ in range(2):
         outcomes = compress(
-            workshop_of(policy, out), chosen_recipes('student32,student32_int8'), out
+            session_of(policy, out), chosen_recipes('student32,student32_int8'), out
         )
     assert [outcome.state for outcome in outcomes] == ['kept', 'kept']
     assert len(trained) == 1
     manifest = load_manifest(out)
     assert manifest.entry('student32_int8').bytes < manifest.entry('student32').bytes
     (out / 'actor_student32.tflite').unlink()
-    compress(workshop_of(policy, out), chosen_recipes('student32'), out)
+    compress(session_of(policy, out), chosen_recipes('student32'), out)
     assert len(trained) == 1
 
 
 def test_other_settings_train_again(policy, tmp_path):
     out, recipes = tmp_path / 'out', chosen_recipes('student32_int8')
-    compress(workshop_of(policy, out), recipes, out)
+    compress(session_of(policy, out), recipes, out)
     other = dataclasses.replace(
-        workshop_of(policy, out), config=dataclasses.replace(TINY, learning_rate=2e-3)
+        session_of(policy, out), config=dataclasses.replace(TINY, learning_rate=2e-3)
     )
     assert compress(other, recipes, out)[0].state == 'written'
     assert compress(other, recipes, out)[0].state == 'kept'
@@ -176,7 +175,7 @@ def test_two_runs_do_not_write_into_one_folder(policy, tmp_path, capsys):
 
 
 def test_a_folder_of_another_model_is_not_mixed_up(policy, build, tmp_path, seen):
-    compress(workshop_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'out')
+    compress(session_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'out')
     export_artifact(
         build(observations=4, actions=1, width=8, seed=3),
         spec=load_manifest(policy).environment,
@@ -186,34 +185,34 @@ def test_a_folder_of_another_model_is_not_mixed_up(policy, build, tmp_path, seen
     )
     with pytest.raises(ArtifactError, match='made from another model'):
         compress(
-            workshop_of(tmp_path / 'other', tmp_path, seen),
+            session_of(tmp_path / 'other', tmp_path, seen),
             chosen_recipes('float32'),
             tmp_path / 'out',
         )
     with pytest.raises(ArtifactError, match='made from another model'):
-        ship(tmp_path / 'out', tmp_path / 'other', ['float32'])
+        publish(tmp_path / 'out', tmp_path / 'other', ['float32'])
 
 
 def test_unwritable_output_is_named(policy, tmp_path, seen):
     (tmp_path / 'file').write_text('')
     with pytest.raises(StorageError, match='choose another path'):
         compress(
-            workshop_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'file' / 'x'
+            session_of(policy, tmp_path, seen), chosen_recipes('float32'), tmp_path / 'file' / 'x'
         )
 
 
 def test_shipping_keeps_what_else_is_in_the_folder(policy, tmp_path, seen):
     out = tmp_path / 'out'
-    compress(workshop_of(policy, tmp_path, seen), chosen_recipes('float32,int8'), out)
+    compress(session_of(policy, tmp_path, seen), chosen_recipes('float32,int8'), out)
     (policy / 'card.md').write_text('a card')
-    manifest = ship(out, policy, ['int8'])
+    manifest = publish(out, policy, ['int8'])
     assert manifest.recipes == ('keras', 'int8')
     assert manifest.compressed_recipe() == 'int8'
     assert is_whole(policy)
     assert (policy / 'card.md').read_text() == 'a card'
     with pytest.raises(ArtifactError, match="no recipe 'dynamic'"):
-        ship(out, policy, ['dynamic'])
-    both = ship(out, policy, ['float32', 'int8'], default='float32')
+        publish(out, policy, ['dynamic'])
+    both = publish(out, policy, ['float32', 'int8'], default='float32')
     assert both.compressed_recipe() == 'float32'
     with pytest.raises(ArtifactError, match='default recipe dynamic is not shipped'):
-        ship(out, policy, ['float32'], default='dynamic')
+        publish(out, policy, ['float32'], default='dynamic')

@@ -4,14 +4,19 @@ import pytest
 
 from rl_edge_compress.convert import compact, float32_tflite
 from rl_edge_compress.equalize import equalize_inputs
-from rl_edge_compress.file_facts import dense_kernels, file_facts
 from rl_edge_compress.formats import FORMATS, numeric_format
 from rl_edge_compress.keras_models import actor_of
 from rl_edge_compress.layer_chain import layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.quantize import int8_tflite
 from rl_edge_compress.runtimes import open_interpreter, run_interpreter
-from rl_edge_compress.tflite_file import operators, read_model, type_name
+from rl_edge_compress.tflite_file import (
+    dense_kernels,
+    file_facts,
+    operators,
+    read_model,
+    type_name,
+)
 from rl_edge_compress.timing_worker import onnx_act
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 

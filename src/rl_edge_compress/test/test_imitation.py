@@ -7,13 +7,12 @@ import tensorflow as tf
 
 from rl_edge_compress.convert import compact, float32_tflite
 from rl_edge_compress.distill import distilled, narrower
-from rl_edge_compress.file_facts import file_facts
 from rl_edge_compress.formats import FORMATS
 from rl_edge_compress.imitation import (
     UPDATES_PER_CALL,
-    Course,
     ImitationConfig,
-    Lesson,
+    ImitationData,
+    ImitationTrainer,
     VisitedStates,
     rounded_kernel,
     visit,
@@ -28,7 +27,7 @@ from rl_edge_compress.prune import (
     pruned,
     scheduled_sparsity,
 )
-from rl_edge_compress.tflite_file import constant, operators, read_model
+from rl_edge_compress.tflite_file import constant, file_facts, operators, read_model
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment import make_environment
 
@@ -59,8 +58,8 @@ def states(pole, teacher):
 
 
 @pytest.fixture(scope='module')
-def course(pole, teacher, states):
-    return Course(teacher, critic=None, env=pole, states=states, config=SHORT, say=str)
+def data(pole, teacher, states):
+    return ImitationData(teacher, critic=None, env=pole, states=states, config=SHORT, say=str)
 
 
 def test_schedule_is_cubic():
@@ -114,21 +113,21 @@ def test_normalised_inputs_leave_the_function_as_it_was(pole_actor, states):
 
 def test_pruned_weights_stay_zero_while_the_others_learn(pole_actor, states):
     student = layer_chain(pole_actor).model()
-    lesson = Lesson(student, SHORT, action_scale=np.ones(1))
-    masks = magnitude_masks(lesson.kernels, 0.9)
-    before = lesson.kernels
+    trainer = ImitationTrainer(student, SHORT, action_scale=np.ones(1))
+    masks = magnitude_masks(trainer.kernels, 0.9)
+    before = trainer.kernels
     for place, mask in masks.items():
-        lesson.set_mask(place, mask)
+        trainer.set_mask(place, mask)
     other = VisitedStates(states.observations, states.actions + 0.5)
-    lesson.learn(other, rate=1e-2)
-    for place, kernel in lesson.kernels.items():
+    trainer.learn(other, rate=1e-2)
+    for place, kernel in trainer.kernels.items():
         assert not kernel[masks[place] == 0].any()
         assert np.any(kernel != before[place] * masks[place])
 
 
-def test_sparsity_is_in_the_exported_files(pole_actor, states, course):
+def test_sparsity_is_in_the_exported_files(pole_actor, states, data):
     lines = []
-    student = pruned(pole_actor, 0.8, dataclasses.replace(course, say=lines.append))
+    student = pruned(pole_actor, 0.8, dataclasses.replace(data, say=lines.append))
     assert len(lines) == SHORT.rounds + 1
     for name in ('float32', 'int8'):
         facts = file_facts(FORMATS[name].write(student, states.observations))
@@ -157,10 +156,10 @@ def test_visits_stop_after_the_episode_that_reaches_the_steps(pole, teacher):
 def test_learning_lowers_the_error(pole_actor, states):
     student = narrower(layer_chain(pole_actor), 8, states.observations)
     config = ImitationConfig(batch_size=32)
-    lesson = Lesson(student, config, action_scale=np.ones(1))
-    first = lesson.learn(states, rate=1e-2)
+    trainer = ImitationTrainer(student, config, action_scale=np.ones(1))
+    first = trainer.learn(states, rate=1e-2)
     for _ in range(400 // UPDATES_PER_CALL):
-        last = lesson.learn(states, rate=1e-2)
+        last = trainer.learn(states, rate=1e-2)
     assert last < first
 
 
@@ -186,15 +185,15 @@ def test_a_student_climbs_the_value_as_far_as_it_weighs(pole_actor, states, valu
         return -1.0 - tf.square(action - 1.5)
 
     says_zero = VisitedStates(states.observations, np.zeros_like(states.actions))
-    lesson = Lesson(
+    trainer = ImitationTrainer(
         layer_chain(pole_actor).model(),
         ImitationConfig(batch_size=32, value_weight=value_weight),
         action_scale=np.ones(1),
         critic=critic,
     )
     for _ in range(5):
-        lesson.learn(says_zero, rate=3e-3)
-    actions = np.asarray(lesson.student(states.observations))
+        trainer.learn(says_zero, rate=3e-3)
+    actions = np.asarray(trainer.student(states.observations))
     assert actions == pytest.approx(np.full_like(actions, learned), abs=0.3)
 
 
@@ -222,11 +221,13 @@ def test_a_student_learns_by_the_weights_that_it_ends_with(pole_actor, states):
     def taught(weight_bits):
         keras.utils.set_random_seed(0)
         student = narrower(layer_chain(pole_actor), 8, states.observations)
-        lesson = Lesson(student, ImitationConfig(batch_size=32), action_scale=np.ones(1))
+        trainer = ImitationTrainer(
+            student, ImitationConfig(batch_size=32), action_scale=np.ones(1)
+        )
         for call in range(30):
             last = call >= 15
-            lesson.learn(target, rate=3e-3, weight_bits=weight_bits if last else None)
-        lesson.round_weights(3)
+            trainer.learn(target, rate=3e-3, weight_bits=weight_bits if last else None)
+        trainer.round_weights(3)
         error = np.asarray(student(target.observations)) - target.actions
         return student, float(np.sqrt(np.mean(error**2)))
 
@@ -238,8 +239,8 @@ def test_a_student_learns_by_the_weights_that_it_ends_with(pole_actor, states):
         assert steps == pytest.approx(np.round(steps), abs=1e-4)
 
 
-def test_the_file_holds_the_weights_that_a_student_learned_by(pole_actor, course, states):
-    student = distilled(pole_actor, 8, course)
+def test_the_file_holds_the_weights_that_a_student_learned_by(pole_actor, data, states):
+    student = distilled(pole_actor, 8, data)
     model = read_model(FORMATS['int8'].write(student, states.observations))
     stored = [
         constant(model, step.inputs[1])
@@ -253,9 +254,9 @@ def test_the_file_holds_the_weights_that_a_student_learned_by(pole_actor, course
         assert integers == pytest.approx(127 * kernel / np.abs(kernel).max(), abs=1e-3)
 
 
-def test_distillation_is_reproducible(pole_actor, course):
+def test_distillation_is_reproducible(pole_actor, data):
     def weights():
-        student = distilled(pole_actor, 4, course)
+        student = distilled(pole_actor, 4, data)
         return [np.asarray(weight) for weight in student.trainable_variables]
 
     tf.config.experimental.enable_op_determinism()

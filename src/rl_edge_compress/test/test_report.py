@@ -4,19 +4,20 @@ import json
 import numpy as np
 import pytest
 
-from rl_edge_compress import benchmark, closed_loop, judgement
+from rl_edge_compress import benchmark, closed_loop
 from rl_edge_compress.benchmark import Timing
 from rl_edge_compress.export import export_artifact
-from rl_edge_compress.judgement import (
-    RecipeReport,
-    action_error,
-    choose_default,
-    suited,
-    to_confirm,
-)
 from rl_edge_compress.kept_timings import kept_timings
 from rl_edge_compress.report import ReportConfig, make_report
 from rl_edge_compress.report_pictures import pareto_front
+from rl_edge_compress.select_recipe import (
+    RecipeReport,
+    action_error,
+    compare_episodes,
+    fastest_that_keeps_return,
+    recipes_to_confirm,
+    select_recipe,
+)
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import ArtifactError
@@ -37,7 +38,7 @@ def episode(seed, value, ended_by=EndedBy.TIME_LIMIT):
 def loop(kept, count=50):
     reference = {seed: episode(seed, 100.0 + seed) for seed in range(count)}
     results = {seed: episode(seed, kept * e.episode_return) for seed, e in reference.items()}
-    return judgement.closed_loop(results, reference)
+    return compare_episodes(results, reference)
 
 
 def report(recipe, *, size, kept, confirmed=None, p50=5.0):
@@ -86,7 +87,7 @@ def test_action_error_by_joint():
 
 
 def test_what_is_confirmed_on_fresh_seeds():
-    assert to_confirm(REPORTS, runtime='litert') == {
+    assert recipes_to_confirm(REPORTS, runtime='litert') == {
         'int8': 'int8',
         'pruned90_int8': '90 % pruned',
         'student64_int8': 'student of at most 16000 bytes',
@@ -95,19 +96,19 @@ def test_what_is_confirmed_on_fresh_seeds():
 
 def test_the_default_is_the_smallest_that_keeps_the_return_and_is_no_slower():
     # int4 is smaller but slower than float32, the student's fresh seeds fell short.
-    assert choose_default(REPORTS, runtime='litert') == 'int8'
+    assert select_recipe(REPORTS, runtime='litert') == 'int8'
     unconfirmed = [dataclasses.replace(r, confirmed=None) for r in REPORTS]
-    assert choose_default(unconfirmed, runtime='litert') == 'float32'
+    assert select_recipe(unconfirmed, runtime='litert') == 'float32'
 
 
 def test_what_suits_a_runtime_is_the_fastest_that_keeps_the_return():
-    assert suited(REPORTS, runtime='litert') == 'int8'
+    assert fastest_that_keeps_return(REPORTS, runtime='litert') == 'int8'
     slow = [
         dataclasses.replace(r, timings={'tflite_runtime': Timing(t, t, 1.0, 1.0)})
         for r, t in zip(REPORTS, (8.0, 290.0, 400.0, 290.0, 5.0, 3.0), strict=True)
     ]
     # The students are faster, but their return was not confirmed to stay.
-    assert suited(slow, runtime='tflite_runtime') == 'float32'
+    assert fastest_that_keeps_return(slow, runtime='tflite_runtime') == 'float32'
 
 
 def test_pareto_front_holds_what_nothing_cheaper_equals():

@@ -13,14 +13,14 @@ import keras
 import numpy as np
 
 from rl_edge_compress.convert import compact, float32_tflite
-from rl_edge_compress.imitation import Course, ImitationConfig, Say, VisitedStates, visit
+from rl_edge_compress.imitation import ImitationConfig, ImitationData, Say, VisitedStates, visit
 from rl_edge_compress.keras_models import actor_of, critic_of, load_keras
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_core.artifact import FULL_RECIPE, Manifest, checked_file, load_manifest
 from rl_edge_core.configuration import to_mapping
-from rl_edge_core.errors import ArtifactError, SpecMismatchError
+from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import write_atomically
-from rl_edge_sim.environment import make_environment, spec_of
+from rl_edge_sim.environment import environment_of
 
 FIRST_CALIBRATION_SEED = 10_000
 CALIBRATION_STEPS = 8000
@@ -30,7 +30,7 @@ CALIBRATION_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Workshop:
+class CompressionSession:
     """One policy under compression. Trained actors are kept, so that a second run goes on."""
 
     model: Path
@@ -70,15 +70,7 @@ class Workshop:
     @cached_property
     def env(self) -> gymnasium.Env:
         """Return the policy's environment; raise SpecMismatchError when it is another one."""
-        expected = self.manifest.environment
-        env = make_environment(expected.environment_id)
-        differences = expected.differences(spec_of(env))
-        if differences:
-            raise SpecMismatchError(
-                f'{self.manifest.name} was trained in another {expected.environment_id}: '
-                f'{"; ".join(differences)}'
-            )
-        return env
+        return environment_of(self.manifest.environment)
 
     @cached_property
     def states(self) -> VisitedStates:
@@ -105,9 +97,9 @@ class Workshop:
         return seen[np.sort(chosen)]
 
     @property
-    def course(self) -> Course:
+    def imitation_data(self) -> ImitationData:
         """Return what pruning and distillation teach by."""
-        return Course(
+        return ImitationData(
             teacher=self.teacher,
             critic=critic_of(self.full),
             env=self.env,
@@ -120,7 +112,9 @@ class Workshop:
     def _states_key(self) -> str:
         return _key({'source': self.source_sha256, 'steps': CALIBRATION_STEPS})
 
-    def trained(self, name: str, train: Callable[['Workshop'], keras.Model]) -> keras.Model:
+    def trained(
+        self, name: str, train: Callable[['CompressionSession'], keras.Model]
+    ) -> keras.Model:
         """Return the actor ``name``: the kept one if its settings are the same, else a new one."""
         path, key = self._place(name), self._actor_key(name)
         if _is_of(path, key):

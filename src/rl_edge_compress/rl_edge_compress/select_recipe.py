@@ -77,7 +77,7 @@ class RecipeReport:
         return mapping
 
 
-def closed_loop(
+def compare_episodes(
     results: Mapping[int, EpisodeResult], reference: Mapping[int, EpisodeResult]
 ) -> ClosedLoop:
     """Compare episodes by seed; both must have run the same ones."""
@@ -110,7 +110,7 @@ def action_error(actions: np.ndarray, reference: np.ndarray) -> ActionError:
     )
 
 
-def to_confirm(
+def recipes_to_confirm(
     reports: Sequence[RecipeReport], *, runtime: str, student_bytes: int = 16_000
 ) -> dict[str, str]:
     """Return which recipes to run on fresh seeds, each with the reason.
@@ -150,7 +150,7 @@ def not_slower(
     return [report for report in candidates if report.p50_us(runtime) <= limit]
 
 
-def choose_default(reports: Sequence[RecipeReport], *, runtime: str) -> str:
+def select_recipe(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     """Return the recipe of the `compressed` configuration.
 
     Of the recipes confirmed to keep `KEPT_LEAST` of the return (lower 95 % bound, fresh seeds),
@@ -161,7 +161,7 @@ def choose_default(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     return candidates[0].recipe if candidates else 'float32'
 
 
-def suited(reports: Sequence[RecipeReport], *, runtime: str) -> str:
+def fastest_that_keeps_return(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     """Return the fastest recipe in a runtime of those that keep the return; float32 does."""
     keeping = [
         r

@@ -16,7 +16,7 @@ from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically
 
 
-def ship(
+def publish(
     source: Path, target: Path, recipes: Sequence[str], *, default: str | None = None
 ) -> Manifest:
     """Replace the compressed actors in ``target`` by those of ``source``; return the manifest.
