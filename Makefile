@@ -30,7 +30,7 @@ edge: ## the installation for the edge device, in .edge or INTO=folder (docs/dep
 arm64: ## shipped policies on an emulated arm64 machine (qemu, root): results/arm64/arm64.json
 	@$(ENV) python -m rl_edge_compress arm64 $(or $(MODELS),$(wildcard models/*/*/))
 
-faults: ## break the running system in every way of the fault matrix: results/faults.json
+faults: ## inject every fault of tests/faults into a running loop: results/faults.json
 	@$(ENV) python -m rl_edge_bringup faults
 
 two-hosts: ## sim and policy on two hosts (network namespaces, root): results/two_hosts.json

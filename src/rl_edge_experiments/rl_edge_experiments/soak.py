@@ -20,8 +20,8 @@ from rl_edge_core.files import ensure_folder
 from rl_edge_core.resources import sample_resources
 from rl_edge_core.ros import qos
 from rl_edge_experiments.experiment import Experiment
+from rl_edge_experiments.fault_harness import FaultHarness
 from rl_edge_experiments.result_files import describe_machine, write_json
-from rl_edge_experiments.rig import Rig
 from rl_edge_interfaces.msg import Transition
 
 DEFAULT_DOMAIN_ID = 94
@@ -124,23 +124,18 @@ def run_soak(values: Values) -> int:
     model = choose_model(request)
     domain_id = int(values['ros_domain_id'])
     minutes = float(values['minutes'])
-    rig = Rig(
+    harness = FaultHarness(
         ensure_folder(folder / 'soak'),
         model.folder,
         str(values['mode']),
         domain_id,
-        {'ROS_DOMAIN_ID': str(domain_id)},
         environment_id=environment_id,
     )
     before = shared_memory_files(), orphaned_shared_memory_files()
-    try:
-        rig.start_simulator()
-        rig.start_policy()
-        bag = rig.folder / f'bag-{time.strftime("%Y%m%d-%H%M%S")}'
-        recorder = rig.start_recorder(bag)
-        samples, steps = _sample(rig, recorder, minutes=minutes)
-    finally:
-        rig.close()
+    with harness as loop:
+        bag = loop.folder / f'bag-{time.strftime("%Y%m%d-%H%M%S")}'
+        recorder = loop.start_recorder(bag)
+        samples, steps = _sample(loop, recorder, minutes=minutes)
     after = shared_memory_files(), orphaned_shared_memory_files()
     slopes = slopes_of(samples)
     content = {
@@ -167,17 +162,17 @@ def run_soak(values: Values) -> int:
 
 
 def _sample(
-    rig: Rig, recorder: RunningSystem, *, minutes: float
+    loop: FaultHarness, recorder: RunningSystem, *, minutes: float
 ) -> tuple[list[dict[str, float]], int]:
-    nodes = (('sim', rig.simulator), ('policy', rig.policy), ('recorder', recorder))
+    nodes = (('sim', loop.simulator), ('policy', loop.policy), ('recorder', recorder))
     times = ResponseTimes()
     period_sec = max(SHORTEST_PERIOD_SEC, minutes * 60.0 / SAMPLES)
     samples: list[dict[str, float]] = []
     with (
-        rig.watched(transitions=False) as observer,
+        loop.watched(transitions=False) as observer,
         observer.subscribed(Transition, 'transition', times.add, qos.transition()),
     ):
-        rig.wait_for('the loop runs', lambda: times.steps > 0)
+        loop.wait_for('the loop runs', lambda: times.steps > 0)
         processes = {name: psutil.Process(system.pid(name)) for name, system in nodes}
         began = time.monotonic()
         for index in track(range(int(minutes * 60.0 / period_sec)), 'soaking'):

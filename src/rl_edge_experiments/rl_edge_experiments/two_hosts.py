@@ -19,7 +19,7 @@ from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_core.artifact import pack_artifact
 from rl_edge_core.files import ensure_folder, sha256_of
 from rl_edge_experiments.experiment import Experiment
-from rl_edge_experiments.judgement import judge_settled
+from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
 from rl_edge_experiments.network import (
     OVER_UDP,
     TwoHosts,
@@ -29,7 +29,7 @@ from rl_edge_experiments.network import (
 )
 from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.result_files import describe_machine, write_json
-from rl_edge_experiments.rig import FaultFailedError, Rig
+from rl_edge_experiments.transition_audit import audit_settled
 from rl_edge_interfaces.srv import LoadModel
 
 ONE_HOST, TWO_HOSTS = 'one host, shared memory', 'two hosts, UDP'
@@ -69,68 +69,59 @@ def loop_on_two_hosts(
     environment_id: str,
     mode: str,
     robots: int = 1,
-) -> Iterator[list[Rig]]:
+) -> Iterator[list[FaultHarness]]:
     """Start ``robots`` simulators on the first host and their policies on the second."""
     with inside(hosts.first), environment(**OVER_UDP):
-        rigs = [
-            Rig(
+        loops = [
+            FaultHarness(
                 folder / f'robot{index}',
                 model,
                 mode,
                 domain_id,
-                {'ROS_DOMAIN_ID': str(domain_id), **OVER_UDP},
+                OVER_UDP,
                 environment_id=environment_id,
                 namespace=f'ant{index}',
                 policy_prefix=hosts.on_second(),
             )
             for index in range(robots)
         ]
-        with _started(rigs):
-            yield rigs
+        with contextlib.ExitStack() as started:
+            for loop in loops:
+                started.enter_context(loop)
+            yield loops
 
 
 @contextlib.contextmanager
 def _loop_on_one_host(
     hosts: TwoHosts, *, folder: Path, model: Path, domain_id: int, environment_id: str
-) -> Iterator[list[Rig]]:
-    with inside(hosts.first), environment(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST'):
-        settings = {'ROS_DOMAIN_ID': str(domain_id)}
-        rig = Rig(folder, model, 'lockstep', domain_id, settings, environment_id=environment_id)
-        with _started([rig]):
-            yield [rig]
+) -> Iterator[list[FaultHarness]]:
+    with (
+        inside(hosts.first),
+        environment(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST'),
+        FaultHarness(folder, model, 'lockstep', domain_id, environment_id=environment_id) as loop,
+    ):
+        yield [loop]
 
 
-@contextlib.contextmanager
-def _started(rigs: list[Rig]) -> Iterator[None]:
-    try:
-        for rig in rigs:
-            rig.start_simulator()
-            rig.start_policy()
-        yield
-    finally:
-        for rig in rigs:
-            rig.close()
-
-
-def measure(rig: Rig, steps: int) -> Link:
+def measure(loop: FaultHarness, steps: int) -> Link:
     """Return the response times of ``steps`` steps after a warm-up."""
-    with rig.watched() as observer:
-        rig.wait_for('the loop runs', lambda: observer.transition_count > WARM_UP_STEPS)
+    with loop.watched() as observer:
+        loop.wait_for('the loop runs', lambda: observer.transition_count > WARM_UP_STEPS)
         began, first = time.monotonic(), observer.transition_count
-        rig.wait_for('enough steps', lambda: observer.transition_count >= first + steps)
+        loop.wait_for('enough steps', lambda: observer.transition_count >= first + steps)
         rate = (observer.transition_count - first) / (time.monotonic() - began)
         transitions = observer.transitions()[first : first + steps]
     return Link(np.array([t.response_time_us for t in transitions]), rate)
 
 
-def compare(hosts: TwoHosts, *, steps: int, rounds: int, **loop: Any) -> dict[str, Link]:
+def compare(hosts: TwoHosts, *, steps: int, rounds: int, **settings: Any) -> dict[str, Link]:
     """Measure one host and two in turns, so that a machine that changes disturbs both alike."""
     found: dict[str, list[Link]] = {ONE_HOST: [], TWO_HOSTS: []}
     for _ in range(rounds):
-        with _loop_on_one_host(hosts, **loop) as (rig,):
-            found[ONE_HOST].append(measure(rig, steps))
-        with loop_on_two_hosts(hosts, mode='lockstep', **loop) as (rig,):
-            found[TWO_HOSTS].append(measure(rig, steps))
+        with _loop_on_one_host(hosts, **settings) as (loop,):
+            found[ONE_HOST].append(measure(loop, steps))
+        with loop_on_two_hosts(hosts, mode='lockstep', **settings) as (loop,):
+            found[TWO_HOSTS].append(measure(loop, steps))
     return {
         name: Link(
             np.concatenate([link.response_us for link in links]),
@@ -140,75 +131,75 @@ def compare(hosts: TwoHosts, *, steps: int, rounds: int, **loop: Any) -> dict[st
     }
 
 
-def cut_the_link(rig: Rig, hosts: TwoHosts) -> dict[str, Any]:
+def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
     """Cut the link in the middle of an episode and mend it: safe action, report, recovery.
 
-    ``rig`` is a loop in real time. Raise FaultFailedError when one of them does not come.
+    ``loop`` is a loop in real time. Raise FaultFailedError when one of them does not come.
     """
-    with rig.watched() as observer:
-        rig.wait_until_steady('the loop runs before the cut')
-        rig.reports.clear()
-        processes = rig.simulator.pid('sim'), rig.policy.pid('policy')
+    with loop.watched() as observer:
+        loop.wait_until_steady('the loop runs before the cut')
+        loop.reports.clear()
+        processes = loop.simulator.pid('sim'), loop.policy.pid('policy')
         began = time.monotonic()
         hosts.cut()
         try:
-            rig.wait_for('the safe action', lambda: any(t.safe_action for t in rig.latest(3)))
+            loop.wait_for('the safe action', lambda: any(t.safe_action for t in loop.latest(3)))
             safe_after_sec = time.monotonic() - began
-            report = rig.wait_for_report('sim', 'safe action stands in')
-            rig.wait_for('the time of the cut', lambda: time.monotonic() - began > CUT_SEC)
+            report = loop.wait_for_report('sim', 'safe action stands in')
+            loop.wait_for('the time of the cut', lambda: time.monotonic() - began > CUT_SEC)
         finally:
             hosts.mend()
         mended = time.monotonic()
-        rig.wait_until_steady('the loop runs after the cut')
+        loop.wait_until_steady('the loop runs after the cut')
         recovered_after_sec = time.monotonic() - mended
-        judgement = judge_settled(observer)
-    if processes != (rig.simulator.pid('sim'), rig.policy.pid('policy')):
-        raise FaultFailedError(f'a node was started again: {rig.simulator.log.of("run")}')
-    if judgement.outside or judgement.doubled or judgement.lost:
-        raise FaultFailedError(f'after the cut: {judgement}')
+        audit = audit_settled(observer)
+    if processes != (loop.simulator.pid('sim'), loop.policy.pid('policy')):
+        raise FaultFailedError(f'a node was started again: {loop.simulator.log.of("run")}')
+    if audit.outside or audit.doubled or audit.lost:
+        raise FaultFailedError(f'after the cut: {audit}')
     return {
         'cut_sec': round(mended - began, 2),
         'safe_action_after_sec': round(safe_after_sec, 2),
         'report': report,
         'recovered_after_sec': round(recovered_after_sec, 2),
-        'safe_actions': judgement.safe_actions,
-        'lost_transitions': judgement.lost,
+        'safe_actions': audit.safe_actions,
+        'lost_transitions': audit.lost,
     }
 
 
-def send_policy(rig: Rig, model: Path, recipe: str) -> dict[str, Any]:
+def send_policy(loop: FaultHarness, model: Path, recipe: str) -> dict[str, Any]:
     """Send an artifact to the policy on the other host and let it act there."""
     archive = pack_artifact(model, [recipe])
     request = LoadModel.Request(archive=array('B', archive), sha256=sha256_of(archive))
-    with rig.watched():
-        rig.wait_until_steady()
+    with loop.watched():
+        loop.wait_until_steady()
         began = time.monotonic()
-        answer = rig.load_model(request)
+        answer = loop.load_model(request)
         duration_sec = time.monotonic() - began
         if not answer.success:
             raise FaultFailedError(f'refused on the other host: {answer.message}')
-        rig.wait_for(
-            'the new model acts', lambda: rig.latest(1)[0].model_hash == answer.model_hash
+        loop.wait_for(
+            'the new model acts', lambda: loop.latest(1)[0].model_hash == answer.model_hash
         )
     return {'bytes': len(archive), 'loaded_after_sec': round(duration_sec, 2)}
 
 
-def measure_robots(rigs: list[Rig], steps: int) -> dict[str, float]:
-    """Return what ``rigs``, each with its policy on the other host, reach together."""
+def measure_robots(loops: list[FaultHarness], steps: int) -> dict[str, float]:
+    """Return what ``loops``, each with its policy on the other host, reach together."""
     with contextlib.ExitStack() as stack:
-        observers = [stack.enter_context(rig.watched()) for rig in rigs]
+        observers = [stack.enter_context(loop.watched()) for loop in loops]
 
         def counts() -> list[int]:
             return [observer.transition_count for observer in observers]
 
-        rigs[0].wait_for('all robots move', lambda: min(counts()) > WARM_UP_STEPS)
+        loops[0].wait_for('all robots move', lambda: min(counts()) > WARM_UP_STEPS)
         before, began = counts(), time.monotonic()
-        rigs[0].wait_for('enough steps', lambda: sum(counts()) - sum(before) >= steps)
+        loops[0].wait_for('enough steps', lambda: sum(counts()) - sum(before) >= steps)
         elapsed, after = time.monotonic() - began, counts()
         times = [_response_us(o, *span) for o, *span in zip(observers, before, after, strict=True)]
     all_us = np.concatenate(times)
     return {
-        'robots': len(rigs),
+        'robots': len(loops),
         'steps_per_sec': (sum(after) - sum(before)) / elapsed,
         'response_us_p50': float(np.nanquantile(all_us, 0.5)),
         'response_us_p99': float(np.nanquantile(all_us, 0.99)),
@@ -228,25 +219,25 @@ def run_two_hosts(values: Values) -> int:
         configuration='compressed', model=str(values['model']), environment_id=environment_id
     )
     model = choose_model(request)
-    loop: dict[str, Any] = {
+    settings: dict[str, Any] = {
         'folder': ensure_folder(folder / 'two_hosts'),
         'model': model.folder,
         'domain_id': int(values['ros_domain_id']),
         'environment_id': environment_id,
     }
     with two_hosts() as hosts:
-        with loop_on_two_hosts(hosts, mode='realtime', **loop) as (rig,):
-            cut = cut_the_link(rig, hosts)
-            sent = send_policy(rig, model.folder, model.recipe)
+        with loop_on_two_hosts(hosts, mode='realtime', **settings) as (loop,):
+            cut = cut_the_link(loop, hosts)
+            sent = send_policy(loop, model.folder, model.recipe)
         if values['parts'] == CUT_ALONE:
             write_json(folder / CUT_FILE, {'cut': cut, 'load_model': sent})
             console.print(cut)
             return 0
-        links = compare(hosts, steps=steps, rounds=int(values['rounds']), **loop)
+        links = compare(hosts, steps=steps, rounds=int(values['rounds']), **settings)
         many = []
         for robots in (1, 2, 4):
-            with loop_on_two_hosts(hosts, mode='lockstep', robots=robots, **loop) as rigs:
-                many.append(measure_robots(rigs, steps))
+            with loop_on_two_hosts(hosts, mode='lockstep', robots=robots, **settings) as loops:
+                many.append(measure_robots(loops, steps))
     p50 = {name: link.to_mapping()['response_us_p50'] for name, link in links.items()}
     ratio = p50[TWO_HOSTS] / p50[ONE_HOST] if p50[ONE_HOST] else math.nan
     content = {

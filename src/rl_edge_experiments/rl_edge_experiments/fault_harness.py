@@ -1,11 +1,11 @@
-"""The loop that faults are put into: real nodes, watched, and talked to from outside."""
+"""A loop of real nodes to inject faults into: started, observed and called from outside."""
 
 import contextlib
 import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,29 +47,50 @@ class Program:
 
 
 @dataclass
-class Rig:
-    """One loop in one ROS domain, in one mode. Use `running_loop` to make it."""
+class FaultHarness:
+    """One loop in one ROS domain, in one mode.
+
+    As a context manager it starts simulator and policy, and stops everything afterwards.
+    """
 
     folder: Path
     model: Path
     mode: str
     domain_id: int
-    environment: dict[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of the nodes."""
     environment_id: str = ENVIRONMENT
     namespace: str = NAMESPACE
     policy_prefix: tuple[str, ...] = ()
-    """Words before the policy's command line, e.g. such that run it on another host."""
+    """Words before the policy's command line, such as those that run it on another host."""
     simulator: RunningSystem = field(init=False)
     policy: RunningSystem = field(init=False)
     observer: Observer = field(init=False)
     reports: list[DiagnosticStatus] = field(default_factory=list)
     since: Observation = field(default_factory=Observation)
-    """The newest one when the present fault began."""
+    """The newest observation when the current fault began."""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _number: Iterator[int] = field(default_factory=itertools.count)
 
+    def __enter__(self) -> 'FaultHarness':
+        """Start simulator and policy."""
+        with contextlib.ExitStack() as failed:
+            failed.callback(self.close)
+            self.start_simulator()
+            self.start_policy()
+            failed.pop_all()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Stop everything."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        self._stack.close()
+
     def start(self, name: str, *, prefix: tuple[str, ...] = ()) -> RunningSystem:
-        """Start a system in this domain; it is stopped with the rig."""
+        """Start a system in this domain; it is stopped with the harness."""
         description = find_system(name)
         valid = {argument.name for argument in description.arguments}
         given = self._arguments()
@@ -79,7 +100,7 @@ class Rig:
             Program(process.node, (*prefix, *process.command)) for process in prepared.processes
         ]
         running = RunningSystem(
-            programs, on_node_exit=prepared.on_node_exit, environment=self.environment
+            programs, on_node_exit=prepared.on_node_exit, environment=self._variables
         )
         return self._stack.enter_context(running)
 
@@ -95,7 +116,7 @@ class Rig:
             *('-r', f'__ns:=/{self.namespace}'),
             *words,
         )
-        running = RunningSystem([Program(node, command)], environment=self.environment)
+        running = RunningSystem([Program(node, command)], environment=self._variables)
         return self._stack.enter_context(running)
 
     def start_recorder(self, bag: Path) -> RunningSystem:
@@ -103,6 +124,10 @@ class Rig:
         return self.start_program(
             'rl_edge_eval', 'recorder_node', 'recorder', '-p', f'output:={bag}'
         )
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {'ROS_DOMAIN_ID': str(self.domain_id), **self.variables}
 
     def _arguments(self) -> dict[str, str]:
         return {
@@ -232,7 +257,7 @@ class Rig:
     def counts(self, name: str) -> int:
         """Return the sum of one count over the episodes from that of `since` on that have ended.
 
-        Those before it are known too: the topic is latched.
+        Earlier episodes are known as well: the topic is transient local.
         """
         return sum(getattr(e, name) for e in self.observer.episodes if _is_from(self.since, e))
 
@@ -244,22 +269,6 @@ class Rig:
             lambda: any(_is_from(now, episode) for episode in list(self.observer.episodes)),
         )
 
-    def close(self) -> None:
-        """Stop everything."""
-        self._stack.close()
-
 
 def _is_from(first: Observation, episode: EpisodeSummary) -> bool:
     return bool(episode.run_id != first.run_id or episode.episode >= first.episode)
-
-
-@contextlib.contextmanager
-def running_loop(*, folder: Path, model: Path, mode: str, domain_id: int) -> Iterator[Rig]:
-    """Start simulator and policy in a domain of their own and stop them afterwards."""
-    rig = Rig(folder, model, mode, domain_id, {'ROS_DOMAIN_ID': str(domain_id)})
-    try:
-        rig.start_simulator()
-        rig.start_policy()
-        yield rig
-    finally:
-        rig.close()

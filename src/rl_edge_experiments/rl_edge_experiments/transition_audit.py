@@ -1,4 +1,4 @@
-"""What the transitions that were seen during a fault came to."""
+"""What the transitions that were seen while something was broken add up to."""
 
 import time
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from rl_edge_interfaces.msg import EpisodeSummary, Observation
 
 SETTLING_SEC = 20.0
 PENDULUM_LIMITS = (-2.0, 2.0)
-"""Of the actions in the environment that faults are put into, in N m."""
+"""Of the actions in the environment that the faults are injected into, in N m."""
 
 
 @dataclass
-class Judgement:
-    """What the transitions seen during one fault came to."""
+class TransitionAudit:
+    """Counts over the transitions of one fault."""
 
     lost: int = 0
     doubled: int = 0
@@ -27,20 +27,20 @@ class Judgement:
     safe_actions: int = 0
 
 
-def judge(
+def audit_transitions(
     observer: Observer,
     ended: Sequence[EpisodeSummary],
     *,
     since: Observation | None = None,
     limits: tuple[float, float] = PENDULUM_LIMITS,
-) -> Judgement:
-    """Count what went wrong with the transitions that ``observer`` has seen.
+) -> TransitionAudit:
+    """Count lost, doubled and invalid transitions of those that ``observer`` has seen.
 
-    Of the episodes ``ended`` the last transitions are missed as well. The episode of ``since`` (by
-    default of the first transition) and what was before it are left out of the losses: their
-    beginning was before our time, and a loop overtakes what is sent to who comes late.
+    Transitions missing at the end of the episodes ``ended`` are counted as lost. The episode of
+    ``since`` (by default of the first transition) and earlier ones are left out of the losses:
+    they began before the observer subscribed.
     """
-    judgement, sequence = Judgement(), TransitionSequence()
+    audit, sequence = TransitionAudit(), TransitionSequence()
     low, high = limits
     transitions = observer.transitions()
     first = since or (transitions[0] if transitions else Observation())
@@ -52,27 +52,28 @@ def judge(
     for transition in transitions:
         action = np.asarray(transition.action)
         valid = np.isfinite(action).all() and (low <= action).all() and (action <= high).all()
-        judgement.outside += not valid
-        judgement.safe_actions += transition.safe_action
-        judgement.steps += 1
+        audit.outside += not valid
+        audit.safe_actions += transition.safe_action
+        audit.steps += 1
         if not is_from_before(transition.run_id, transition.episode):
             sequence.arrive(transition.run_id, transition.episode, transition.step)
     for episode in ended:
         if not is_from_before(episode.run_id, episode.episode):
             sequence.end_episode(episode.run_id, episode.episode, episode.length)
-    judgement.lost, judgement.doubled = sequence.lost, sequence.duplicates
-    return judgement
+    audit.lost, audit.doubled = sequence.lost, sequence.duplicates
+    return audit
 
 
-def judge_settled(observer: Observer, since: Observation | None = None) -> Judgement:
-    """Judge once what is under way has arrived, or `SETTLING_SEC` have passed.
+def audit_settled(observer: Observer, since: Observation | None = None) -> TransitionAudit:
+    """Audit once transitions under way have arrived, or after `SETTLING_SEC`.
 
-    The summary of an episode may overtake the last of its transitions. The loop runs on
-    meanwhile, so that only episodes which have ended by now are waited for: of those that follow,
-    some transitions are under way at any time.
+    The summary of an episode may overtake its last transitions. The loop runs on meanwhile, so
+    only episodes that have ended by now are waited for.
     """
     ended = list(observer.episodes)
     deadline = time.monotonic() + SETTLING_SEC
-    while (judgement := judge(observer, ended, since=since)).lost and time.monotonic() < deadline:
+    while True:
+        audit = audit_transitions(observer, ended, since=since)
+        if not audit.lost or time.monotonic() > deadline:
+            return audit
         time.sleep(0.5)
-    return judgement
