@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_edge_experiments.result_files import describe_machine, write_json
+from rl_edge_core.results import describe_machine, write_json
 
 JSON_FILE, MARKDOWN_FILE = 'faults.json', 'faults.md'
 

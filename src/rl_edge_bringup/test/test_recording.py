@@ -32,7 +32,7 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.systems.recording import recorder_nodes
 from rl_edge_bringup.untrained import ensure_untrained
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.recording.topic_selection import select_topics
 from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
 
@@ -242,7 +242,7 @@ def wait_for_a_chunk(running, file):
 
 
 def transitions(bag):
-    (robot,) = evaluate_bag(bag).robots
+    (robot,) = metrics_of_bag(bag).robots
     return robot.transitions
 
 

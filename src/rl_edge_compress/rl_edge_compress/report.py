@@ -3,8 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from rl_edge_core.artifact import (
 )
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.results import describe_machine
 from rl_edge_policy.load import load_policy
 
 FIRST_HELD_OUT_SEED = 40_000
@@ -220,7 +219,7 @@ class _Report:
     def write(self, reports: Sequence[RecipeReport], default: str) -> None:
         """Write report.json, report.md and pictures, and the default recipe to the manifest."""
         content = {
-            'machine': _machine(),
+            'machine': describe_machine(),
             'config': dataclasses.asdict(self.config),
             'default_recipe': default,
             'recipes': [report.to_dict() for report in reports],
@@ -252,21 +251,3 @@ class _Bar:
         if self._bar is not None:
             self._bar.close()
         self._bar = None
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        'processor': _processor(),
-        'cores': os.cpu_count(),
-        'system': platform.platform(),
-        'python': platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.machine()

@@ -16,8 +16,8 @@ from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decoders import generic_decoder, transition_decoder
 from rl_edge_eval.bag.messages import BagError, BagTopic
 from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE, TransitionRow
-from rl_edge_eval.figures.percentiles import Percentiles, percentiles
-from rl_edge_eval.figures.robot_record import RobotRecord
+from rl_edge_eval.metrics.records import RobotRecord
+from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_policy.policy import Policy
 
 RECORDED = 'recorded'
@@ -333,7 +333,7 @@ def _outcome(model: _Replayed) -> ReplayedModel:
         name=model.name,
         model_hash=model.policy.model_hash,
         runtime=model.policy.runtime,
-        act_us=percentiles(np.frombuffer(model.times_us, np.float32)),
+        act_us=Percentiles.of(np.frombuffer(model.times_us, np.float32)),
         rejected=model.rejected,
     )
 

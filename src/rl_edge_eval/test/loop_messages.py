@@ -90,6 +90,25 @@ def write_episodes(
     return time_sec
 
 
+def write_episode(
+    writer: BagWriter,
+    number: int,
+    length: int,
+    *,
+    robot: str = '/ant0',
+    begin_sec: float,
+    **values: Any,
+) -> None:
+    """Add one episode of ``length`` steps within 0.5 s, with ``values`` in its summary."""
+    time_sec = begin_sec
+    for step in range(length):
+        time_sec = begin_sec + 0.5 * (step + 1) / length
+        values_of_step = transition(number, step)
+        writer.add(f'{robot}/transition', 'Transition', values_of_step, time_sec=time_sec)
+    values = summary(number, length, **values)
+    writer.add(f'{robot}/episode', 'EpisodeSummary', values, time_sec=time_sec)
+
+
 def small_bag(folder: Path, *, storage: str = 'mcap', episodes: int = 2) -> Path:
     """Write a closed bag of one robot: 4 steps an episode, 1 environment, 1 summary each."""
     writer = BagWriter(folder, storage)

@@ -2,28 +2,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loop_messages import environment, summary
+from loop_messages import environment, write_episode
 
-from rl_edge_eval.evaluate import evaluate_bag
-from rl_edge_eval.figures.bag_figures import BagFigures
-from rl_edge_eval.figures.comparison import PAIRED, UNPAIRED, compare, unpaired_difference
+from rl_edge_eval.metrics.comparison import PAIRED, UNPAIRED, compare, unpaired_difference
+from rl_edge_eval.metrics.run_metrics import RunMetrics
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.synthetic_bag import BagWriter
 
 
 def bag_of(
     folder: Path, returns: dict[int, float], *, memory_mb: float = 80.0, robot: str = '/ant0'
-) -> BagFigures:
+) -> RunMetrics:
     """Evaluate a bag with one episode a seed, of the given returns."""
     writer = BagWriter(folder)
     writer.add(f'{robot}/environment', 'Environment', environment(), time_sec=1)
     for episode, (seed, value) in enumerate(returns.items()):
-        values = summary(episode, 4, seed=seed, episode_return=value)
-        writer.add(f'{robot}/episode', 'EpisodeSummary', values, time_sec=2 + episode)
+        values = {'seed': seed, 'episode_return': value}
+        write_episode(writer, episode, 4, robot=robot, begin_sec=2 + episode, **values)
     for second in (1, 2):
         usage = {'node': f'{robot}/policy', 'resident_memory_mb': memory_mb}
         writer.add(f'{robot}/resource_usage/policy', 'ResourceUsage', usage, time_sec=second)
     writer.close()
-    return evaluate_bag(folder)
+    return metrics_of_bag(folder)
 
 
 def test_same_seeds_are_paired(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.messages import BagError
-from rl_edge_eval.evaluate import evaluate_bag
-from rl_edge_eval.figures.bag_figures import BagFigures
+from rl_edge_eval.metrics.run_metrics import RunMetrics
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.recording.message_definitions import message_definition
 from rl_edge_eval.synthetic_bag import BagWriter, Serializer
 
@@ -24,7 +24,7 @@ MESSAGES = 1 + 2 * (4 + 1)
 """Of `small_bag`."""
 
 
-def has_note(figures: BagFigures, *words: str) -> bool:
+def has_note(figures: RunMetrics, *words: str) -> bool:
     return any(all(word in note for word in words) for note in figures.notes)
 
 
@@ -34,7 +34,7 @@ def storage_file(bag: Path) -> Path:
 
 @pytest.mark.parametrize('storage', STORAGES)
 def test_whole_bag_has_no_notes(tmp_path: Path, storage: str) -> None:
-    figures = evaluate_bag(small_bag(tmp_path / 'bag', storage=storage))
+    figures = metrics_of_bag(small_bag(tmp_path / 'bag', storage=storage))
     assert figures.notes == ()
     assert figures.messages == MESSAGES
     assert figures.storage == storage
@@ -57,7 +57,7 @@ def test_mcap_cut_off_at_every_kind_of_place(tmp_path: Path) -> None:
     seen = set()
     for size in range(len(whole) - 1, 8, -97):
         os.truncate(file, size)
-        figures = evaluate_bag(tmp_path / 'bag')
+        figures = metrics_of_bag(tmp_path / 'bag')
         steps = sum(len(robot.episodes) and robot.transitions for robot in figures.robots)
         assert steps <= 16
         assert steps == 16 or has_note(figures, 'cut off') or has_note(figures, 'MCAP'), size
@@ -72,7 +72,7 @@ def test_sqlite_cut_off(tmp_path: Path) -> None:
     writer.close()
     file = storage_file(tmp_path / 'bag')
     os.truncate(file, file.stat().st_size // 2)
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert 200 < figures.messages < 1000
     assert has_note(figures, 'cannot be read after message')
     assert has_note(figures, '/ant0/transition', 'metadata.yaml says 800')
@@ -94,7 +94,7 @@ def test_sqlite_with_a_transaction_left_open(tmp_path: Path) -> None:
     database.close()
     assert (killed / f'{file.name}-wal').stat().st_size > 0
     before = {path.name: path.read_bytes() for path in killed.iterdir()}
-    figures = evaluate_bag(killed)
+    figures = metrics_of_bag(killed)
     assert figures.messages == MESSAGES + 1
     assert has_note(figures, 'was not closed', '-wal')
     assert {path.name: path.read_bytes() for path in killed.iterdir()} == before
@@ -105,7 +105,7 @@ def test_sqlite_with_an_empty_log_is_left_as_it_is(tmp_path: Path) -> None:
     bag = small_bag(tmp_path / 'bag', storage='sqlite3')
     Path(f'{storage_file(bag)}-wal').touch()
     before = {path.name: path.read_bytes() for path in bag.iterdir()}
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert figures.messages == MESSAGES
     assert {path.name: path.read_bytes() for path in bag.iterdir()} == before
 
@@ -113,7 +113,7 @@ def test_sqlite_with_an_empty_log_is_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', ['bag_0.mcap', 'bag_0.db3'])
 def test_empty_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    figures = evaluate_bag(tmp_path)
+    figures = metrics_of_bag(tmp_path)
     assert figures.messages == 0
     assert has_note(figures, name, 'is empty')
     assert has_note(figures, 'no topic of the control loop')
@@ -122,7 +122,7 @@ def test_empty_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize('name', ['bag_0.mcap', 'bag_0.db3'])
 def test_file_of_something_else(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b'\x00\x01 no bag at all ' * 1000)
-    figures = evaluate_bag(tmp_path / name)
+    figures = metrics_of_bag(tmp_path / name)
     assert figures.messages == 0
     assert len(figures.notes) >= 2
 
@@ -135,7 +135,7 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
     third = content.find(b'\x05', content.find(b'a' * 64, content.find(b'a' * 64) + 64) + 64)
     content[third : third + 9] = b'\xff' * 9
     file.write_bytes(content)
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert 0 < figures.messages < MESSAGES
     assert has_note(figures, 'unfinished record', 'bytes are left out')
     assert has_note(figures, 'metadata.yaml says')
@@ -146,7 +146,7 @@ def test_bag_without_our_topics(tmp_path: Path, storage: str) -> None:
     writer = BagWriter(tmp_path / 'bag', storage)
     writer.add_raw('/chatter', 'std_msgs/msg/String', b'\0\1\0\0\2\0\0\0a\0', time_sec=1)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert has_note(figures, 'no topic of the control loop')
     assert [(topic.name, topic.messages) for topic in figures.topics] == [('/chatter', 1)]
     assert figures.robots == ()
@@ -159,7 +159,7 @@ def test_unknown_types_are_listed_and_harmless(tmp_path: Path) -> None:
                 f'/{kind[:5]}', kind, msgdef='int32 x\n', rihs01='RIHS01_' + '0' * 64
             )
             writer.write(topic, 1, b'\0\1\0\0\1\0\0\0')
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert {topic.message_type for topic in figures.topics} == {
         'their_msgs/msg/Thing',
         'rl_edge_interfaces/msg/Unheard',
@@ -176,7 +176,7 @@ def test_our_type_with_a_broken_definition(tmp_path: Path) -> None:
             rihs01='RIHS01_' + '0' * 64,
         )
         writer.write(topic, 1, b'\0\1\0\0\1\0\0\0')
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert has_note(figures, '/ant0/transition', 'the definition of', 'left out')
 
 
@@ -188,7 +188,7 @@ def test_malformed_messages_are_counted(tmp_path: Path) -> None:
     writer.add_raw('/ant0/episode', 'rl_edge_interfaces/msg/EpisodeSummary', b'\0\1', time_sec=1)
     writer.add('/ant0/transition', 'Transition', transition(0, 0), time_sec=2)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert figures.robots[0].transitions == 1
     assert has_note(figures, '/ant0/transition', 'cannot be decoded', '(3 times)')
     assert has_note(figures, '/ant0/episode', 'cannot be decoded')
@@ -201,7 +201,7 @@ def test_messages_out_of_order_and_doubled(tmp_path: Path) -> None:
     writer.add('/ant0/episode', 'EpisodeSummary', summary(0, 6), time_sec=0.5)
     writer.add('/ant0/environment', 'Environment', environment(), time_sec=9)
     writer.close()
-    (robot,) = evaluate_bag(tmp_path / 'bag').robots
+    (robot,) = metrics_of_bag(tmp_path / 'bag').robots
     assert (robot.transitions, robot.duplicate_transitions) == (4, 1)
     assert (robot.reordered_transitions, robot.lost_transitions) == (1, 2)
     assert robot.environment_id == 'Test-v0'
@@ -217,7 +217,7 @@ def test_a_file_written_out_of_order_by_threads_has_no_reordered_transitions(
     for step in (0, 2, 1, 4, 3, 5):
         writer.add('/ant0/transition', 'Transition', transition(0, step), time_sec=1 + 0.1 * step)
     writer.close()
-    (robot,) = evaluate_bag(tmp_path / 'bag').robots
+    (robot,) = metrics_of_bag(tmp_path / 'bag').robots
     assert (robot.transitions, robot.reordered_transitions, robot.lost_transitions) == (6, 0, 0)
 
 
@@ -228,7 +228,7 @@ def test_several_robots_are_kept_apart(tmp_path: Path) -> None:
         usage = {'node': f'{robot}/sim', 'pid': 7}
         writer.add(f'{robot}/resource_usage/sim', 'ResourceUsage', usage, time_sec=1)
     writer.close()
-    robots = evaluate_bag(tmp_path / 'bag').robots
+    robots = metrics_of_bag(tmp_path / 'bag').robots
     assert [(robot.namespace, len(robot.episodes)) for robot in robots] == [
         ('', 2),
         ('/ant0', 1),
@@ -248,7 +248,7 @@ def test_wrong_sized_observation(tmp_path: Path) -> None:
             values['observation'] = np.zeros(5, np.float32)
         writer.add('/ant0/transition', 'Transition', values, time_sec=2 + step)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert figures.robots[0].transitions == 4
     assert has_note(figures, 'wrong size', 'episode 0 step 2 has 5 observation', 'instead of 3')
 
@@ -256,7 +256,7 @@ def test_wrong_sized_observation(tmp_path: Path) -> None:
 def test_missing_metadata(tmp_path: Path) -> None:
     bag = small_bag(tmp_path / 'bag')
     (bag / 'metadata.yaml').unlink()
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert figures.messages == MESSAGES
     assert has_note(figures, 'metadata.yaml is missing')
 
@@ -265,7 +265,7 @@ def test_missing_metadata(tmp_path: Path) -> None:
 def test_metadata_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     bag = small_bag(tmp_path / 'bag')
     (bag / 'metadata.yaml').write_text(text)
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert figures.messages == MESSAGES
     assert has_note(figures, 'metadata.yaml cannot be read')
 
@@ -280,7 +280,7 @@ def test_metadata_that_lies(tmp_path: Path) -> None:
     information['topics_with_message_count'][1]['message_count'] = 999
     information['topics_with_message_count'][2]['topic_metadata']['name'] = '/nowhere'
     (bag / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert figures.messages == MESSAGES
     assert len(figures.robots[0].episodes) == 2
     assert has_note(figures, 'bag_7.mcap is missing')
@@ -327,7 +327,7 @@ def test_compressed_bags(
             writer.write(topic, step, serializer.serialize('Transition', transition(0, step)))
     if not has_metadata:
         (tmp_path / 'bag' / 'metadata.yaml').unlink()
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert figures.robots[0].transitions == 50
     assert (not figures.notes or not has_metadata) or figures.notes == (
         '/ant0: episodes still open at the end of the bag: not in the means; the first: episode 0',
@@ -349,7 +349,7 @@ def test_compressed_chunk_that_was_cut_off(tmp_path: Path) -> None:
             writer.write(topic, step, serializer.serialize('Transition', values))
     file = storage_file(tmp_path / 'bag')
     os.truncate(file, file.stat().st_size // 3)
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert 0 < figures.robots[0].transitions < 3000
     assert has_note(figures, 'cut off')
 
@@ -362,7 +362,7 @@ def test_compressed_file_that_was_cut_off(tmp_path: Path) -> None:
     packed = zstd.compress(file.read_bytes())
     file.unlink()
     file.with_suffix('.mcap.zstd').write_bytes(packed[: len(packed) // 2])
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert 0 < figures.robots[0].transitions < 12000
     assert has_note(figures, 'cut off')
 
@@ -386,7 +386,7 @@ def test_a_compressed_file_beside_what_it_holds_is_read_once(
         metadata.unlink()
     half = unpacked if cut == 'unpacked' else packed
     os.truncate(half, half.stat().st_size // 2)
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     assert figures.messages == MESSAGES
     assert figures.robots[0].duplicate_transitions == 0
     assert has_note(figures, f'{half.name} is left out')
@@ -402,16 +402,16 @@ def test_environment_that_changes(tmp_path: Path) -> None:
     writer.add('/ant0/environment', 'Environment', environment(other), time_sec=2)
     writer.add('/ant0/environment', 'Environment', environment(spec_hash='0' * 64), time_sec=3)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
+    figures = metrics_of_bag(tmp_path / 'bag')
     assert has_note(figures, 'environment changed', 'control_period_sec: 0.05 against 0.01')
     assert has_note(figures, 'its message says 000000000000')
 
 
 def test_no_bag_at_a_path(tmp_path: Path) -> None:
     with pytest.raises(BagError, match='does not exist'):
-        evaluate_bag(tmp_path / 'nothing')
+        metrics_of_bag(tmp_path / 'nothing')
     with pytest.raises(BagError, match=r'no \.mcap or \.db3 file in it'):
-        evaluate_bag(tmp_path)
+        metrics_of_bag(tmp_path)
     (tmp_path / 'note.txt').touch()
     with pytest.raises(BagError, match=r'is no \.mcap or \.db3 file'):
-        evaluate_bag(tmp_path / 'note.txt')
+        metrics_of_bag(tmp_path / 'note.txt')

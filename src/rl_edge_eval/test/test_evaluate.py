@@ -1,29 +1,29 @@
-"""Figures worked by hand."""
+"""Metrics worked by hand."""
 
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from loop_messages import SPEC, environment, summary, transition, write_episodes
+from loop_messages import SPEC, environment, summary, transition, write_episode, write_episodes
 
-from rl_edge_eval.evaluate import evaluate_bag
-from rl_edge_eval.figures.bag_figures import ActionCounts, RobotFigures
-from rl_edge_eval.figures.percentiles import percentiles
+from rl_edge_eval.metrics.run_metrics import ActionCounts, RobotMetrics
+from rl_edge_eval.metrics.series import Percentiles
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.synthetic_bag import BagWriter
 
 
-def robot_of(folder: Path) -> RobotFigures:
-    (robot,) = evaluate_bag(folder).robots
+def robot_of(folder: Path) -> RobotMetrics:
+    (robot,) = metrics_of_bag(folder).robots
     return robot
 
 
 def test_percentiles_by_hand() -> None:
     # 1..5: the median is 3, the 99th percentile lies 0.96 of the way from 4 to 5.
-    figures = percentiles([5.0, 1.0, math.nan, 4.0, 2.0, 3.0])
-    assert (figures.p50, figures.max, figures.count) == (3.0, 5.0, 5)
-    assert figures.p99 == pytest.approx(4.96)
-    assert percentiles([math.nan]).count == 0
+    run = Percentiles.of([5.0, 1.0, math.nan, 4.0, 2.0, 3.0])
+    assert (run.p50, run.max, run.count) == (3.0, 5.0, 5)
+    assert run.p99 == pytest.approx(4.96)
+    assert Percentiles.of([math.nan]).count == 0
 
 
 def test_finished_episode(tmp_path: Path) -> None:
@@ -43,6 +43,7 @@ def test_finished_episode(tmp_path: Path) -> None:
         'safe_actions': 6,
     }
     values = summary(0, 4, forward_distance=0.9, mean_speed=4.5, ended_by=0, **counts)
+    values['termination_reason'] = 'torso.z above 1'
     writer.add('/ant0/episode', 'EpisodeSummary', values, time_sec=4)
     writer.close()
     robot = robot_of(tmp_path / 'bag')
@@ -52,6 +53,7 @@ def test_finished_episode(tmp_path: Path) -> None:
     assert episode.reward_terms == {'forward': 6.0, 'control': -2.0}
     assert (episode.forward_distance_m, episode.mean_speed_m_per_s) == (0.9, 4.5)
     assert episode.ended_by == 'termination'
+    assert episode.termination_reason == 'torso.z above 1'
     assert episode.actions == ActionCounts(1, 2, 3, 4, 5, 6)
     assert (episode.response_us.p50, episode.response_us.max) == (250.0, 400.0)
     assert (episode.inference_us.p50, episode.inference_us.count) == (6.0, 3)
@@ -72,8 +74,8 @@ def test_unfinished_episode_is_summed_from_its_transitions(tmp_path: Path) -> No
         values = transition(1, step, safe_action=step == 1, reward=2.0)
         writer.add('/ant0/transition', 'Transition', values, time_sec=end_sec + 1 + step)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
-    (robot,) = figures.robots
+    run = metrics_of_bag(tmp_path / 'bag')
+    (robot,) = run.robots
     episode = robot.episodes[1]
     assert (episode.ended_by, episode.seed, episode.has_summary) == ('unfinished', None, False)
     assert (episode.episode_return, episode.length) == (6.0, 3)
@@ -83,18 +85,18 @@ def test_unfinished_episode_is_summed_from_its_transitions(tmp_path: Path) -> No
     assert episode.actions.safe == 1
     assert robot.summary is not None
     assert robot.summary.episode_return.count == 1
-    assert any('still open at the end' in note for note in figures.notes)
+    assert any('still open at the end' in note for note in run.notes)
 
 
 def test_episodes_that_were_cut_short_are_not_in_the_means(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / 'bag')
     writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
     for episode, ended_by in enumerate((0, 1, 2, 3, 4)):
-        values = summary(episode, 10 * (episode + 1), ended_by=ended_by)
-        writer.add('/ant0/episode', 'EpisodeSummary', values, time_sec=2 + episode)
+        length = 10 * (episode + 1)
+        write_episode(writer, episode, length, begin_sec=2 + episode, ended_by=ended_by)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
-    robot = figures.robots[0]
+    run = metrics_of_bag(tmp_path / 'bag')
+    robot = run.robots[0]
     assert [episode.ended_by for episode in robot.episodes] == [
         'termination',
         'time limit',
@@ -105,8 +107,7 @@ def test_episodes_that_were_cut_short_are_not_in_the_means(tmp_path: Path) -> No
     assert robot.summary is not None
     assert robot.summary.episode_return.estimate == 15.0
     assert robot.lost_transitions == 0
-    assert sum('not in the means' in note for note in figures.notes) == 3
-    assert any('episodes without transitions' in note for note in figures.notes)
+    assert sum('not in the means' in note for note in run.notes) == 3
 
 
 def test_recording_that_began_late_did_not_lose_what_was_before(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_summary_that_its_transitions_contradict(tmp_path: Path) -> None:
     values = summary(0, 2, episode_return=2.5)
     writer.add('/ant0/episode', 'EpisodeSummary', values, time_sec=4)
     writer.close()
-    notes = evaluate_bag(tmp_path / 'bag').notes
+    notes = metrics_of_bag(tmp_path / 'bag').notes
     assert any('has 2.5, its transitions sum to 2.0' in note for note in notes)
 
 
@@ -199,6 +200,6 @@ def test_rewards_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     values = transition(0, 0, reward=math.nan, reward_terms=np.array([math.nan, 0.0]))
     writer.add('/ant0/transition', 'Transition', values, time_sec=1)
     writer.close()
-    figures = evaluate_bag(tmp_path / 'bag')
-    assert any('reward is not finite' in note for note in figures.notes)
-    assert figures.to_dict()['robots'][0]['episodes'][0]['episode_return'] is None
+    run = metrics_of_bag(tmp_path / 'bag')
+    assert any('reward is not finite' in note for note in run.notes)
+    assert run.to_dict()['robots'][0]['episodes'][0]['episode_return'] is None

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_interfaces.msg import EpisodeSummary, Transition
 
 pytestmark = pytest.mark.system
@@ -99,7 +99,7 @@ def recorded_steps(bag: Path) -> int:
     """Return how many steps of the run another process can read now."""
     return sum(
         episode.recorded_steps
-        for robot in evaluate_bag(bag).robots
+        for robot in metrics_of_bag(bag).robots
         for episode in robot.episodes
         if episode.run_id == RUN
     )
@@ -123,7 +123,7 @@ def test_what_a_killed_recorder_leaves(tmp_path: Path, graph: Node, storage: str
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (bag / 'metadata.yaml').exists()
-    figures = evaluate_bag(bag)
+    figures = metrics_of_bag(bag)
     (robot,) = figures.robots
     assert STEPS <= recorded_steps(bag) <= 2 * STEPS
     assert robot.lost_transitions == 0
@@ -154,7 +154,7 @@ def test_clean_end_records_the_last_words(tmp_path: Path, graph: Node, number: i
     with AnyReader([bag]) as reader:
         counts = {topic.topic: topic.msgcount for topic in reader.connections}
     assert counts['/ant0/environment'] == 1
-    (robot,) = evaluate_bag(bag).robots
+    (robot,) = metrics_of_bag(bag).robots
     (episode,) = (episode for episode in robot.episodes if episode.run_id == RUN)
     assert (episode.ended_by, episode.recorded_steps) == ('shutdown', STEPS)
     assert (robot.lost_transitions, robot.environment_id) == (0, 'Test-v0')
@@ -200,7 +200,7 @@ def test_several_robots(tmp_path: Path, graph: Node) -> None:
         assert process.wait(PATIENCE_SEC) == 0
     robots = {
         robot.namespace: [e.recorded_steps for e in robot.episodes if e.run_id == RUN]
-        for robot in evaluate_bag(bag).robots
+        for robot in metrics_of_bag(bag).robots
     }
     assert robots == {'/ant0': [5], '/ant1': [5]}
 
@@ -220,7 +220,7 @@ def test_full_disk_ends_the_recorder_with_a_reason(tmp_path: Path, graph: Node) 
         _, error = process.communicate(timeout=PATIENCE_SEC)
         assert process.returncode == 1
     assert f'{bag} cannot be written' in error
-    (robot,) = evaluate_bag(bag).robots
+    (robot,) = metrics_of_bag(bag).robots
     assert 20 <= recorded_steps(bag) < 400
     assert robot.lost_transitions == 0
 

@@ -14,16 +14,16 @@ from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
 from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
 from rl_edge_core.configuration import to_mapping
+from rl_edge_core.results import (
+    describe_machine,
+    result_folder,
+    write_json,
+)
 from rl_edge_core.statistics import Interval, ratio_interval
 from rl_edge_experiments.demo_picture import write_picture
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.figures import comparison_table, ratios
 from rl_edge_experiments.measured_run import MeasuredRun, measure_run
-from rl_edge_experiments.result_files import (
-    describe_machine,
-    result_folder,
-    write_json,
-)
 
 SUMMARY_FILE, PICTURE_FILE = 'summary.json', 'comparison.png'
 COMPRESSED, FULL = CONFIGURATIONS

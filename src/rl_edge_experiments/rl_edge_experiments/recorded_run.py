@@ -24,13 +24,11 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.systems.recording import BAG_FOLDER
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import ensure_folder
-from rl_edge_eval.evaluate import BagEvaluation
-from rl_edge_eval.figures.bag_figures import BagFigures, NodeFigures, RobotFigures
-from rl_edge_eval.figures.finish import node_figures
-from rl_edge_eval.figures.robot_record import NodeRecord, RobotRecord
+from rl_edge_core.results import write_json
+from rl_edge_eval.metrics.run_metrics import NodeMetrics, RobotMetrics, RunMetrics
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_experiments.measured_run import RunFailedError
 from rl_edge_experiments.observer import Observer
-from rl_edge_experiments.result_files import write_json
 from rl_edge_sim.film import drawing_environment
 
 RUN_FILE = 'run.json'
@@ -71,27 +69,24 @@ class RecordedRun:
     """A run as it was recorded."""
 
     bag: Path
-    evaluation: BagEvaluation
-    figures: BagFigures
+    figures: RunMetrics
     measured: Measured
     """Among it ``begin_ns`` and ``end_ns``: while the policy acted."""
 
     @property
-    def robot(self) -> RobotFigures:
-        """Return the figures of the robot."""
-        return self.figures.robots[0]
+    def robot(self) -> RobotMetrics:
+        """Return the metrics of the robot."""
+        return self.figures.robot
 
-    @property
-    def record(self) -> RobotRecord:
-        """Return what was kept of the robot."""
-        return self.evaluation.robots[self.robot.namespace]
+    @cached_property
+    def acting(self) -> RobotMetrics:
+        """Return the metrics of the time during which the policy acted."""
+        return self.figures.between(self.begin_ns, self.end_ns).robot
 
     @property
     def picture_times_ns(self) -> list[int]:
         """Return when pictures arrived while the policy acted."""
-        times = self.evaluation.picture_times_ns.get(self.robot.namespace, ())
-        begin_ns, end_ns = self.begin_ns, self.end_ns
-        return [time_ns for time_ns in times if begin_ns <= time_ns <= end_ns]
+        return [int(time_ns) for time_ns in self.acting.image_times_ns]
 
     @property
     def begin_ns(self) -> int:
@@ -116,31 +111,20 @@ class RecordedRun:
         steps = int(((times > self.begin_ns) & (times <= until_ns)).sum())
         return 1e3 * float(self.measured['policy_cpu_sec']) / steps if steps else math.nan
 
-    def reports_of(self, node: str) -> NodeRecord:
-        """Return what a node reported of its resources while the policy acted."""
-        records = self.record.nodes
-        name = next((name for name in records if name.rpartition('/')[2] == node), None)
-        if name is None:
-            raise RlEdgeError(f'{self.bag} has no reports of {node}: the run was too short')
-        return records[name].between(self.begin_ns, self.end_ns)
-
-    def usage_of(self, node: str) -> NodeFigures:
+    def usage_of(self, node: str) -> NodeMetrics:
         """Return what a node used while the policy acted; raise RlEdgeError without a report."""
-        reports = self.reports_of(node)
-        if len(reports.times_ns) < 2:
+        usage = self.acting.node(node)
+        if usage.samples < 2:
             raise RlEdgeError(
-                f'{self.bag} has {len(reports.times_ns)} reports of {node} while the policy '
+                f'{self.bag} has {usage.samples} reports of {node} while the policy '
                 f'acted, needs 2 (nodes report once a second): let the run take longer'
             )
-        return node_figures(node, reports, step_times_ns=self.step_times_ns)
+        return usage
 
-    @cached_property
+    @property
     def step_times_ns(self) -> np.ndarray:
         """Return when each transition was recorded, int64 of shape (steps,), ascending."""
-        parts = [
-            np.frombuffer(episode.times_ns, np.int64) for episode in self.record.episodes.values()
-        ]
-        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+        return self.robot.series.time_ns
 
 
 def record_run(
@@ -195,11 +179,10 @@ def _former(folder: Path, settings: Mapping[str, Any]) -> Measured | None:
 
 
 def _evaluated(bag: Path, measured: Measured) -> RecordedRun:
-    evaluation = BagEvaluation(bag)
-    figures = evaluation.run()
+    figures = metrics_of_bag(bag)
     if not figures.robots:
         raise RunFailedError(f'{bag} has no robot in it: {"; ".join(figures.notes)}')
-    return RecordedRun(bag, evaluation, figures, measured)
+    return RecordedRun(bag, figures, measured)
 
 
 def _run(

@@ -18,10 +18,10 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.resources import sample_resources
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.ros import qos
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.fault_harness import FaultHarness
-from rl_edge_experiments.result_files import describe_machine, write_json
 from rl_edge_interfaces.msg import Transition
 
 DEFAULT_DOMAIN_ID = 94

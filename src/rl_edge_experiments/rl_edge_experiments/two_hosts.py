@@ -18,6 +18,7 @@ from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_core.artifact import pack_artifact
 from rl_edge_core.files import ensure_folder, sha256_of
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
 from rl_edge_experiments.network import (
@@ -28,7 +29,6 @@ from rl_edge_experiments.network import (
     two_hosts,
 )
 from rl_edge_experiments.observer import Observer
-from rl_edge_experiments.result_files import describe_machine, write_json
 from rl_edge_experiments.transition_audit import audit_settled
 from rl_edge_interfaces.srv import LoadModel
 

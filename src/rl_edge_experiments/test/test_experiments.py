@@ -13,11 +13,11 @@ from rl_edge_bringup.untrained import ensure_untrained
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import StorageError
+from rl_edge_core.results import result_folder, write_json
 from rl_edge_experiments.bench.contenders import observations_for
 from rl_edge_experiments.bench.other_runtimes import numpy_call, onnx_call
 from rl_edge_experiments.bench.timing import Contender, section, spread, time_round
 from rl_edge_experiments.figures import FIGURES, comparison_table, ratios
-from rl_edge_experiments.result_files import result_folder, write_json
 
 FULL = {figure.key: 6.0 for figure in FIGURES}
 COMPRESSED = {figure.key: 2.0 for figure in FIGURES}

@@ -7,7 +7,7 @@ import pytest
 
 from rl_edge_bringup.command_line import main
 from rl_edge_core.statistics import Interval
-from rl_edge_eval.pictures import Picture
+from rl_edge_eval.frames import Frame
 from rl_edge_experiments.report.claims import (
     DIFFERS,
     FAILS,
@@ -97,7 +97,7 @@ def test_models_that_are_named_are_taken_as_they_are():
 
 
 def test_the_picture_that_is_shown_is_the_newest_that_had_come():
-    pictures = [Picture(time, np.full((1, 1, 3), time, np.uint8)) for time in (10, 20, 50)]
+    pictures = [Frame(time, np.full((1, 1, 3), time, np.uint8)) for time in (10, 20, 50)]
 
     shown = newest_at(pictures, np.array([5, 10, 30, 49, 60]))
 

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.resources import sample_resources
+from rl_edge_eval.output.columns import make_console
 from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
-from rl_edge_eval.output.tables import make_console
 
 
 class Measurement(NamedTuple):
@@ -78,10 +78,10 @@ def bare_pass(bag: Path) -> Measurement:
 
 def evaluation_pass(bag: Path) -> Measurement:
     """Evaluate the bag."""
-    from rl_edge_eval.evaluate import BagEvaluation
+    from rl_edge_eval.metrics_of_bag import metrics_of_bag
 
     begin = _now()
-    return _measured(BagEvaluation(bag).run().messages, begin)
+    return _measured(metrics_of_bag(bag).messages, begin)
 
 
 class _Clocks(NamedTuple):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.statistics import ratio_interval
-from rl_edge_eval.evaluate import evaluate_bag
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
+from rl_edge_eval.output.columns import make_console
 from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
-from rl_edge_eval.output.tables import make_console
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -68,7 +68,7 @@ def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float
         )
         if not is_recorded:
             return rate, 'not recorded'
-        (robot,) = evaluate_bag(bag).robots
+        (robot,) = metrics_of_bag(bag).robots
         return rate, (
             f'{robot.transitions} transitions recorded, {robot.lost_transitions} lost, '
             f'{robot.steps_before_recording} before the recorder was connected'

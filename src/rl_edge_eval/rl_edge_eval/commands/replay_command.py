@@ -1,7 +1,6 @@
 """``python -m rl_edge_eval replay``: recorded observations through other models."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -9,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_eval.output.files import STANDARD_OUTPUT, without_nan, write_text
-from rl_edge_eval.output.tables import make_console, number
+from rl_edge_core.results import json_types
+from rl_edge_eval.output.columns import make_console, number
+from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
 from rl_edge_eval.replay import Agreement, Parting, Replay, replay
 
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     _print(console, outcome)
     if arguments.json:
-        content = without_nan(dataclasses.asdict(outcome))
+        content = json_types(outcome)
         write_text(arguments.json, json.dumps(content, indent=1) + '\n')
     return 0
 

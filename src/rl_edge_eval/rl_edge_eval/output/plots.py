@@ -1,34 +1,38 @@
-"""Figures as pictures."""
+"""Metrics as images: episodes, latencies and resources over time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_edge_core.files import ensure_folder, write_atomically
-from rl_edge_eval.evaluate import BagEvaluation
-from rl_edge_eval.figures.bag_figures import BagFigures
-from rl_edge_eval.figures.robot_record import NodeRecord, RobotRecord
+from rl_edge_eval.metrics.run_metrics import RobotMetrics, RunMetrics
 
 _MOST_POINTS = 4000
-"""A picture is not wider than that: latencies are thinned to the highest of each stretch."""
+"""An image is not wider than that: latencies are thinned to the highest of each stretch."""
 
 
-def write_plots(
-    folder: Path, evaluations: Sequence[BagEvaluation], bags: Sequence[BagFigures]
-) -> list[Path]:
-    """Write the pictures of all bags to ``folder`` and return their paths."""
+def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
+    """Write the plots of all runs to ``folder`` and return their paths."""
     import matplotlib
 
     matplotlib.use('Agg')
     ensure_folder(folder)
-    pictures = [
-        ('episodes.png', _episodes(bags)),
-        ('latency.png', _latency(evaluations)),
-        ('resources.png', _resources(evaluations)),
+    robots = [
+        (f'{Path(run.path).name} {robot.namespace}', run.begin_ns, robot)
+        for run in runs
+        for robot in run.robots
     ]
-    return [_save(figure, folder / name) for name, figure in pictures if figure is not None]
+    figures = [
+        ('episodes.png', _episodes(robots)),
+        ('latency.png', _latency(robots)),
+        ('resources.png', _resources(robots)),
+    ]
+    return [_save(figure, folder / name) for name, figure in figures if figure is not None]
+
+
+_Robots = Sequence[tuple[str, int, RobotMetrics]]
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -49,68 +53,57 @@ def _canvas(titles: Sequence[tuple[str, str]]) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _episodes(bags: Sequence[BagFigures]) -> Any:
-    robots = [(bag, robot) for bag in bags for robot in bag.robots if robot.episodes]
-    if not robots:
+def _episodes(robots: _Robots) -> Any:
+    shown = [(label, robot.episodes) for label, _, robot in robots if robot.episodes]
+    if not shown:
         return None
     figure, axes = _canvas([('return', 'episode'), ('forward distance, m', 'episode')])
-    for bag, robot in robots:
-        label = f'{Path(bag.path).name} {robot.namespace}'
-        axes[0].plot([e.episode_return for e in robot.episodes], 'o-', ms=3, label=label)
-        axes[1].plot([e.forward_distance_m for e in robot.episodes], 'o-', ms=3, label=label)
+    for label, episodes in shown:
+        axes[0].plot([e.episode_return for e in episodes], 'o-', ms=3, label=label)
+        axes[1].plot([e.forward_distance_m for e in episodes], 'o-', ms=3, label=label)
     axes[0].legend(fontsize=8)
     return figure
 
 
-def _latency(evaluations: Sequence[BagEvaluation]) -> Any:
-    robots = [item for item in _robots(evaluations) if item[2].sequence.received]
-    if not robots:
+def _latency(robots: _Robots) -> Any:
+    shown = [item for item in robots if len(item[2].series)]
+    if not shown:
         return None
     figure, axes = _canvas(
         [('response, us', 'recorded time, s'), ('inference, us', 'recorded time, s')]
     )
-    for label, begin_ns, robot in robots:
-        episodes = [episode for episode in robot.episodes.values() if episode.steps]
-        times = np.concatenate([np.frombuffer(e.times_ns, np.int64) for e in episodes])
-        for axis, name in zip(axes, ('response_us', 'inference_us'), strict=True):
-            values = np.concatenate(
-                [np.frombuffer(getattr(e, name), np.float32) for e in episodes]
-            )
-            axis.plot(*_thinned((times - begin_ns) * 1e-9, values), lw=0.7, label=label)
+    for label, begin_ns, robot in shown:
+        times = (robot.series.time_ns - begin_ns) * 1e-9
+        for axis, values in zip(
+            axes, (robot.series.response_us, robot.series.inference_us), strict=True
+        ):
+            axis.plot(*_thinned(times, values), lw=0.7, label=label)
             if np.nanmax(values, initial=0.0) > 0:
                 axis.set_yscale('log')
     axes[0].legend(fontsize=8)
     return figure
 
 
-def _resources(evaluations: Sequence[BagEvaluation]) -> Any:
+def _resources(robots: _Robots) -> Any:
     nodes = [
-        (f'{label.split(" ")[0]} {name}', begin_ns, record)
-        for label, begin_ns, robot in _robots(evaluations)
-        for name, record in sorted(robot.nodes.items())
+        (f'{label.split(" ")[0]} {node.node}', begin_ns, node.reports)
+        for label, begin_ns, robot in robots
+        for node in robot.nodes
     ]
     if not nodes:
         return None
     figure, axes = _canvas(
         [('CPU, % of a core', 'recorded time, s'), ('resident memory, MB', 'recorded time, s')]
     )
-    for label, begin_ns, record in nodes:
-        for axis, name in zip(axes, ('cpu_percent', 'resident_memory_mb'), strict=True):
-            axis.plot(_seconds(record, begin_ns), record.values[name], lw=1, label=label)
+    for label, begin_ns, reports in nodes:
+        times = (reports.time_ns - begin_ns) * 1e-9
+        for axis, values in zip(
+            axes, (reports.cpu_percent, reports.resident_memory_mb), strict=True
+        ):
+            axis.plot(times, values, lw=1, label=label)
             axis.set_ylim(bottom=0)
     axes[0].legend(fontsize=8)
     return figure
-
-
-def _robots(evaluations: Sequence[BagEvaluation]) -> Iterator[tuple[str, int, RobotRecord]]:
-    for evaluation in evaluations:
-        for namespace, robot in sorted(evaluation.robots.items()):
-            label = f'{evaluation.bag.path.name} {namespace}'
-            yield label, evaluation.begin_ns, robot
-
-
-def _seconds(record: NodeRecord, begin_ns: int) -> np.ndarray:
-    return (np.frombuffer(record.times_ns, np.int64) - begin_ns) * 1e-9
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

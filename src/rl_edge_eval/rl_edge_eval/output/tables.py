@@ -1,4 +1,4 @@
-"""Figures as tables on the terminal."""
+"""The metrics of bags as tables on the terminal."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,25 +7,16 @@ from dataclasses import astuple, fields
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_eval.figures.bag_figures import ActionCounts, BagFigures, EpisodeFigures, RobotFigures
-from rl_edge_eval.figures.comparison import Comparison
+from rl_edge_eval.metrics.comparison import Comparison
+from rl_edge_eval.metrics.run_metrics import ActionCounts, EpisodeMetrics, RobotMetrics, RunMetrics
+from rl_edge_eval.output.columns import number
 
-_WIDTH = 180
 _MOST_EPISODES = 40
 """Rows that fit on a screen; the files have all of them."""
 
 
-def make_console(*, data_on_stdout: bool) -> Console:
-    """Return where tables go: not to standard output when figures go there.
-
-    Tables in a pipe or a log are as wide as they need to be.
-    """
-    console = Console(stderr=data_on_stdout)
-    return console if console.is_terminal else Console(stderr=data_on_stdout, width=_WIDTH)
-
-
-def print_bag(console: Console, bag: BagFigures) -> None:
-    """Print all figures of one bag."""
+def print_bag(console: Console, bag: RunMetrics) -> None:
+    """Print all metrics of one bag."""
     console.print(
         f'[bold]{bag.path}[/bold]: {bag.storage}, {bag.messages} messages in '
         f'{bag.duration_sec:.1f} s on {len(bag.topics)} topics',
@@ -61,17 +52,7 @@ def print_comparisons(console: Console, comparisons: Sequence[Comparison]) -> No
         console.print(table)
 
 
-def number(value: float) -> str:
-    """Write a figure with a precision that suits its size; ``-`` where there is none."""
-    if not math.isfinite(value):
-        return '-'
-    if 0 < abs(value) < 1:
-        return f'{value:.3g}'
-    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
-    return f'{value:.{digits}f}'
-
-
-def _print_robot(console: Console, robot: RobotFigures) -> None:
+def _print_robot(console: Console, robot: RobotMetrics) -> None:
     console.print(
         f'robot [bold]{robot.namespace or "/"}[/bold] {robot.environment_id} {robot.mode} '
         f'spec {robot.spec_hash[:12] or "unknown"}',
@@ -84,7 +65,7 @@ def _print_robot(console: Console, robot: RobotFigures) -> None:
         console.print(_node_table(robot))
 
 
-def _episode_table(episodes: Sequence[EpisodeFigures]) -> Table:
+def _episode_table(episodes: Sequence[EpisodeMetrics]) -> Table:
     left_out = len(episodes) - _MOST_EPISODES
     title = (
         f'episodes (the first {_MOST_EPISODES} of {len(episodes)})' if left_out > 0 else 'episodes'
@@ -103,7 +84,7 @@ def _episode_table(episodes: Sequence[EpisodeFigures]) -> Table:
             str(episode.length),
             number(episode.forward_distance_m),
             number(episode.mean_speed_m_per_s),
-            episode.ended_by,
+            _end_of(episode),
             str(episode.response_us),
             str(episode.inference_us),
             number(episode.steps_per_sec),
@@ -111,14 +92,19 @@ def _episode_table(episodes: Sequence[EpisodeFigures]) -> Table:
     return table
 
 
-def _robot_table(robot: RobotFigures) -> Table:
+def _end_of(episode: EpisodeMetrics) -> str:
+    reason = f': {episode.termination_reason}' if episode.termination_reason else ''
+    return episode.ended_by + reason
+
+
+def _robot_table(robot: RobotMetrics) -> Table:
     table = Table(title='all episodes', title_justify='left', show_header=False)
     for name, value in _robot_rows(robot):
         table.add_row(name, value)
     return table
 
 
-def _robot_rows(robot: RobotFigures) -> Iterable[tuple[str, str]]:
+def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
     if robot.summary is not None:
         yield from ((name.replace('_', ' '), value) for name, value in robot.summary.rows())
         yield 'episodes in the means', str(robot.summary.episode_return.count)
@@ -145,16 +131,16 @@ def _robot_rows(robot: RobotFigures) -> Iterable[tuple[str, str]]:
         )
 
 
-def _term_rows(episodes: Sequence[EpisodeFigures]) -> Iterable[tuple[str, str]]:
+def _term_rows(episodes: Sequence[EpisodeMetrics]) -> Iterable[tuple[str, str]]:
     for name in dict.fromkeys(name for episode in episodes for name in episode.reward_terms):
         terms = [episode.reward_terms.get(name, math.nan) for episode in episodes]
-        yield f'reward term {name}, mean an episode', number(sum(terms) / len(terms))
+        yield f'reward term {name}, mean per episode', number(sum(terms) / len(terms))
 
 
-def _node_table(robot: RobotFigures) -> Table:
+def _node_table(robot: RobotMetrics) -> Table:
     table = Table(title='nodes', title_justify='left')
     for heading in (
-        *('node', 'CPU % mean', 'CPU % max', 'CPU ms a step', 'resident MB mean', 'max'),
+        *('node', 'CPU % mean', 'CPU % max', 'CPU ms per step', 'resident MB mean', 'max'),
         *('peak MB', 'unique MB', 'threads', 'processes', 'reports'),
     ):
         table.add_column(heading, justify='left' if heading == 'node' else 'right')

@@ -12,15 +12,15 @@ from rich.table import Table
 from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
-from rl_edge_experiments.bench.inference import measure_inference
-from rl_edge_experiments.bench.lockstep import measure_lockstep
-from rl_edge_experiments.bench.policy_process import measure_policy_process
-from rl_edge_experiments.experiment import Experiment
-from rl_edge_experiments.result_files import (
+from rl_edge_core.results import (
     describe_machine,
     result_folder,
     write_json,
 )
+from rl_edge_experiments.bench.inference import measure_inference
+from rl_edge_experiments.bench.lockstep import measure_lockstep
+from rl_edge_experiments.bench.policy_process import measure_policy_process
+from rl_edge_experiments.experiment import Experiment
 
 RESULT_FILE = 'bench.json'
 GOALS = (

@@ -15,7 +15,8 @@ from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ModelRequest, choose_model
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
-from rl_edge_eval.output.tables import make_console
+from rl_edge_core.results import describe_machine, result_folder, write_json
+from rl_edge_eval.output.columns import make_console
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
 from rl_edge_experiments.envelope.cells import (
     WHOLE,
@@ -34,7 +35,6 @@ from rl_edge_experiments.recorded_run import (
     RunRequest,
     record_run,
 )
-from rl_edge_experiments.result_files import describe_machine, result_folder, write_json
 
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
 _FROM_POLICY = ('model', 'recipe')

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core.statistics import Interval, mean_interval, ratio_interval
-from rl_edge_eval.figures.comparison import unpaired_difference
+from rl_edge_eval.metrics.comparison import unpaired_difference
 from rl_edge_experiments.report.figures import ALONE, Pair
 
 HOLDS, FAILS, OPEN, MISSING = 'holds', 'does not hold', 'open', 'not measured'

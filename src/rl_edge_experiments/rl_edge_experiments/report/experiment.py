@@ -23,7 +23,8 @@ from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
-from rl_edge_eval.output.tables import make_console
+from rl_edge_core.results import describe_machine, result_folder, write_json
+from rl_edge_eval.output.columns import make_console
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.lists import words_of
 from rl_edge_experiments.recorded_run import RecordedRun, RunRequest, record_run
@@ -37,7 +38,6 @@ from rl_edge_experiments.report.figures import (
 )
 from rl_edge_experiments.report.page import render_page, rows_of
 from rl_edge_experiments.report.pictures import write_clip, write_picture
-from rl_edge_experiments.result_files import describe_machine, result_folder, write_json
 
 PAGE_FILE, SUMMARY_FILE = 'index.html', 'summary.json'
 STUDY_MODELS = ('actor_critic', 'ppo', 'best')

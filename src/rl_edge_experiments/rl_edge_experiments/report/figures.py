@@ -9,10 +9,9 @@ import numpy as np
 from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
 from rl_edge_core.statistics import Interval, mean_interval
-from rl_edge_eval.figures.bag_figures import EpisodeFigures
-from rl_edge_eval.figures.comparison import unpaired_difference
-from rl_edge_eval.figures.finish import result_of
-from rl_edge_eval.figures.smoothness import Smoothness, smoothness
+from rl_edge_eval.metrics.comparison import unpaired_difference
+from rl_edge_eval.metrics.run_metrics import EpisodeMetrics
+from rl_edge_eval.metrics.series import ImageSmoothness
 from rl_edge_experiments.recorded_run import RecordedRun
 
 ALONE, LOADED = 'alone', 'loaded'
@@ -48,7 +47,7 @@ class ActingFigures:
     mean_speed_m_per_s: float
     """Distance over simulated time of all episodes, the one that was cut short included."""
     falls: int
-    pictures: Smoothness | None
+    pictures: ImageSmoothness | None
     """None where nothing was rendered."""
 
     def to_mapping(self) -> dict[str, Any]:
@@ -62,10 +61,8 @@ def acting_figures(run: RecordedRun, *, picture_period_sec: float) -> ActingFigu
     policy, simulator = run.usage_of('policy'), run.usage_of('sim')
     episodes = robot.episodes
     steps = sum(episode.length for episode in episodes)
-    starts = [one.first_action_sec for one in robot.policies if np.isfinite(one.first_action_sec)]
-    reports = run.reports_of('policy')
     return ActingFigures(
-        policy_cpu_percent=mean_interval(np.array(reports.values['cpu_percent'])),
+        policy_cpu_percent=mean_interval(policy.reports.cpu_percent),
         policy_cpu_percent_max=policy.cpu_percent_max,
         policy_cpu_ms_per_action=policy.cpu_ms_per_step,
         policy_resident_mb=policy.resident_memory_mb_max,
@@ -74,7 +71,7 @@ def acting_figures(run: RecordedRun, *, picture_period_sec: float) -> ActingFigu
         loop_cpu_percent=policy.cpu_percent_mean + simulator.cpu_percent_mean,
         loop_cpu_percent_max=policy.cpu_percent_max + simulator.cpu_percent_max,
         loop_resident_mb=policy.resident_memory_mb_max + simulator.resident_memory_mb_max,
-        first_action_sec=starts[-1] if starts else float('nan'),
+        first_action_sec=robot.first_action_sec,
         inference_us_p50=robot.inference_us.p50,
         inference_us_p99=robot.inference_us.p99,
         response_us_p50=robot.response_us.p50,
@@ -84,11 +81,11 @@ def acting_figures(run: RecordedRun, *, picture_period_sec: float) -> ActingFigu
         safe_share=sum(episode.actions.safe for episode in episodes) / max(steps, 1),
         mean_speed_m_per_s=mean_speed(episodes, robot.control_period_sec),
         falls=sum(episode.ended_by == 'termination' for episode in episodes),
-        pictures=smoothness(run.picture_times_ns, period_sec=picture_period_sec),
+        pictures=run.acting.image_smoothness(picture_period_sec),
     )
 
 
-def mean_speed(episodes: tuple[EpisodeFigures, ...], period_sec: float) -> float:
+def mean_speed(episodes: tuple[EpisodeMetrics, ...], period_sec: float) -> float:
     """Return the distance of all episodes over their simulated time, in m/s."""
     time_sec = period_sec * sum(episode.length for episode in episodes)
     distance_m = sum(episode.forward_distance_m for episode in episodes)
@@ -108,7 +105,7 @@ class Side:
     acting: Mapping[str, ActingFigures]
 
     @property
-    def episodes(self) -> list[EpisodeFigures]:
+    def episodes(self) -> list[EpisodeMetrics]:
         """Return the episodes that count, by seed."""
         episodes = [episode for episode in self.quality_run.robot.episodes if episode.counts]
         return sorted(episodes, key=lambda episode: (episode.seed is None, episode.seed))
@@ -116,7 +113,7 @@ class Side:
     @property
     def summary(self) -> EvaluationSummary:
         """Return returns, distances and falls with their intervals."""
-        return summarize([result_of(episode) for episode in self.episodes])
+        return summarize([episode.result for episode in self.episodes])
 
     @property
     def returns(self) -> np.ndarray:
@@ -170,7 +167,7 @@ class Pair:
     def cpu_difference(self, condition: str) -> Interval:
         """Return the compressed policy's CPU use minus the full one's, in % of a core."""
         samples = [
-            np.array(side.acting_runs[condition].reports_of('policy').values['cpu_percent'])
+            side.acting_runs[condition].usage_of('policy').reports.cpu_percent
             for side in (self.full, self.compressed)
         ]
         return unpaired_difference(*samples)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rl_edge_core.files import write_atomically
-from rl_edge_eval.pictures import Picture, pictures_of
+from rl_edge_eval.frames import Frame, frames_of
 from rl_edge_experiments.demo_picture import COMPRESSED_COLOR, FULL_COLOR
 from rl_edge_experiments.gif import captioned, side_by_side, write_gif
 from rl_edge_experiments.recorded_run import RecordedRun
@@ -62,11 +62,11 @@ def _shown(run: RecordedRun, *, seconds: float) -> list[np.ndarray]:
     length_ns = round(seconds * 1e9)
     begin_ns = max(times[0], (times[0] + times[-1] - length_ns) // 2)
     end_ns = min(times[-1], begin_ns + length_ns)
-    kept = [picture for picture in pictures_of(run.bag) if times[0] <= picture.time_ns <= end_ns]
+    kept = [picture for picture in frames_of(run.bag) if times[0] <= picture.time_ns <= end_ns]
     return newest_at(kept, np.arange(begin_ns, end_ns, round(_CLIP_STEP_MS * 1e6)))
 
 
-def newest_at(pictures: list[Picture], moments_ns: np.ndarray) -> list[np.ndarray]:
+def newest_at(pictures: list[Frame], moments_ns: np.ndarray) -> list[np.ndarray]:
     """Return the newest picture at each moment; none has to be before the first picture."""
     arrivals = np.array([picture.time_ns for picture in pictures])
     indices = np.searchsorted(arrivals, moments_ns, side='right') - 1
@@ -75,11 +75,9 @@ def newest_at(pictures: list[Picture], moments_ns: np.ndarray) -> list[np.ndarra
 
 def _draw_usage(axes: Axes, pair: Pair, name: str, title: str) -> None:
     for label, color, run, style in _runs(pair):
-        record = next(
-            record for node, record in run.record.nodes.items() if node.endswith('/policy')
-        )
-        times = (np.array(record.times_ns, np.int64) - run.begin_ns) * 1e-9
-        axes.plot(times, record.values[name], style, color=color, label=label)
+        reports = run.robot.node('policy').reports
+        times = (reports.time_ns - run.begin_ns) * 1e-9
+        axes.plot(times, getattr(reports, name), style, color=color, label=label)
     axes.axvline(0.0, color='grey', lw=0.6)
     axes.set(title=title, xlabel='time from the first action (s)')
     axes.set_ylim(bottom=0)
@@ -125,8 +123,7 @@ def _draw_returns(axes: Axes, pair: Pair) -> None:
 
 
 def _responses_us(run: RecordedRun) -> np.ndarray:
-    columns = [np.frombuffer(one.response_us, np.float32) for one in run.record.episodes.values()]
-    values = np.concatenate(columns) if columns else np.empty(0, np.float32)
+    values = run.robot.series.response_us
     return values[np.isfinite(values)]
 
 

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
+from rl_edge_core.results import describe_machine
 from rl_edge_train.bench.stable_baselines import VECTOR_ENVIRONMENTS
 from rl_edge_train.bench.task import TASKS, Task
 
@@ -25,10 +25,7 @@ TRIAL_SHARE = 0.2
 def compare(arguments: argparse.Namespace) -> None:
     """Write `steps_over_sb3` of each algorithm, and the figures behind it, as JSON."""
     report: dict[str, Any] = {
-        'machine': {
-            'cpu_count': os.cpu_count(),
-            'processor': platform.processor() or platform.machine(),
-        },
+        'machine': {'cpu_count': os.cpu_count(), **describe_machine()},
         'command': ' '.join(['python -m rl_edge_train', *sys.argv[1:]]),
     }
     for algorithm in arguments.algorithms:

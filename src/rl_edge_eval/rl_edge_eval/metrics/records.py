@@ -2,51 +2,126 @@
 
 import math
 from array import array
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 from rl_edge_eval.bag.notes import Notes
 from rl_edge_eval.bag.transition_decoder import TransitionRow
-from rl_edge_eval.figures.episode_record import EpisodeRecord
+from rl_edge_eval.metrics.series import ReportSeries, StepSeries
+
+
+@dataclass
+class EpisodeRecord:
+    """Sums over the transitions of one episode, and 32 bytes per step."""
+
+    run_id: int
+    episode: int
+    reward: float = 0.0
+    reward_terms: list[float] = field(default_factory=list)
+    safe_actions: int = 0
+    first_step: int = -1
+    """The lowest step; with `last_step`, where the forward positions belong."""
+    last_step: int = -1
+    first_position: float = math.nan
+    last_position: float = math.nan
+    first_sim_sec: float = math.nan
+    last_sim_sec: float = math.nan
+    terminated: bool = False
+    truncated: bool = False
+    model_hashes: dict[str, None] = field(default_factory=dict)
+    """In order of their first use; an episode may see a swap."""
+    time_ns: array = field(default_factory=lambda: array('q'))
+    """Of recording, one per step, as the arrays below."""
+    step: array = field(default_factory=lambda: array('q'))
+    response_us: array = field(default_factory=lambda: array('f'))
+    inference_us: array = field(default_factory=lambda: array('f'))
+    forward_position_m: array = field(default_factory=lambda: array('d'))
+    summary: Any = None
+    """The decoded EpisodeSummary, once there is one."""
+    summary_ns: int = 0
+    """When it was recorded."""
+
+    @property
+    def steps(self) -> int:
+        """Return how many transitions were taken."""
+        return len(self.time_ns)
+
+    def series(self) -> StepSeries:
+        """Return the steps as arrays."""
+        return StepSeries(
+            np.frombuffer(self.time_ns, np.int64),
+            np.frombuffer(self.step, np.int64),
+            np.frombuffer(self.response_us, np.float32),
+            np.frombuffer(self.inference_us, np.float32),
+            np.frombuffer(self.forward_position_m, np.float64),
+        )
+
+    def add(self, row: TransitionRow, time_ns: int) -> None:
+        """Take one transition that was not seen before."""
+        self.reward += row.reward
+        self._add_terms(row.reward_terms)
+        self.safe_actions += row.safe_action
+        if self.first_step < 0 or row.step < self.first_step:
+            self.first_step = row.step
+            self.first_position, self.first_sim_sec = row.forward_position, row.sim_time_sec
+        if row.step > self.last_step:
+            self.last_step = row.step
+            self.last_position, self.last_sim_sec = row.forward_position, row.sim_time_sec
+        self.terminated = self.terminated or row.terminated
+        self.truncated = self.truncated or row.truncated
+        if row.model_hash not in self.model_hashes:
+            self.model_hashes[row.model_hash] = None
+        self.time_ns.append(time_ns)
+        self.step.append(row.step)
+        self.response_us.append(row.response_time_us)
+        self.inference_us.append(row.inference_time_us)
+        self.forward_position_m.append(row.forward_position)
+
+    def _add_terms(self, terms: tuple[float, ...]) -> None:
+        if len(self.reward_terms) < len(terms):
+            self.reward_terms.extend([0.0] * (len(terms) - len(self.reward_terms)))
+        sums = self.reward_terms
+        for index, term in enumerate(terms):
+            sums[index] += term
 
 
 class NodeRecord:
-    """One node's reports of its resources, a few numbers a second."""
+    """One node's reports of its resources, a few numbers per second."""
 
-    FIGURES = (
+    _VALUES = (
         'cpu_percent',
         'cpu_seconds',
         'resident_memory_mb',
         'peak_memory_mb',
         'unique_memory_mb',
         'threads',
+        'open_files',
     )
 
     def __init__(self) -> None:
         """Start without a report."""
-        self.times_ns = array('q')
-        self.pids = array('q')
-        self.values = {name: array('d') for name in self.FIGURES}
+        self._time_ns, self._pid = array('q'), array('q')
+        self._values = {name: array('d') for name in self._VALUES}
 
     def add(self, message: Any, time_ns: int) -> None:
         """Take one decoded ResourceUsage message."""
-        self.times_ns.append(time_ns)
-        self.pids.append(message.pid)
-        for name, values in self.values.items():
+        self._time_ns.append(time_ns)
+        self._pid.append(message.pid)
+        for name, values in self._values.items():
             values.append(getattr(message, name))
 
-    def between(self, begin_ns: int, end_ns: int) -> 'NodeRecord':
-        """Return the reports that came from ``begin_ns`` to ``end_ns``, e.g. while it acted."""
-        kept = NodeRecord()
-        for index, time_ns in enumerate(self.times_ns):
-            if begin_ns <= time_ns <= end_ns:
-                kept.times_ns.append(time_ns)
-                kept.pids.append(self.pids[index])
-                for name, values in self.values.items():
-                    kept.values[name].append(values[index])
-        return kept
+    def series(self) -> ReportSeries:
+        """Return the reports as arrays."""
+        return ReportSeries(
+            np.frombuffer(self._time_ns, np.int64),
+            np.frombuffer(self._pid, np.int64),
+            **{name: np.frombuffer(values) for name, values in self._values.items()},
+        )
 
 
 class RobotRecord:
@@ -91,15 +166,15 @@ class RobotRecord:
             self._note('transitions whose reward is not finite: the return is not either')
         return self._has_right_size(row)
 
-    def add_summary(self, message: Any) -> None:
+    def add_summary(self, message: Any, time_ns: int) -> None:
         """Take a decoded EpisodeSummary."""
         episode = self._episode(message.run_id, message.episode)
         if episode.summary is not None:
             self._note('episode summaries that came twice: the first counts')
             return
-        episode.summary = message
+        episode.summary, episode.summary_ns = message, time_ns
 
-    def add_environment(self, message: Any) -> None:
+    def add_environment(self, message: Any, _: int = 0) -> None:
         """Take a decoded Environment; the first one names the run, others are noted."""
         try:
             spec = EnvironmentSpec.from_message(message)
@@ -116,7 +191,7 @@ class RobotRecord:
             self.use_spec(spec)
         elif spec != self.spec:
             self._note(
-                'the environment changed during the recording, figures use the first one: '
+                'the environment changed during the recording, metrics use the first one: '
                 + '; '.join(self.spec.differences(spec))
             )
 
@@ -125,7 +200,7 @@ class RobotRecord:
         self.spec = spec
         self._sizes = (spec.observation_size, spec.action_size)
 
-    def add_policy_status(self, message: Any) -> None:
+    def add_policy_status(self, message: Any, _: int = 0) -> None:
         """Take a decoded PolicyStatus."""
         status = self.policy_status
         same = status and (status[-1].state, status[-1].model_hash) == (
@@ -140,19 +215,6 @@ class RobotRecord:
     def add_resources(self, message: Any, time_ns: int) -> None:
         """Take a decoded ResourceUsage."""
         self.nodes.setdefault(message.node, NodeRecord()).add(message, time_ns)
-
-    def end(self) -> None:
-        """Take note of the lengths of finished episodes, now that all transitions were seen."""
-        for episode in self.episodes.values():
-            if episode.summary is not None and episode.steps:
-                self.sequence.end_episode(
-                    episode.run_id, episode.episode, int(episode.summary.length)
-                )
-
-    @property
-    def lost(self) -> int:
-        """Return how many transitions are missing since the first that was recorded."""
-        return self.sequence.lost - self.before_first
 
     def _episode(self, run_id: int, episode: int) -> EpisodeRecord:
         key = (run_id, episode)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rl_edge_core.statistics import RESAMPLES, Interval, difference_interval
-from rl_edge_eval.figures.bag_figures import BagFigures, EpisodeFigures, NodeFigures, RobotFigures
+from rl_edge_eval.metrics.run_metrics import EpisodeMetrics, NodeMetrics, RobotMetrics, RunMetrics
 
 PAIRED, UNPAIRED = 'paired by seed', 'unpaired'
 
-_EPISODE_FIGURES: dict[str, Callable[[EpisodeFigures], float]] = {
+_EPISODE_METRICS: dict[str, Callable[[EpisodeMetrics], float]] = {
     'return': lambda episode: episode.episode_return,
     'forward distance, m': lambda episode: episode.forward_distance_m,
     'mean speed, m/s': lambda episode: episode.mean_speed_m_per_s,
@@ -22,7 +22,7 @@ _EPISODE_FIGURES: dict[str, Callable[[EpisodeFigures], float]] = {
     'inference p99, us': lambda episode: episode.inference_us.p99,
     'steps/s': lambda episode: episode.steps_per_sec,
 }
-_NODE_FIGURES: dict[str, Callable[[NodeFigures], float]] = {
+_NODE_METRICS: dict[str, Callable[[NodeMetrics], float]] = {
     'CPU, %': lambda node: node.cpu_percent_mean,
     'CPU a step, ms': lambda node: node.cpu_ms_per_step,
     'resident, MB': lambda node: node.resident_memory_mb_mean,
@@ -32,7 +32,7 @@ _NODE_FIGURES: dict[str, Callable[[NodeFigures], float]] = {
 
 
 @dataclass(frozen=True)
-class ComparedFigure:
+class ComparedMetric:
     """One figure of two robots."""
 
     name: str
@@ -51,10 +51,10 @@ class Comparison:
 
     baseline: str
     other: str
-    figures: tuple[ComparedFigure, ...]
+    figures: tuple[ComparedMetric, ...]
 
 
-def compare(bags: Sequence[BagFigures]) -> tuple[Comparison, ...]:
+def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
     """Compare each robot with the one of the same namespace in the first bag.
 
     A bag with a single robot is compared whatever its namespace. Robots without a counterpart
@@ -92,13 +92,13 @@ def unpaired_difference(baseline: np.ndarray, other: np.ndarray, *, seed: int = 
     )
 
 
-def _counterpart(robot: RobotFigures, first: BagFigures, bag: BagFigures) -> RobotFigures | None:
+def _counterpart(robot: RobotMetrics, first: RunMetrics, bag: RunMetrics) -> RobotMetrics | None:
     if len(first.robots) == len(bag.robots) == 1:
         return first.robots[0]
     return next((one for one in first.robots if one.namespace == robot.namespace), None)
 
 
-def _episodes(baseline: RobotFigures, other: RobotFigures) -> list[ComparedFigure]:
+def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
     left = [episode for episode in baseline.episodes if episode.counts]
     right = [episode for episode in other.episodes if episode.counts]
     if not left or not right:
@@ -106,13 +106,13 @@ def _episodes(baseline: RobotFigures, other: RobotFigures) -> list[ComparedFigur
     pairs = _pairs_by_seed(left, right)
     return [
         _compared(name, figure, left=left, right=right, pairs=pairs)
-        for name, figure in _EPISODE_FIGURES.items()
+        for name, figure in _EPISODE_METRICS.items()
     ]
 
 
 def _pairs_by_seed(
-    left: list[EpisodeFigures], right: list[EpisodeFigures]
-) -> list[tuple[EpisodeFigures, EpisodeFigures]]:
+    left: list[EpisodeMetrics], right: list[EpisodeMetrics]
+) -> list[tuple[EpisodeMetrics, EpisodeMetrics]]:
     """Pair episodes when both sides ran exactly the same seeds, each once."""
     by_seed = {episode.seed: episode for episode in right}
     seeds = [episode.seed for episode in left]
@@ -124,15 +124,15 @@ def _pairs_by_seed(
 
 def _compared(
     name: str,
-    figure: Callable[[EpisodeFigures], float],
+    figure: Callable[[EpisodeMetrics], float],
     *,
-    left: list[EpisodeFigures],
-    right: list[EpisodeFigures],
-    pairs: list[tuple[EpisodeFigures, EpisodeFigures]],
-) -> ComparedFigure:
+    left: list[EpisodeMetrics],
+    right: list[EpisodeMetrics],
+    pairs: list[tuple[EpisodeMetrics, EpisodeMetrics]],
+) -> ComparedMetric:
     baseline, other = _finite(figure, left), _finite(figure, right)
     if not baseline.size or not other.size:
-        return ComparedFigure(name, float('nan'), float('nan'), None, '')
+        return ComparedMetric(name, float('nan'), float('nan'), None, '')
     if pairs and baseline.size == len(left) and other.size == len(right):
         interval = difference_interval(
             [figure(b) for _, b in pairs], [figure(a) for a, _ in pairs]
@@ -140,25 +140,25 @@ def _compared(
         method = PAIRED
     else:
         interval, method = unpaired_difference(baseline, other), UNPAIRED
-    return ComparedFigure(name, float(baseline.mean()), float(other.mean()), interval, method)
+    return ComparedMetric(name, float(baseline.mean()), float(other.mean()), interval, method)
 
 
 def _finite(
-    figure: Callable[[EpisodeFigures], float], episodes: list[EpisodeFigures]
+    figure: Callable[[EpisodeMetrics], float], episodes: list[EpisodeMetrics]
 ) -> np.ndarray:
     values = np.array([figure(episode) for episode in episodes], np.float64)
     return values[np.isfinite(values)]
 
 
-def _nodes(baseline: RobotFigures, other: RobotFigures) -> list[ComparedFigure]:
+def _nodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
     figures = []
     by_name = {_short(node.node): node for node in other.nodes}
     for node in baseline.nodes:
         name = _short(node.node)
         if name in by_name:
             figures += [
-                ComparedFigure(f'{name}: {what}', figure(node), figure(by_name[name]), None, '')
-                for what, figure in _NODE_FIGURES.items()
+                ComparedMetric(f'{name}: {what}', figure(node), figure(by_name[name]), None, '')
+                for what, figure in _NODE_METRICS.items()
             ]
     return figures
 

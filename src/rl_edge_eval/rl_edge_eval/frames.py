@@ -1,4 +1,4 @@
-"""The pictures in a bag: sensor_msgs/Image, as the simulator publishes them."""
+"""The images in a bag: sensor_msgs/Image, as the simulator publishes them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +14,8 @@ IMAGE_TYPE = 'sensor_msgs/msg/Image'
 _ENCODING, _CHANNELS = 'rgb8', 3
 
 
-class Picture(NamedTuple):
-    """One recorded picture."""
+class Frame(NamedTuple):
+    """One recorded image."""
 
     time_ns: int
     """When it arrived."""
@@ -23,11 +23,11 @@ class Picture(NamedTuple):
     """uint8, shape (height, width, 3), RGB."""
 
 
-def pictures_of(path: Path) -> Iterator[Picture]:
-    """Yield the pictures of a bag in the order in which they were recorded.
+def frames_of(path: Path) -> Iterator[Frame]:
+    """Yield the images of a bag in the order in which they were recorded.
 
-    Raise BagError when there is no bag at ``path``, when its pictures can't be decoded, and for
-    other pictures than RGB with 8 bits.
+    Raise BagError when there is no bag at ``path``, when its images can't be decoded, and for
+    other images than RGB with 8 bits.
     """
     decoders = {}
     for topic, time_ns, data in Bag(path):
@@ -36,7 +36,7 @@ def pictures_of(path: Path) -> Iterator[Picture]:
         try:
             if topic not in decoders:
                 decoders[topic] = generic_decoder(topic)
-            yield Picture(time_ns, _pixels(decoders[topic](data)))
+            yield Frame(time_ns, _pixels(decoders[topic](data)))
         except DecodingError as error:
             raise BagError(f'{path}: {error}') from error
 
@@ -44,12 +44,12 @@ def pictures_of(path: Path) -> Iterator[Picture]:
 def _pixels(message: object) -> np.ndarray:
     encoding = getattr(message, 'encoding', '')
     if encoding != _ENCODING:
-        raise DecodingError(f'its pictures are {encoding!r}, must be {_ENCODING}')
+        raise DecodingError(f'its images are {encoding!r}, must be {_ENCODING}')
     height, width = message.height, message.width  # type: ignore[attr-defined]
     pixels = np.asarray(message.data, np.uint8)  # type: ignore[attr-defined]
     if pixels.size != height * width * _CHANNELS:
         raise DecodingError(
-            f'a picture of {width} x {height} has {pixels.size} bytes instead of '
+            f'an image of {width} x {height} has {pixels.size} bytes instead of '
             f'{height * width * _CHANNELS}'
         )
     return pixels.reshape(height, width, _CHANNELS)

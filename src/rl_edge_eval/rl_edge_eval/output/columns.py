@@ -1,0 +1,141 @@
+"""Tables, rows of JSON and bars over the metrics of several runs.
+
+A column is a name, a unit and how to take its value from a run:
+
+    COLUMNS = (
+        Column('peak memory', 'MB', lambda run: run.robot.node('policy').peak_memory_mb, LOWER),
+        Column('steps per second', '1/s', lambda run: run.robot.steps_per_sec, HIGHER, digits=0),
+    )
+    console.print(comparison_table({'full': full, 'compressed': compressed}, COLUMNS))
+    console.print(runs_table(runs, COLUMNS))
+    write_json(path, values_of(runs, COLUMNS))
+"""
+
+import html
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+HIGHER, LOWER = 'higher', 'lower'
+MISSING = '-'
+_WIDTH = 180
+
+Row = TypeVar('Row')
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """One value of each run; ``Row`` is a `RunMetrics`, or anything that a table has rows of."""
+
+    name: str
+    unit: str
+    value_of: Callable[[Row], float]
+    better: str = ''
+    """`HIGHER`, `LOWER`, or neither."""
+    digits: int | None = None
+    """Behind the point; None for as many as suit the value."""
+    key: str = ''
+    """In JSON; empty for the name with underscores."""
+
+    @property
+    def heading(self) -> str:
+        """Return the name with its unit."""
+        return f'{self.name} ({self.unit})' if self.unit else self.name
+
+    @property
+    def json_key(self) -> str:
+        """Return the key of its values in JSON."""
+        return self.key or self.name.replace(' ', '_')
+
+    def text(self, value: float) -> str:
+        """Write a value of this column; ``-`` where it is missing."""
+        return number(value, digits=self.digits)
+
+
+def number(value: float | None, *, digits: int | None = None) -> str:
+    """Write a value with a precision that suits its size; ``-`` where it is missing."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if digits is None and 0 < abs(value) < 1:
+        return f'{value:.3g}'
+    if digits is None:
+        digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
+    return f'{value:.{digits}f}'
+
+
+def values_of(
+    runs: Mapping[str, Row], columns: Iterable[Column[Row]]
+) -> dict[str, dict[str, float]]:
+    """Return the values of each run, by its name and the columns' keys; NaN where missing."""
+    columns = tuple(columns)
+    return {
+        name: {column.json_key: float(column.value_of(run)) for column in columns}
+        for name, run in runs.items()
+    }
+
+
+def ratios_of(first: Row, second: Row, columns: Iterable[Column[Row]]) -> dict[str, float]:
+    """Return the first run's values over the second's; NaN where that is 0 or missing."""
+    pairs = {c.json_key: (c.value_of(first), c.value_of(second)) for c in columns}
+    return {key: above / below if below else math.nan for key, (above, below) in pairs.items()}
+
+
+def comparison_table(
+    runs: Mapping[str, Row], columns: Iterable[Column[Row]], *, title: str = '', note: str = ''
+) -> Table:
+    """Return a table with a line per column and a run beside the other.
+
+    Two runs have the first over the second in a last column.
+    """
+    table = Table(title=title or None, caption=note or None)
+    names = list(runs)
+    headings = [*names, ' / '.join(names)] if len(names) == 2 else names
+    for heading in ('', *headings):
+        table.add_column(heading, justify='right' if heading else 'left')
+    for column in columns:
+        values = [float(column.value_of(run)) for run in runs.values()]
+        cells = [column.text(value) for value in values]
+        if len(values) == 2:
+            quotient = values[0] / values[1] if values[1] else math.nan
+            cells.append(number(quotient, digits=2))
+        table.add_row(column.heading, *cells)
+    return table
+
+
+def runs_table(
+    runs: Mapping[str, Row], columns: Iterable[Column[Row]], *, title: str = '', note: str = ''
+) -> Table:
+    """Return a table with a line per run."""
+    table = Table(title=title or None, caption=note or None, title_justify='left')
+    columns = tuple(columns)
+    table.add_column('')
+    for column in columns:
+        table.add_column(column.heading, justify='right')
+    for name, run in runs.items():
+        table.add_row(name, *(column.text(float(column.value_of(run))) for column in columns))
+    return table
+
+
+def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table of texts, which are escaped; the first of each row names it."""
+    head = ''.join(f'<th>{html.escape(text)}</th>' for text in headings)
+    lines = [
+        f'<tr><th scope="row">{html.escape(name)}</th>'
+        + ''.join(f'<td>{html.escape(text)}</td>' for text in texts)
+        + '</tr>'
+        for name, *texts in rows
+    ]
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+def make_console(*, data_on_stdout: bool) -> Console:
+    """Return where tables go: not to standard output when data goes there.
+
+    Tables in a pipe or a log are as wide as they need to be.
+    """
+    console = Console(stderr=data_on_stdout)
+    return console if console.is_terminal else Console(stderr=data_on_stdout, width=_WIDTH)
