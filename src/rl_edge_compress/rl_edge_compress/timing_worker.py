@@ -1,10 +1,11 @@
-"""A process that times single actions of one runtime, on request, a block at a time.
+"""A process that times single actions of one runtime, on request.
 
 Started by `benchmark` as ``python -m rl_edge_compress.timing_worker FOLDER RUNTIME``: a runtime
-has a process of its own, since two of them in one process crash each other. Requests and answers
-are lines of JSON.
+has a process of its own, since two of them in one process crash each other, and a compressed
+policy is to run without TensorFlow beside it. Requests and answers are lines of JSON.
 """
 
+import importlib
 import json
 import sys
 import time
@@ -16,32 +17,46 @@ import numpy as np
 import psutil
 
 from rl_edge_core.artifact import checked_file, load_manifest
+from rl_edge_core.errors import ArtifactError
 from rl_edge_core.resources import sample_resources
 
-Act = Callable[[np.ndarray], np.ndarray]
+Call = Callable[[np.ndarray], Any]
+
+POLICY = 'policy'
+"""The whole policy: validation, interpreter and limits of the action."""
+BARE_INTERPRETER = 'bare interpreter'
+"""Set the input, invoke, get the output."""
+KERAS_GRAPH, KERAS_CALL, KERAS_PREDICT = 'graph', 'model(x)', 'predict'
+NUMPY, ONNXRUNTIME = 'numpy', 'onnxruntime'
+_WARM_UP_CALLS = 5
 
 
-def load_act(folder: Path, runtime: str, recipe: str) -> Act:
-    """Return observation (n,) -> action (m,) of a recipe's file in a runtime."""
-    if runtime in ('numpy', 'onnxruntime'):
-        manifest = load_manifest(folder)
-        content = checked_file(folder, manifest.entry(recipe)).read_bytes()
-        size = manifest.environment.observation_size
-        return numpy_act(content) if runtime == 'numpy' else onnx_act(content, size)
-    from rl_edge_policy.load import load_policy
+def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Call:
+    """Return observation (n,) -> action for a recipe's file in a runtime, in one of its forms.
 
-    return load_policy(folder, recipe=recipe, runtime=runtime).act
+    Actions have the shape (m,), but for the forms of Keras, whose outputs stay tensors: nothing
+    but the call is timed. Raise ArtifactError for a network that the runtime can't run, and
+    ImportError where the runtime is missing.
+    """
+    manifest = load_manifest(folder)
+    size = manifest.environment.observation_size
+    path = checked_file(folder, manifest.entry(recipe))
+    if runtime == NUMPY:
+        from rl_edge_compress.numpy_graph import numpy_graph, single_call
+
+        return single_call(numpy_graph(path.read_bytes()))
+    if runtime == ONNXRUNTIME:
+        return onnx_call(path.read_bytes(), size)
+    if form == POLICY:
+        from rl_edge_policy.load import load_policy
+
+        return load_policy(folder, recipe=recipe, runtime=runtime).act
+    if form == BARE_INTERPRETER:
+        return _bare_interpreter(path, runtime)
+    return _keras_call(path, size, form)
 
 
-def numpy_act(content: bytes) -> Act:
-    """Return a float32 file's network in NumPy."""
-    from rl_edge_compress.numpy_graph import numpy_graph
-
-    graph = numpy_graph(content)
-    return lambda observation: graph(observation[None])[0]
-
-
-def onnx_act(content: bytes, size: int) -> Act:
+def onnx_call(content: bytes, size: int) -> Call:
     """Return a float32 file's network, of ``size`` observations, in ONNX Runtime, one thread."""
     import onnxruntime
 
@@ -57,39 +72,93 @@ def onnx_act(content: bytes, size: int) -> Act:
     return lambda observation: session.run(None, {source: observation[None]})[0][0]
 
 
-def time_calls(act: Act, observations: np.ndarray, calls: int) -> list[int]:
-    """Return how long each call took, in ns, after a few that warm the caches."""
-    for observation in observations[:5]:
-        act(observation)
-    durations = []
-    for number in range(calls):
-        observation = observations[number % len(observations)]
+def _bare_interpreter(path: Path, runtime: str) -> Call:
+    from rl_edge_policy.runtimes import RUNTIMES
+
+    module = importlib.import_module(f'{RUNTIMES[runtime].package}.interpreter')
+    interpreter = module.Interpreter(model_content=path.read_bytes(), num_threads=1)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]['index']
+    target = interpreter.get_output_details()[0]['index']
+
+    def call(observation: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(source, observation[None])
+        interpreter.invoke()
+        action: np.ndarray = interpreter.get_tensor(target)[0]
+        return action
+
+    return call
+
+
+def _keras_call(path: Path, size: int, form: str) -> Call:
+    import keras
+    import tensorflow as tf
+
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if form == KERAS_PREDICT:
+        return lambda observation: model.predict(observation[None], verbose=0)
+    if form == KERAS_CALL:
+        return lambda observation: model(observation[None], training=False)
+    signature = [tf.TensorSpec((1, size), tf.float32)]
+    graph = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    function = graph.get_concrete_function()
+    return lambda observation: function(tf.constant(observation[None]))
+
+
+def time_calls(
+    call: Call, observations: np.ndarray, *, batch: int = 1, calls: int = 0, turn_sec: float = 0.0
+) -> list[int]:
+    """Return how long batches of ``batch`` calls took, in ns, after a few that warm the caches.
+
+    As many as hold ``calls`` calls and last ``turn_sec``. ``observations`` has shape (count, n).
+    """
+    for observation in observations[:_WARM_UP_CALLS]:
+        call(observation)
+    durations: list[int] = []
+    number = 0
+    while number < calls or sum(durations) < turn_sec * 1e9:
+        rows = [observations[(number + i) % len(observations)] for i in range(batch)]
+        number += batch
         start = time.perf_counter_ns()
-        act(observation)
+        for row in rows:
+            call(row)
         durations.append(time.perf_counter_ns() - start)
     return durations
 
 
-def _answer(request: dict[str, Any], folder: Path, runtime: str, loaded: dict[str, Act]) -> Any:
-    recipe = request['recipe']
-    if recipe not in loaded:
-        loaded[recipe] = load_act(folder, runtime, recipe)
-    observations = np.asarray(request['observations'], np.float32)
-    durations = time_calls(loaded[recipe], observations, request['calls'])
-    sample = sample_resources(psutil.Process())
-    return {
-        'ns': durations,
-        'resident_memory_mb': sample.resident_memory_mb,
-        'unique_memory_mb': sample.unique_memory_mb,
-    }
+class _Worker:
+    """What answers requests: the calls that were loaded, by recipe and form."""
+
+    def __init__(self, folder: Path, runtime: str) -> None:
+        self._folder, self._runtime = folder, runtime
+        self._calls: dict[tuple[str, str], Call] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        key = request['recipe'], request['form']
+        observations = np.asarray(request['observations'], np.float32)
+        try:
+            if key not in self._calls:
+                self._calls[key] = load_call(self._folder, self._runtime, *key)
+        except (ArtifactError, ImportError) as error:
+            return {'error': str(error)}
+        if request['what'] == 'actions':
+            return {'actions': [np.asarray(self._calls[key](o)).tolist() for o in observations]}
+        if request['what'] == 'memory':
+            for observation in observations:
+                self._calls[key](observation)
+            sample = sample_resources(psutil.Process())
+            return {
+                'resident_memory_mb': sample.resident_memory_mb,
+                'unique_memory_mb': sample.unique_memory_mb,
+            }
+        return {'ns': time_calls(self._calls[key], observations, **request['how'])}
 
 
 def main() -> None:
     """Answer requests from standard input until it closes."""
-    folder, runtime = Path(sys.argv[1]), sys.argv[2]
-    loaded: dict[str, Act] = {}
+    worker = _Worker(Path(sys.argv[1]), sys.argv[2])
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line), folder, runtime, loaded)), flush=True)
+        print(json.dumps(worker.answer(json.loads(line))), flush=True)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from rl_edge_compress.equalize import equalize_inputs
 from rl_edge_compress.formats import FORMATS, numeric_format
 from rl_edge_compress.keras_models import actor_of
 from rl_edge_compress.layer_chain import layer_chain
-from rl_edge_compress.numpy_graph import numpy_graph
+from rl_edge_compress.numpy_graph import numpy_graph, single_call
 from rl_edge_compress.quantize import int8_tflite
 from rl_edge_compress.runtimes import open_interpreter, run_interpreter
 from rl_edge_compress.tflite_file import (
@@ -17,7 +17,7 @@ from rl_edge_compress.tflite_file import (
     read_model,
     type_name,
 )
-from rl_edge_compress.timing_worker import onnx_act
+from rl_edge_compress.timing_worker import onnx_call
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 
 BOUNDS = {'float32': 1e-5, 'float16': 5e-3, 'dynamic': 0.05, 'int8': 0.05, 'int4': 0.5}
@@ -121,14 +121,19 @@ def test_inputs_of_different_size_keep_their_resolution(build, visited):
 
 
 def test_numpy_runs_the_same_network(float32, actor, visited):
-    assert numpy_graph(float32)(visited) == pytest.approx(np.asarray(actor(visited)), abs=1e-5)
+    graph, expected = numpy_graph(float32), np.asarray(actor(visited))
+    call = single_call(graph)
+    assert graph(visited) == pytest.approx(expected, abs=1e-5)
+    assert np.asarray([call(observation) for observation in visited[:20]]) == pytest.approx(
+        expected[:20], abs=1e-5
+    )
 
 
 def test_onnx_runtime_runs_the_same_network(build, visited):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     actor = actor_of(build(kept=4, layer_norm=True))
-    act = onnx_act(float32_tflite(compact(actor)), 6)
+    act = onnx_call(float32_tflite(compact(actor)), 6)
     actions = np.asarray([act(observation) for observation in visited[:20]])
     assert actions == pytest.approx(np.asarray(actor(visited[:20])), abs=1e-5)
 

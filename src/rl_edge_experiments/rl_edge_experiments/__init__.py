@@ -6,7 +6,7 @@ from rl_edge_experiments.experiment import Experiment
 def experiments() -> tuple[Experiment, ...]:
     """Return the experiments there are."""
     # Imported late: they need what the edge device, which runs systems too, does not have.
-    from rl_edge_experiments.bench.experiment import BENCH
+    from rl_edge_experiments.bench.bench import BENCH
     from rl_edge_experiments.clip import CLIP
     from rl_edge_experiments.demo import DEMO
     from rl_edge_experiments.envelope.experiment import ENVELOPE

@@ -13,9 +13,9 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_experiments.bench.policy_process import FloorProcess
-from rl_edge_experiments.bench.small_simulator import SmallSimulator
-from rl_edge_experiments.bench.timing import section, spread
+from rl_edge_experiments.bench.echo_client import EchoClient
+from rl_edge_experiments.bench.policy_process import BaselineNode
+from rl_edge_experiments.bench.spread import section, spread
 from rl_edge_experiments.observer import Observer
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
@@ -95,8 +95,8 @@ def _echo_us(manifest: Manifest) -> float:
     namespace = f'echo{os.getpid()}'
     observation = np.asarray(manifest.golden_observation, np.float32)
     with (
-        SmallSimulator(namespace, manifest.environment, observation) as simulator,
-        RunningSystem([FloorProcess(namespace)]),
+        EchoClient(namespace, manifest.environment, observation) as simulator,
+        RunningSystem([BaselineNode(namespace)]),
     ):
         simulator.wait_for_first_action(_RUN_TIMEOUT_SEC)
         simulator.measure(_STEPS // 10)

@@ -18,9 +18,9 @@ from rl_edge_bringup.running_system import RunningSystem, Startable
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
-from rl_edge_experiments.bench import floor_process
-from rl_edge_experiments.bench.small_simulator import SmallSimulator
-from rl_edge_experiments.bench.timing import Spread, section, spread
+from rl_edge_experiments.bench import baseline_node
+from rl_edge_experiments.bench.echo_client import EchoClient
+from rl_edge_experiments.bench.spread import Spread, section, spread
 
 FLOOR = 'floor'
 COMPRESSED, FULL = CONFIGURATIONS
@@ -29,7 +29,7 @@ _START_TIMEOUT_SEC = 300.0
 
 
 @dataclass(frozen=True)
-class FloorProcess:
+class BaselineNode:
     """A bare rclpy node; without a model file it answers with zeros."""
 
     namespace: str
@@ -39,12 +39,12 @@ class FloorProcess:
     @property
     def node(self) -> NodeDescription:
         """Return which node it is."""
-        return NodeDescription('rl_edge_bringup', 'floor_process', 'policy', self.namespace)
+        return NodeDescription('rl_edge_experiments', 'baseline_node', 'policy', self.namespace)
 
     @property
     def command(self) -> tuple[str, ...]:
         """Return the command line that starts it."""
-        program = (sys.executable, str(Path(floor_process.__file__)))
+        program = (sys.executable, str(Path(baseline_node.__file__)))
         remap = ('--ros-args', '-r', f'__ns:=/{self.namespace}')
         return (*program, self.model_file, self.runtime, *remap)
 
@@ -92,7 +92,7 @@ def _values(starts: Sequence[_Start], name: str) -> np.ndarray:
 
 def _floor(folder: Path, manifest: Manifest, namespace: str) -> tuple[Startable, ...]:
     entry = manifest.entry(manifest.compressed_recipe())
-    return (FloorProcess(namespace, str(folder / entry.file), entry.runtimes[0]),)
+    return (BaselineNode(namespace, str(folder / entry.file), entry.runtimes[0]),)
 
 
 def _policy(name: str, folder: Path, namespace: str, output: Path) -> tuple[Startable, ...]:
@@ -110,7 +110,7 @@ def _policy(name: str, folder: Path, namespace: str, output: Path) -> tuple[Star
 def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> _Start:
     """Start a process, ask it for actions, and look at what it has used by then."""
     observation = np.asarray(manifest.golden_observation, np.float32)
-    with SmallSimulator(namespace, manifest.environment, observation) as simulator:
+    with EchoClient(namespace, manifest.environment, observation) as simulator:
         system = RunningSystem(processes)
         started = time.monotonic()
         with system:

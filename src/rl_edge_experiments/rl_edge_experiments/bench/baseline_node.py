@@ -1,6 +1,6 @@
 """The least that can answer observations: a bare rclpy node, with or without an interpreter.
 
-Run as a program: ``floor_process.py MODEL_FILE RUNTIME --ros-args ...``; MODEL_FILE ``none``
+Run as a program: ``baseline_node.py MODEL_FILE RUNTIME --ros-args ...``; MODEL_FILE ``none``
 answers with zeros, which is the echo that the loop over ROS 2 is compared with. It imports
 nothing of rl_edge but the messages.
 """

@@ -18,14 +18,14 @@ _RUN_ID = 1
 _LOOK_AGAIN_SEC, _ASK_AGAIN_SEC = 0.002, 0.5
 
 
-class SmallSimulator:
+class EchoClient:
     """Ask a policy, or what stands in its place, in a namespace."""
 
     def __init__(self, namespace: str, spec: EnvironmentSpec, observation: np.ndarray) -> None:
         """Announce the environment; ``observation`` has shape (observation_size,)."""
         self._context = Context()
         self._context.init(args=[])
-        self._node = Node('small_simulator', namespace=namespace, context=self._context)
+        self._node = Node('echo_client', namespace=namespace, context=self._context)
         self._environment = self._node.create_publisher(
             Environment, 'environment', qos.environment()
         )
@@ -43,7 +43,7 @@ class SmallSimulator:
             to_environment(spec, run_id=_RUN_ID, reward_term_names=(), mode='lockstep')
         )
 
-    def __enter__(self) -> 'SmallSimulator':
+    def __enter__(self) -> 'EchoClient':
         """Return itself."""
         return self
 
