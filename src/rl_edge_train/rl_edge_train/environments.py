@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,19 +37,38 @@ def make(config: EnvironmentConfig, *, training: bool = False) -> gymnasium.Env:
     Where transitions are collected, `training`, its training_arguments hold as well.
     """
     arguments = {**config.environment_arguments, **(config.training_arguments if training else {})}
-    for name in ('environment_id', 'id', 'reward_shaping', 'render_mode'):
-        if name in arguments:
-            raise ConfigurationError(
-                f'the arguments of {config.environment_id} have {name}: it has a setting of its own'
-            )
+    taken = sorted({'environment_id', 'id', 'reward_shaping', 'render_mode'} & set(arguments))
+    if taken:
+        raise ConfigurationError(
+            f'the arguments of {config.environment_id} have {", ".join(taken)}: leave that out, '
+            f'environment_id and reward_shaping are settings of their own'
+        )
     return simulator.make_environment(
         config.environment_id, reward_shaping=config.reward_shaping, **arguments
     )
 
 
 def spec_of(config: EnvironmentConfig) -> EnvironmentSpec:
-    """Return the spec of the environment."""
-    environment = make(config)
+    """Return the spec of the environment.
+
+    Raise ConfigurationError where training_arguments change what the policy observes or does.
+    """
+    evaluated = _made_spec(config, training=False)
+    if not config.training_arguments:
+        return evaluated
+    trained = _made_spec(config, training=True)
+    trained = dataclasses.replace(trained, environment_arguments=evaluated.environment_arguments)
+    differences = evaluated.differences(trained)
+    if differences:
+        raise ConfigurationError(
+            f'training_arguments make another environment of {config.environment_id}: '
+            f'{"; ".join(differences)}; put them into environment_arguments'
+        )
+    return evaluated
+
+
+def _made_spec(config: EnvironmentConfig, *, training: bool) -> EnvironmentSpec:
+    environment = make(config, training=training)
     try:
         return simulator.spec_of(environment)
     finally:

@@ -26,7 +26,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     recipe = arguments.recipe or (FULL_RECIPE if model.is_dir() else None)
     manifest = load_manifest(model if model.is_dir() else model.parent)
     policy = load_policy(model, recipe=recipe, runtime=arguments.runtime)
-    environment = make_environment(manifest.environment.environment_id)
+    environment = make_environment(
+        manifest.environment.environment_id, **manifest.environment.arguments
+    )
     differences = manifest.environment.differences(spec_of(environment))
     if differences:
         raise SpecMismatchError(f'the policy was made for another environment: {differences}')

@@ -150,11 +150,8 @@ class StartingWeights:
         network.set_weights([kernel, bias, *others])
 
 
-def fits(network: keras.Model, source: keras.Model | None) -> bool:
+def fits(network: keras.Model, source: keras.Model) -> bool:
     """Return whether two networks have the same layers."""
-    if source is None:
-        return False
-
     def layers(model: keras.Model) -> list[tuple[str, list[tuple[int, ...]]]]:
         return [
             (_described(layer), [tuple(weight.shape) for weight in layer.weights])

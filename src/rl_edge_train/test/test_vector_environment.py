@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_train.environments import EnvironmentConfig, make, spec_of
 from rl_edge_train.selection import play
 from rl_edge_train.vector_environment import SimulationError, VectorEnvironment
@@ -136,3 +137,37 @@ def test_environments_without_a_state_to_save_start_anew():
     expected, _ = gymnasium.make('Pendulum-v1').reset(seed=5)
     np.testing.assert_array_equal(environments.observation[0], expected)
     environments.close()
+
+
+def test_training_arguments_hold_where_transitions_are_collected_alone():
+    # Ant-v5 starts some 0.75 m high: above this limit of the training, below its own of 1 m.
+    config = EnvironmentConfig('Ant-v5', training_arguments={'healthy_z_range': [0.2, 0.5]})
+    for training in (True, False):
+        environments = VectorEnvironment(
+            config, spec_of(config), count=1, processes=1, training=training
+        )
+        environments.reset([0])
+        ended = step(environments, np.zeros((1, 8), np.float32)).terminated
+        environments.close()
+        assert bool(ended[0]) is training
+
+
+def test_environment_arguments_hold_everywhere():
+    config = EnvironmentConfig('Ant-v5', environment_arguments={'healthy_z_range': [0.2, 0.5]})
+    for training in (True, False):
+        environment = make(config, training=training)
+        environment.reset(seed=0)
+        assert environment.step(np.zeros(8))[2]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'healthy_zrange': [0.2, 0.5]}, 'healthy_zrange'),
+        ({'render_mode': 'human'}, 'render_mode'),
+        ({'max_episode_steps': 7}, 'environment_arguments'),
+    ],
+)
+def test_training_arguments_that_do_not_fit_are_errors(arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        spec_of(EnvironmentConfig('Ant-v5', training_arguments=arguments))

@@ -238,8 +238,9 @@ class ActorCriticAgent(BaseAgent):
     ) -> Mapping[str, bool]:
         """Take over the policy, and its critic where it values states; noise has a schedule."""
         self.start_actor(weights, observations, trunk=self.config.actor, head=weights.action_head)
-        has_critic = fits(self.critic, weights.state_critic)
-        if has_critic:
-            weights.set_network(self.critic, weights.state_critic.get_weights(), self.normalizer)
+        critic = weights.state_critic
+        has_critic = critic is not None and fits(self.critic, critic)
+        if critic is not None and has_critic:
+            weights.set_network(self.critic, critic.get_weights(), self.normalizer)
             self.target_critic.set_weights(self.critic.get_weights())
         return {'actor': True, 'critic': has_critic}

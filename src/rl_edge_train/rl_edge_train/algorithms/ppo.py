@@ -331,9 +331,10 @@ class PpoAgent(BaseAgent):
             squashed=config.squashed_mean,
             mean_scale=config.action_scale,
         )
-        has_critic = fits(self.critic, weights.state_critic)
-        if has_critic:
-            weights.set_network(self.critic, weights.state_critic.get_weights(), self.normalizer)
+        critic = weights.state_critic
+        has_critic = critic is not None and fits(self.critic, critic)
+        if critic is not None and has_critic:
+            weights.set_network(self.critic, critic.get_weights(), self.normalizer)
         if weights.log_std is not None:
             self.log_std.assign(weights.log_std)
         self.actor_has_changed()
