@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test picks another interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build edge arm64 faults two-hosts soak bench bench-train lint format lock clean
+.PHONY: help demo test build edge arm64 faults two-hosts soak bench bench-train docs lint format lock clean
 
 ENV := tools/env
 
@@ -44,6 +44,9 @@ bench: ## measure inference, the loop over ROS 2, memory and start-up: results/b
 
 bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
 	@$(ENV) --with bench-train python -m rl_edge_train bench
+
+docs: ## the documentation as a site, links checked: results/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(ENV) --with docs mkdocs build --quiet
 
 lint: ## ruff and mypy over the whole workspace
 	@$(ENV) ruff check .
