@@ -14,7 +14,7 @@ from rl_edge_core.artifact import load_manifest, pack_artifact, unpack_artifact
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import sha256_of
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_policy.model_source import ModelRequest, load_requested
+from rl_edge_policy.load import load_requested
 
 ENVIRONMENT = 'Pendulum-v1'
 
@@ -65,18 +65,18 @@ def test_a_changed_archive_with_a_fitting_hash_gives_the_same_files_or_none(
 
 @given(st.binary(max_size=500))
 def test_invented_archives_are_refused(tmp_path, content):
-    request = ModelRequest(path='', archive=content, sha256=sha256_of(content), recipe='')
+    request = {'path': '', 'archive': content, 'sha256': sha256_of(content), 'recipe': ''}
 
     with pytest.raises(RlEdgeError):
-        load_requested(request, present_recipe='int8', runtime='auto', threads=1)
+        load_requested(**request, present_recipe='int8', runtime='auto', threads=1)
 
 
 @given(st.text(max_size=40), st.text(max_size=10))
 def test_paths_that_are_no_artifact_are_refused(path, recipe):
-    request = ModelRequest(path=path, archive=b'', sha256='', recipe=recipe)
+    request = {'path': path, 'archive': b'', 'sha256': '', 'recipe': recipe}
 
     with pytest.raises(RlEdgeError):
-        load_requested(request, present_recipe='int8', runtime='auto', threads=1)
+        load_requested(**request, present_recipe='int8', runtime='auto', threads=1)
 
 
 @given(POSITIONS, BITS)
@@ -86,10 +86,10 @@ def test_a_model_file_with_a_flipped_bit_is_refused(artifact, tmp_path_factory, 
     entry = load_manifest(folder).entry('int8')
     file = folder / entry.file
     file.write_bytes(flipped(file.read_bytes(), position, bit))
-    request = ModelRequest(path=str(folder), archive=b'', sha256='', recipe='int8')
+    request = {'path': str(folder), 'archive': b'', 'sha256': '', 'recipe': 'int8'}
 
     with pytest.raises(ArtifactError, match='hashes to'):
-        load_requested(request, present_recipe='int8', runtime='auto', threads=1)
+        load_requested(**request, present_recipe='int8', runtime='auto', threads=1)
 
 
 @given(
@@ -121,7 +121,7 @@ def test_bags_of_invented_bytes_are_read_or_refused(tmp_path_factory, content, s
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_policy_answers_any_finite_observation_within_the_limits(artifact, seed):
-    request = ModelRequest(path=str(artifact), archive=b'', sha256='', recipe='int8')
+    request = {'path': str(artifact), 'archive': b'', 'sha256': '', 'recipe': 'int8'}
     policy = _cached(request)
     generator = np.random.default_rng(seed)
     scale = 10.0 ** generator.uniform(-30, 30)
@@ -137,8 +137,8 @@ _policies = {}
 
 
 def _cached(request):
-    if request not in _policies:
-        _policies[request] = load_requested(
-            request, present_recipe='int8', runtime='auto', threads=1
+    if request['path'] not in _policies:
+        _policies[request['path']] = load_requested(
+            **request, present_recipe='int8', runtime='auto', threads=1
         )
-    return _policies[request]
+    return _policies[request['path']]

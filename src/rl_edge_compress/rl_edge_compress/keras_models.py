@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from rl_edge_core.artifact import Network
+from rl_edge_core.artifact import Network, check_keras_archive
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 
@@ -21,6 +21,7 @@ Critic = Callable[[Any, Any], Any]
 
 def load_keras(path: Path) -> keras.Model:
     """Load a Keras model in safe mode; raise ArtifactError when that is not possible."""
+    check_keras_archive(path)
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
@@ -39,7 +40,7 @@ def named_outputs(model: keras.Model) -> Mapping[str, keras.KerasTensor]:
     if 'action' not in outputs:
         raise ArtifactError(
             f'the Keras model has outputs {", ".join(outputs) or "without names"}; '
-            f'it needs one named action (and value; log_std for a Gaussian policy)'
+            f'it needs one named action (and may have value, and log_std for a Gaussian policy)'
         )
     return outputs
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,13 @@ FULL_RECIPE = 'keras'
 """The recipe of the uncompressed model: the Keras actor-critic."""
 LARGEST_ARCHIVE_BYTES = 256_000_000
 """What `unpack_artifact` unpacks at most, so that a small archive can't fill the disk."""
+LARGEST_MANIFEST_BYTES = 2_000_000
+"""The manifest of a policy with 1,000 observations and 50 recipes takes a tenth of it."""
+MOST_MEMBERS = 100
+"""Of a packed artifact: its manifest and its model files."""
+_END_OF_DIRECTORY = struct.Struct('<4s4H2LH')
+"""The last record of a zip file: signature, disks, numbers of members, size and place of the
+directory, length of the comment."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +142,26 @@ def load_manifest(folder: Path) -> Manifest:
     """Read ``folder/manifest.json``; raise ArtifactError when it is missing or not valid."""
     path = folder / MANIFEST_NAME
     try:
-        return manifest_from_mapping(json.loads(path.read_text()))
+        with path.open('rb') as file:
+            return _manifest_from_bytes(file.read(LARGEST_MANIFEST_BYTES + 1))
     except FileNotFoundError:
         what = 'no manifest.json in it' if folder.is_dir() else 'no such folder'
         raise ArtifactError(f'{folder} is not a policy artifact: {what}') from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
         raise ArtifactError(f'{path} cannot be read: {error}') from error
     except RlEdgeError as error:
         raise ArtifactError(f'{path}: {error}') from error
+
+
+def _manifest_from_bytes(content: bytes) -> Manifest:
+    if len(content) > LARGEST_MANIFEST_BYTES:
+        raise ArtifactError(
+            f'is larger than {LARGEST_MANIFEST_BYTES} bytes: no policy needs such a manifest'
+        )
+    try:
+        return manifest_from_mapping(json.loads(content))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(f'cannot be read: {error}') from error
 
 
 def manifest_from_mapping(mapping: Any) -> Manifest:
@@ -221,6 +241,25 @@ def checked_file(folder: Path, entry: ModelFile) -> Path:
     return path
 
 
+def check_keras_archive(path: Path) -> None:
+    """Raise ArtifactError for a `.keras` file that unpacks to far more than its own size.
+
+    Keras stores weights as they are; a file of a few kB that holds a GB of zeros would take
+    several GB to load.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return  # Keras says what is wrong with it
+    largest = min(LARGEST_ARCHIVE_BYTES, 10 * path.stat().st_size + 10_000_000)
+    if unpacked > largest:
+        raise ArtifactError(
+            f'{path} unpacks to {unpacked} bytes, at most {largest} are accepted of a file of its '
+            f'size: export the policy again'
+        )
+
+
 def pack_artifact(folder: Path, recipes: Iterable[str]) -> bytes:
     """Return a zip archive of the manifest and the files of ``recipes``, for the wire.
 
@@ -243,31 +282,81 @@ def pack_artifact(folder: Path, recipes: Iterable[str]) -> bytes:
 def unpack_artifact(data: bytes, sha256: str, folder: Path) -> Manifest:
     """Unpack `pack_artifact`'s archive as ``folder`` and return its manifest.
 
-    Nothing is written unless the bytes hash to ``sha256`` and every file is what the manifest
-    says. Raise ArtifactError otherwise, StorageError when the folder can't be written.
+    Nothing is written unless the bytes hash to ``sha256`` and the members are the manifest and the
+    files that it names, each of the size and hash that it says. Raise ArtifactError otherwise,
+    StorageError when the folder can't be written.
     """
     actual = sha256_of(data)
     if actual != sha256.lower():
         raise ArtifactError(f'archive hashes to {actual}, announced was {sha256!r}: send it again')
     try:
-        with folder_written_atomically(folder) as temporary:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                _unpack_members(archive, temporary)
-            manifest = load_manifest(temporary)
-            for entry in manifest.files:
-                checked_file(temporary, entry)
+        _check_directory(data)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            manifest = _packed_manifest(archive)
+            with folder_written_atomically(folder) as temporary:
+                _unpack(
+                    archive, MANIFEST_NAME, archive.getinfo(MANIFEST_NAME).file_size, temporary
+                )
+                for entry in manifest.files:
+                    _unpack(archive, entry.file, entry.bytes, temporary)
+                    checked_file(temporary, entry)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise ArtifactError(f'archive is not a readable zip file: {error}') from error
     return manifest
 
 
-def _unpack_members(archive: zipfile.ZipFile, folder: Path) -> None:
-    total = sum(member.file_size for member in archive.infolist())
+def _check_directory(data: bytes) -> None:
+    """Raise ArtifactError for more members than an artifact has, before they are all read."""
+    place = data.rfind(b'PK\5\6')
+    if place < 0 or len(data) - place < _END_OF_DIRECTORY.size:
+        raise zipfile.BadZipFile('it has no directory')
+    members = _END_OF_DIRECTORY.unpack_from(data, place)[4]
+    size = _END_OF_DIRECTORY.unpack_from(data, place)[5]
+    if members > MOST_MEMBERS or size > LARGEST_MANIFEST_BYTES:
+        raise ArtifactError(
+            f'archive lists {members} members in {size} bytes, at most {MOST_MEMBERS} are accepted'
+        )
+
+
+def _packed_manifest(archive: zipfile.ZipFile) -> Manifest:
+    """Return the manifest of an archive whose other members are those that it names, no more."""
+    sizes = {member.filename: member.file_size for member in archive.infolist()}
+    for name in sizes:
+        if PurePosixPath(name).name != name:
+            raise ArtifactError(f'archive holds {name!r}: paths are not accepted')
+    if MANIFEST_NAME not in sizes:
+        raise ArtifactError(f'archive has no {MANIFEST_NAME}: pack an artifact')
+    try:
+        with archive.open(MANIFEST_NAME) as file:
+            manifest = _manifest_from_bytes(file.read(LARGEST_MANIFEST_BYTES + 1))
+    except RlEdgeError as error:
+        raise ArtifactError(f'{MANIFEST_NAME} of the archive: {error}') from error
+    named = {entry.file: entry.bytes for entry in manifest.files}
+    for name in sizes:
+        if name != MANIFEST_NAME and name not in named:
+            raise ArtifactError(
+                f'archive holds {name!r}, which its manifest does not name: pack it again'
+            )
+    total = sum(named.values())
     if total > LARGEST_ARCHIVE_BYTES:
         raise ArtifactError(
             f'archive unpacks to {total} bytes, at most {LARGEST_ARCHIVE_BYTES} are accepted'
         )
-    for member in archive.infolist():
-        if PurePosixPath(member.filename).name != member.filename:
-            raise ArtifactError(f'archive holds {member.filename!r}: paths are not accepted')
-        archive.extract(member, folder)
+    for name, size in named.items():
+        if sizes.get(name) != size:
+            raise ArtifactError(
+                f'archive has {sizes.get(name, "no")} bytes of {name}, its manifest says {size}: '
+                f'pack it again'
+            )
+    return manifest
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, size: int, folder: Path) -> None:
+    # What a member's header says of its size may be less than what it unpacks to.
+    with archive.open(name) as source, (folder / name).open('wb') as target:
+        left = size + 1
+        while left > 0 and (part := source.read(min(left, 1 << 20))):
+            target.write(part)
+            left -= len(part)
+    if left <= 0:
+        raise ArtifactError(f'archive has more than {size} bytes of {name}: pack it again')

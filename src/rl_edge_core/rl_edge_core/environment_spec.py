@@ -5,13 +5,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import yaml
 
 from rl_edge_core.errors import ConfigurationError
 
@@ -90,6 +89,12 @@ class EnvironmentSpec:
     def arguments(self) -> dict[str, Any]:
         """Return the environment's arguments by name."""
         return dict(json.loads(self.environment_arguments or '{}'))
+
+    def without_arguments(self, names: Collection[str]) -> 'EnvironmentSpec':
+        """Return a copy whose environment arguments lack those of ``names``."""
+        kept = {name: value for name, value in self.arguments.items() if name not in names}
+        text = arguments_as_json(self.environment_id, kept)
+        return dataclasses.replace(self, environment_arguments=text)
 
     @property
     def observation_size(self) -> int:
@@ -197,6 +202,8 @@ class EnvironmentSpec:
 
 def environment_arguments(text: str) -> dict[str, Any]:
     """Return the mapping in ``text``, YAML; raise ConfigurationError when it holds none."""
+    import yaml  # here alone: a policy node reads none
+
     try:
         arguments = yaml.safe_load(text) if text.strip() else {}
     except yaml.YAMLError as error:

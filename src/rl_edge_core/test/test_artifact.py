@@ -11,13 +11,14 @@ from rl_edge_core.artifact import (
     Manifest,
     ModelFile,
     Network,
+    check_keras_archive,
     checked_file,
     load_manifest,
     pack_artifact,
     unpack_artifact,
     write_manifest,
 )
-from rl_edge_core.errors import ArtifactError
+from rl_edge_core.errors import LONGEST_MESSAGE, ArtifactError
 from rl_edge_core.files import sha256_of
 
 
@@ -173,6 +174,82 @@ def test_an_archive_whose_file_is_not_the_manifests_is_refused(folder, tmp_path)
     (folder / 'actor_int8.tflite').write_bytes(b'short')
     with pytest.raises(ArtifactError, match='has 5 bytes'):
         pack_artifact(folder, ['int8'])
+
+
+def repacked(folder, *, manifest=None, more=None, recipe='int8'):
+    """Return an archive with another manifest text, or with more members."""
+    packed = zipfile.ZipFile(io.BytesIO(pack_artifact(folder, [recipe])))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in packed.namelist():
+            content = packed.read(name)
+            if name == MANIFEST_NAME and manifest is not None:
+                content = manifest(content)
+            archive.writestr(name, content)
+        for name, content in (more or {}).items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def edited_entry(**changes):
+    def edit_text(content):
+        mapping = json.loads(content)
+        mapping['files'][0].update(changes)
+        return json.dumps(mapping)
+
+    return edit_text
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'manifest': lambda text: text + b' ' * 39_000_000}, 'larger than 2000000 bytes'),
+        ({'manifest': lambda text: b'[' * 100_000}, 'cannot be read'),
+        ({'more': {f'{i}.txt': b'' for i in range(200)}}, 'lists 202 members'),
+        ({'more': {'zeros.bin': bytes(250_000_000)}}, "holds 'zeros.bin', which its manifest"),
+        ({'manifest': edited_entry(bytes=3)}, 'its manifest says 3'),
+        ({'manifest': edited_entry(bytes=300_000_000)}, 'unpacks to 300000000 bytes'),
+        ({'manifest': edited_entry(sha256='0' * 64)}, 'hashes to'),
+    ],
+)
+def test_an_archive_that_holds_more_or_other_than_its_manifest_says_is_refused(
+    folder, tmp_path, changes, message
+):
+    data = repacked(folder, **changes)
+    with pytest.raises(ArtifactError, match=message) as refused:
+        unpack_artifact(data, sha256_of(data), tmp_path / 'edge')
+    assert len(str(refused.value)) < 1000
+    assert not (tmp_path / 'edge').exists()
+
+
+def test_a_value_of_a_megabyte_is_shortened_in_the_message(folder, tmp_path):
+    data = repacked(folder, manifest=edited_entry(recipe=['x' * 1_000_000]))
+    with pytest.raises(ArtifactError, match=r'characters \.\.\.\]') as refused:
+        unpack_artifact(data, sha256_of(data), tmp_path / 'edge')
+    assert len(str(refused.value)) < LONGEST_MESSAGE + 100
+    assert str(refused.value).endswith('must be of type str')
+
+
+def test_a_member_that_unpacks_to_more_than_its_header_says_is_refused(folder, tmp_path):
+    data = bytearray(repacked(folder))
+    size = load_manifest(folder).entry('int8').bytes
+    name = b'actor_int8.tflite'
+    # In the local header and in the directory: the size after unpacking, 4 bytes.
+    for header, place in ((b'PK\3\4', 22), (b'PK\1\2', 24)):
+        start = data.rfind(header, 0, data.rfind(name) if header == b'PK\1\2' else data.find(name))
+        assert int.from_bytes(data[start + place : start + place + 4], 'little') == size
+        data[start + place : start + place + 4] = (size - 1).to_bytes(4, 'little')
+    spoilt = bytes(data)
+    with pytest.raises(ArtifactError, match='its manifest says'):
+        unpack_artifact(spoilt, sha256_of(spoilt), tmp_path / 'edge')
+
+
+def test_a_keras_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
+    path = tmp_path / 'policy.keras'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('model.weights.h5', bytes(100_000_000))
+    with pytest.raises(ArtifactError, match='unpacks to 100000000 bytes, at most 10'):
+        check_keras_archive(path)
 
 
 def test_default_recipe_must_exist(folder):

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_policy.policy import ActionLimiter, Policy
+from rl_edge_policy.policy import Policy, limited_action
 
 LARGEST_SQUASHED = 1.0 - 1.0e-6
 """Where a saturated mean is taken to be: tanh(7.25). float32 holds nothing more beyond it."""
@@ -37,7 +38,7 @@ class Explorer:
         self._size = spec.action_size
         self._centre = (spec.high + spec.low) / 2
         self._half_range = (spec.high - spec.low) / 2
-        self._limited = ActionLimiter(spec).limited
+        self._limited = partial(limited_action, spec)
         self._sample = _sampler(policy)
 
     def act(self, observation: np.ndarray, *, episode: int, step: int) -> np.ndarray:

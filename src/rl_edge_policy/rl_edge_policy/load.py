@@ -1,15 +1,41 @@
 """Load a policy artifact: hash, shapes and golden pair are checked before it acts."""
 
+import contextlib
 import importlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_edge_core.artifact import Manifest, ModelFile, checked_file, load_manifest
-from rl_edge_core.errors import ArtifactError, ConfigurationError
-from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
-from rl_edge_policy.runtimes import AUTO, Runtime, choose_runtime
+from rl_edge_core.artifact import (
+    FULL_RECIPE,
+    Manifest,
+    ModelFile,
+    checked_file,
+    load_manifest,
+    unpack_artifact,
+)
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import (
+    ArtifactError,
+    ConfigurationError,
+    RlEdgeError,
+    SpecMismatchError,
+)
+from rl_edge_policy.policy import AUTO, ModelIdentity, Policy, RejectedActionError
+from rl_edge_policy.runtimes import Runtime, choose_runtime
+
+TRIAL_LIMIT_SEC = 60.0
+"""After which a model that is tried counts as hanging; a Raspberry Pi needs two for a good one."""
+TRIAL_MEMORY_BYTES = 1 << 30
+_REFUSED = 3
+"""Exit code of the trial of a model that is refused for a reason."""
 
 
 def load_policy(
@@ -89,3 +115,117 @@ def _check_golden_pair(policy: Policy, manifest: Manifest, entry: ModelFile) -> 
             f'{entry.golden_action[worst]:.6g} within {tolerance:g}: the model or the runtime '
             f'differs from the one it was exported with; export it again'
         )
+
+
+def load_requested(
+    *,
+    path: str = '',
+    archive: bytes = b'',
+    sha256: str = '',
+    recipe: str = '',
+    present_recipe: str,
+    runtime: str,
+    threads: int,
+) -> Policy:
+    """Load what a swap asks for, an artifact's ``path`` or a packed ``archive`` with its hash.
+
+    Without a recipe it is the file of ``present_recipe``, or the artifact's preferred compressed
+    file when it has none of that recipe: a compressed policy is never replaced by the full model
+    unasked. Nothing is left on the disk. A `.tflite` file is first run in a process of its own:
+    one that crashes or hangs its runtime must not end the process that acts. Raise an RlEdgeError
+    that says why the model is refused.
+    """
+    if bool(path) == bool(archive):
+        raise ConfigurationError('give either path or archive, and not both')
+    with tempfile.TemporaryDirectory(prefix='rl_edge_policy-') as temporary:
+        folder = Path(path)
+        if archive:
+            folder = Path(temporary) / 'artifact'
+            manifest = unpack_artifact(archive, sha256, folder)
+        elif folder.is_dir():
+            manifest = load_manifest(folder)
+        else:
+            manifest = None
+        if manifest is not None and not recipe:
+            keeps = present_recipe in manifest.recipes or present_recipe == FULL_RECIPE
+            recipe = present_recipe if keeps else manifest.compressed_recipe()
+        _, _, entry = find_model(folder, recipe)
+        if choose_runtime(entry, runtime).runs_files_unchecked:
+            checked_file(folder if folder.is_dir() else folder.parent, entry)
+            _try_in_own_process(folder, recipe=recipe, runtime=runtime, threads=threads)
+        return load_policy(folder, recipe=recipe, runtime=runtime, threads=threads)
+
+
+def check_environment(
+    policy: Policy, environment: EnvironmentSpec, *, tolerated_arguments: Collection[str] = ()
+) -> None:
+    """Raise SpecMismatchError that names what differs when the policy is for another one.
+
+    Arguments of the environment that are declared to leave its dynamics and observations alone,
+    ``tolerated_arguments``, may differ.
+    """
+    if policy.spec.hash == environment.hash:
+        return
+    made_for = policy.spec.without_arguments(tolerated_arguments)
+    differences = made_for.differences(environment.without_arguments(tolerated_arguments))
+    if differences:
+        raise SpecMismatchError(
+            f'{policy.model_id} was made for another environment (policy against simulator): '
+            f'{"; ".join(differences)}'
+        )
+
+
+def _try_in_own_process(folder: Path, *, recipe: str, runtime: str, threads: int) -> None:
+    """Raise ArtifactError unless a process of its own can load a model and act by it."""
+    request = {'path': str(folder), 'recipe': recipe, 'runtime': runtime, 'threads': threads}
+    command = [sys.executable, '-m', 'rl_edge_policy.load', json.dumps(request)]
+    try:
+        tried = subprocess.run(
+            command, capture_output=True, text=True, timeout=TRIAL_LIMIT_SEC, check=False
+        )
+    except subprocess.TimeoutExpired:
+        reason = f'it did not answer within {TRIAL_LIMIT_SEC:.0f} s'
+    except OSError as error:
+        raise RlEdgeError(f'no process to try the model in: {error}') from error
+    else:
+        if tried.returncode == 0:
+            return
+        if tried.returncode == _REFUSED:
+            raise ArtifactError(tried.stderr.strip())
+        reason = f'it ended its process with {_ending(tried.returncode)}'
+    raise ArtifactError(
+        f'{folder} was tried in a process of its own, and {reason}: the model file is damaged, or '
+        f'{runtime} cannot run it; export it again'
+    )
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f'exit code {code}'
+
+
+def _try_model(request: Mapping[str, Any]) -> None:
+    """Load a model and act on its golden observation and on random ones of several sizes."""
+    import resource
+
+    # A damaged file may ask for any amount of memory; the acting process must keep its own.
+    limits = (TRIAL_MEMORY_BYTES, TRIAL_MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_DATA, limits)
+    policy = load_policy(
+        request['path'],
+        recipe=request['recipe'] or None,
+        runtime=request['runtime'],
+        threads=request['threads'],
+    )
+    generator = np.random.default_rng(0)
+    for size in (0.0, 0.1, 1.0, 10.0, 1e3):
+        observation = size * generator.normal(size=policy.spec.observation_size)
+        with contextlib.suppress(RejectedActionError):
+            policy.act(observation.astype(np.float32))
+
+
+if __name__ == '__main__':
+    try:
+        _try_model(json.loads(sys.argv[1]))
+    except (RlEdgeError, MemoryError) as error:
+        print(str(error) or 'no memory to load it', file=sys.stderr)
+        sys.exit(_REFUSED)

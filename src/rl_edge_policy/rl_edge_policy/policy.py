@@ -1,13 +1,22 @@
 """What a policy is: observation in, limited action out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rl_edge_core.artifact import Manifest, ModelFile, Network
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
+
+if TYPE_CHECKING:
+    from rl_edge_core.artifact import Manifest, ModelFile, Network
+
+AUTO = 'auto'
+"""Take the first runtime of the file's list that is installed."""
+RUNTIME_NAMES = ('keras', 'litert', 'tflite_runtime')
+RUNTIME_CHOICES = (AUTO, *RUNTIME_NAMES)
 
 
 class RejectedObservationError(RlEdgeError):
@@ -46,7 +55,7 @@ class Policy(Protocol):
 
         ``observation`` has shape (observation_size,), float32. Raise RejectedObservationError
         when it is not finite or has another shape, RejectedActionError when the model's answer is.
-        The returned array is the caller's.
+        The returned array is the caller's. Several threads may call it: they take turns.
         """
 
 
@@ -62,7 +71,7 @@ class ModelIdentity:
     network: Network
 
     @classmethod
-    def of(cls, manifest: Manifest, entry: ModelFile, runtime: str) -> 'ModelIdentity':
+    def of(cls, manifest: Manifest, entry: ModelFile, runtime: str) -> ModelIdentity:
         """Return the identity of one file of an artifact, run by ``runtime``."""
         return cls(
             spec=manifest.environment,
@@ -96,32 +105,11 @@ def checked_observation(spec: EnvironmentSpec, observation: np.ndarray) -> np.nd
     return observation
 
 
-class ActionLimiter:
-    """Check and limit the actions of a model.
+def limited_action(spec: EnvironmentSpec, action: np.ndarray) -> np.ndarray:
+    """Return ``action``, shape (action_size,) float32, within the limits of ``spec``.
 
-    Most actions are finite and within the limits already. To see that in a list of Python floats
-    costs a quarter of clipping so few values with NumPy.
+    Raise RejectedActionError when a value is not finite.
     """
-
-    def __init__(self, spec: EnvironmentSpec) -> None:
-        """Take the limits of ``spec``."""
-        self._spec = spec
-        # A box that lies within the limits of every value.
-        self._inner_low = max(spec.action_low)
-        self._inner_high = min(spec.action_high)
-
-    def limited(self, action: np.ndarray) -> np.ndarray:
-        """Return ``action``, shape (action_size,) float32, within the limits.
-
-        Raise RejectedActionError when a value is not finite.
-        """
-        low, high = self._inner_low, self._inner_high
-        for value in action.tolist():
-            if not low <= value <= high:  # as NaN is not, too
-                return self._looked_at(action)
-        return action
-
-    def _looked_at(self, action: np.ndarray) -> np.ndarray:
-        if not np.isfinite(action).all():
-            raise RejectedActionError(self._spec.fault_of_action(action))
-        return self._spec.limit(action)
+    if not np.isfinite(action).all():
+        raise RejectedActionError(spec.fault_of_action(action))
+    return spec.limit(action)

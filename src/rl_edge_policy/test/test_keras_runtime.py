@@ -84,12 +84,12 @@ def test_a_model_with_code_in_it_is_refused(plane):
         load_policy(plane, recipe='keras')
 
 
-def test_a_model_without_a_value_is_refused(plane):
+def test_a_model_without_an_action_is_refused(plane):
     import keras
 
     source = keras.Input((3,))
-    save(keras.Model(source, {'action': keras.layers.Dense(2)(source)}), plane)
-    with pytest.raises(ArtifactError, match='an actor-critic has action and value'):
+    save(keras.Model(source, {'value': keras.layers.Dense(1)(source)}), plane)
+    with pytest.raises(ArtifactError, match='has the outputs value; a policy has action'):
         load_policy(plane, recipe='keras')
 
 

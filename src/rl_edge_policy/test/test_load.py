@@ -3,6 +3,8 @@ import json
 import math
 import subprocess
 import sys
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
 from rl_edge_core.files import sha256_of
 from rl_edge_policy import runtimes
 from rl_edge_policy.load import load_policy
-from rl_edge_policy.policy import ActionLimiter, RejectedActionError, RejectedObservationError
+from rl_edge_policy.policy import RejectedActionError, RejectedObservationError, limited_action
 
 
 def observation(*values):
@@ -68,6 +70,23 @@ def test_actions_are_limited(artifacts, seen, expected):
     assert action.tolist() == pytest.approx(list(expected))
 
 
+def test_threads_that_share_a_policy_get_their_own_actions(artifacts):
+    policy = load_policy(artifacts / 'plane')
+    wrong = []
+
+    def act(value):
+        for _ in range(3000):
+            if policy.act(observation(value, 0.0, 0.0))[0] != value:
+                wrong.append(value)
+
+    threads = [threading.Thread(target=act, args=(0.125 * n,)) for n in range(-3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 def test_an_action_is_the_callers(artifacts):
     policy = load_policy(artifacts / 'plane')
     first = policy.act(observation(0.25, -0.5, 0.0))
@@ -77,7 +96,7 @@ def test_an_action_is_the_callers(artifacts):
 
 def test_the_limiter_agrees_with_the_limits_of_the_environment(artifacts):
     spec = load_manifest(artifacts / 'plane').environment
-    limited = ActionLimiter(spec).limited
+    limited = partial(limited_action, spec)
     for action in np.random.default_rng(3).normal(0, 2, (500, 2)).astype(np.float32):
         assert limited(action).tolist() == spec.limit(action).tolist()
     for bad in ((math.nan, 0), (math.inf, -math.inf), (0, math.inf)):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -187,12 +188,27 @@ def test_a_bad_observation_is_answered_with_the_safe_action(running):
         assert answer.values.tolist() == [0.0, -0.25]
         assert answer.step == step
     assert running.status(lambda status: status.actions == 5).rejected_observations == 5
-    assert running.diagnosis('5 observations and 0 actions rejected').level == (
+    assert running.diagnosis('observations and 0 actions rejected in the last 1 s').level == (
         DiagnosticStatus.WARN
     )
     answer = running.ask((0.25, 0.0, 0.0), 9)
     assert not answer.safe_action
     assert answer.values.tolist() == [0.25, 0.0]
+    # What is over for a second is no warning any more; the counts keep it.
+    assert running.diagnosis('answering').level == DiagnosticStatus.OK
+    assert running.status().rejected_observations == 5
+
+
+def test_many_bad_observations_are_reported_once_a_second(running, capfd):
+    running.peer.diagnostics.clear()
+    started = time.monotonic()
+    for step in range(300):
+        running.ask((np.nan, 0, 0) if step % 2 else (0, np.nan, 0), step)
+    elapsed = time.monotonic() - started
+    written = capfd.readouterr().err.count('answered with the safe action')
+    assert 1 <= written <= elapsed + 1
+    # One at once, and one each status_period_sec, 0.05 s here; others may still be on their way.
+    assert len(running.peer.diagnostics) <= 20 + elapsed + elapsed / 0.05
 
 
 def test_a_model_that_answers_with_infinity_gives_way_to_the_safe_action(running):
@@ -201,7 +217,7 @@ def test_a_model_that_answers_with_infinity_gives_way_to_the_safe_action(running
     assert answer.values.tolist() == [0.0, -0.25]
     status = running.status(lambda status: status.actions == 1)
     assert status.rejected_observations == 0
-    running.diagnosis('0 observations and 1 actions rejected')
+    running.diagnosis('0 observations and 1 actions rejected in the last 1 s')
 
 
 def test_a_repeated_observation_is_answered_again_and_counted_once(running):
@@ -306,6 +322,7 @@ def test_without_autostart_it_is_led_through_its_states(graph, artifacts, spec):
         graph.connected()
         graph.peer.describe(spec)
         graph.peer.observe((0.5, 0.0, 0.0), attempt)
+        graph.until(lambda: node._environment is not None and node._waiting is not None)
         graph.status()
         assert graph.peer.actions == []
         node.trigger_activate()
@@ -325,6 +342,93 @@ def test_without_autostart_it_is_led_through_its_states(graph, artifacts, spec):
     assert future.result().current_state.id == State.PRIMARY_STATE_FINALIZED
 
 
+def transition_to(graph, number, label=''):
+    """Ask for a transition through the service; return whether it was made."""
+    client = graph.peer.create_client(ChangeState, 'policy/change_state')
+    graph.until(client.service_is_ready)
+    request = ChangeState.Request(transition=Transition(id=number, label=label))
+    future = client.call_async(request)
+    graph.until(future.done)
+    graph.peer.destroy_client(client)
+    return future.result().success
+
+
+def state_of(graph):
+    client = graph.peer.create_client(GetState, 'policy/get_state')
+    graph.until(client.service_is_ready)
+    future = client.call_async(GetState.Request())
+    graph.until(future.done)
+    graph.peer.destroy_client(client)
+    return future.result().current_state.label
+
+
+@pytest.mark.parametrize('callback', ['on_activate', 'on_deactivate', 'on_cleanup'])
+def test_a_lifecycle_callback_that_raises_is_logged_and_leaves_the_node_unconfigured(
+    graph, artifacts, monkeypatch, capfd, callback
+):
+    def fail(node, state):
+        raise RuntimeError('the callback broke')
+
+    monkeypatch.setattr(f'rclpy.lifecycle.LifecycleNode.{callback}', fail)
+    node = graph.policy(artifacts / 'plane', autostart=False)
+    assert transition_to(graph, Transition.TRANSITION_CONFIGURE)
+    steps = {
+        'on_activate': [Transition.TRANSITION_ACTIVATE],
+        'on_deactivate': [Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE],
+        'on_cleanup': [Transition.TRANSITION_CLEANUP],
+    }[callback]
+    assert not [transition_to(graph, step) for step in steps][-1]
+    status = graph.status(lambda status: status.state == PolicyStatus.UNCONFIGURED)
+    assert 'the callback broke' in status.reason
+    assert state_of(graph) == 'unconfigured'
+    assert f'{callback} failed: RuntimeError: the callback broke' in capfd.readouterr().err
+    monkeypatch.undo()
+    assert transition_to(graph, Transition.TRANSITION_CONFIGURE)
+    graph.status(lambda status: status.state == PolicyStatus.INACTIVE and not status.reason)
+    assert node.finished.done() is False
+
+
+def test_its_model_may_be_set_while_it_is_unconfigured(graph, artifacts, spec):
+    node = graph.policy(artifacts / 'nowhere', autostart=False)
+    given = [
+        Parameter('model', value=str(artifacts / 'study')),
+        Parameter('recipe', value='int8'),
+        Parameter('threads', value=2),
+    ]
+    assert all(result.successful for result in node.set_parameters(given))
+    (wrong,) = node.set_parameters([Parameter('runtime', value='onnx')])
+    assert 'must be one of auto, keras' in wrong.reason
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert graph.status().model_id == 'study/actor_int8.tflite'
+    (late,) = node.set_parameters([Parameter('recipe', value='float32')])
+    assert 'can be set while the node is unconfigured' in late.reason
+    (fixed,) = node.set_parameters([Parameter('status_period_sec', value=2.0)])
+    assert not fixed.successful
+
+
+def test_reports_go_on_by_wall_time_where_no_clock_is_published(graph, artifacts):
+    graph.policy(artifacts / 'plane', use_sim_time=True)
+    for _ in range(3):
+        status = graph.status(lambda status: status.state == PolicyStatus.ACTIVE)
+        assert abs(status.header.stamp.sec - time.time()) < LIMIT_SEC
+
+
+def test_arguments_that_are_declared_harmless_may_differ(graph, artifacts, spec):
+    higher = dataclasses.replace(spec, environment_arguments={'healthy_z_range': [0.2, 2.0]})
+    graph.policy(artifacts / 'plane')
+    graph.connected()
+    graph.peer.describe(higher)
+    status = graph.status(lambda status: status.state == PolicyStatus.REFUSING)
+    assert 'environment_arguments' in status.reason
+    graph.nodes[0].trigger_deactivate()
+    graph.nodes[0].trigger_cleanup()
+    graph.nodes[0].set_parameters([Parameter('tolerated_arguments', value='healthy_z_range')])
+    graph.nodes[0].autostart()
+    graph.connected()
+    graph.peer.describe(higher)
+    graph.status(lambda status: status.state == PolicyStatus.ACTIVE and not status.reason)
+
+
 # load_model ----------------------------------------------------------------------------------
 
 
@@ -337,6 +441,39 @@ def test_a_swap_by_path_takes_place_between_two_actions(running, artifacts):
     assert after.model_hash == answer.model_hash != before.model_hash
     status = running.status(lambda status: status.swaps == 1)
     assert status.model_id == 'mirrored/actor_float32.tflite'
+
+
+def test_a_repeated_observation_is_answered_by_the_policy_that_acts_now(running, artifacts):
+    before = running.ask((0.25, 0.0, 0.0), 0)
+    assert running.load(path=str(artifacts / 'mirrored')).success
+    again = running.ask((0.25, 0.0, 0.0), 0)
+    assert again.model_hash != before.model_hash
+    assert again.values.tolist() == [-0.25, 0.0]
+
+
+def test_a_model_loaded_while_the_node_is_cleaned_up_is_not_installed(
+    running, artifacts, monkeypatch
+):
+    import threading
+
+    from rl_edge_policy import load as load_module
+
+    load, may_load = load_module.load_requested, threading.Event()
+    monkeypatch.setattr(
+        load_module, 'load_requested', lambda **k: may_load.wait(LIMIT_SEC) and load(**k)
+    )
+    (node,) = running.nodes
+    request = LoadModel.Request(path=str(artifacts / 'mirrored'))
+    future = running.peer.load_model.call_async(request)
+    running.until(lambda: node._loading._busy.locked())
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    node.trigger_configure()  # to the policy of its parameters, which must stay
+    may_load.set()
+    running.until(future.done)
+    assert not future.result().success
+    assert 'cleaned up while the model was loaded' in future.result().message
+    assert future.result().model_hash == load_policy(artifacts / 'plane').model_hash
 
 
 def test_a_swap_by_bytes_leaves_nothing_on_the_disk(running, artifacts, tmp_path, monkeypatch):
@@ -400,15 +537,15 @@ def test_a_policy_that_refuses_acts_again_with_a_fitting_model(graph, artifacts,
 def test_it_answers_while_it_loads_and_refuses_a_second_load(running, artifacts, monkeypatch):
     import threading
 
-    from rl_edge_policy import policy_node
+    from rl_edge_policy import load as load_module
 
-    load, may_load = policy_node.load_requested, threading.Event()
+    load, may_load = load_module.load_requested, threading.Event()
 
     def load_when_allowed(*args, **kwargs):
         assert may_load.wait(LIMIT_SEC)
         return load(*args, **kwargs)
 
-    monkeypatch.setattr(policy_node, 'load_requested', load_when_allowed)
+    monkeypatch.setattr(load_module, 'load_requested', load_when_allowed)
     request = LoadModel.Request(path=str(artifacts / 'mirrored'))
     first = running.peer.load_model.call_async(request)
     second = running.load(path=str(artifacts / 'mirrored'))
@@ -473,4 +610,4 @@ def test_its_attributes_are_not_those_of_rclpy(graph, artifacts):
     base.destroy_node()
     node = graph.policy(artifacts / 'plane', autostart=False)
     own = {name for name in vars(node) if name not in inherited}
-    assert {'_policy', '_settings', '_reply', '_state'} <= own
+    assert {'_policy', '_settings', '_reply', '_reports'} <= own

@@ -4,7 +4,7 @@ import time
 
 PROGRAM = """
 import time
-from rl_edge_policy.process_age import process_age_sec
+from rl_edge_policy.metrics import process_age_sec
 print(process_age_sec(), time.monotonic())
 """
 

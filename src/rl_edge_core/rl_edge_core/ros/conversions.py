@@ -1,14 +1,19 @@
 """Message to array and dataclass, and back: pure functions, in one place."""
 
+from __future__ import annotations
+
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_interfaces.msg import Environment, EpisodeSummary
+
+if TYPE_CHECKING:
+    from rl_edge_core.episode_result import EpisodeResult
 
 _NANOSECONDS = 1_000_000_000
 
@@ -94,6 +99,8 @@ def from_episode_summary(
     message: EpisodeSummary, *, reward_term_names: Sequence[str] = ()
 ) -> EpisodeResult:
     """Return the result in a message; without names the reward terms are left out."""
+    from rl_edge_core.episode_result import EndedBy, EpisodeResult
+
     terms: Mapping[str, float] = {}
     if reward_term_names:
         terms = dict(zip(reward_term_names, message.reward_terms, strict=True))

@@ -1,56 +1,120 @@
-"""The state of the policy node as it stands on policy_status and on /diagnostics."""
+"""What the policy node reports of itself, on policy_status and on /diagnostics."""
 
+import time
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
-from rl_edge_core.ros.diagnostics import ERROR, OK, WARN
-from rl_edge_core.ros.qos_events import incompatible_peers
+from rl_edge_core.ros import qos
+from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher
+from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import PolicyStatus
-from rl_edge_policy.figures import PolicyFigures
+from rl_edge_policy.metrics import RECENT_SEC, PolicyCounters
 from rl_edge_policy.policy import Policy
 
-
-def to_policy_status(
-    state: int, reason: str, *, policy: Policy | None, exploration: str, figures: PolicyFigures
-) -> PolicyStatus:
-    """Return the status without its stamp; ``policy`` is None while none is loaded."""
-    return PolicyStatus(
-        state=state,
-        reason=reason,
-        model_id=policy.model_id if policy else '',
-        model_hash=policy.model_hash if policy else '',
-        runtime=policy.runtime if policy else '',
-        exploration=exploration,
-        actions=figures.actions,
-        rejected_observations=figures.rejected_observations,
-        swaps=figures.swaps,
-        first_action_sec=figures.first_action_sec,
-        inference_us_p50=figures.inference.quantile(0.5),
-        inference_us_p99=figures.inference.quantile(0.99),
-    )
+_LISTENER_PATIENCE_SEC, _LISTENER_PERIOD_SEC = 5.0, 0.02
+"""How long, and how often, a node that failed looks for someone who hears the reason. Participants
+that missed each other's first announcement meet at the next one: Fast DDS has one every 3 s."""
+_LAST_STATUS_SEC, _REASON_SEC = 1.0, 3.5
+"""How long the last status, and one with the reason of a failure, may take to arrive. Fast DDS
+asks subscribers every 3 s what they lack."""
 
 
-def health_of(
-    state: int, reason: str, *, troubles: str, figures: PolicyFigures
-) -> tuple[bytes, str]:
-    """Return a level and the worst of what there is to say; ``troubles`` are with other nodes."""
-    if state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
-        return ERROR, reason
-    if troubles:
-        return ERROR, troubles
-    if figures.rejected_observations or figures.failed_actions:
-        return WARN, (
-            f'{figures.rejected_observations} observations and {figures.failed_actions} actions '
-            f'rejected, the last: {figures.last_fault}'
+class PolicyReports:
+    """The state of the policy node, published at each change and once a period."""
+
+    def __init__(self, node: Node, *, period_sec: float, exploration: str) -> None:
+        """Create the publishers and the timer, and publish the first status."""
+        self._node, self._exploration = node, exploration
+        self.state, self.reason = PolicyStatus.UNCONFIGURED, ''
+        self.counters = PolicyCounters()
+        self.policy: Policy | None = None
+        self.endpoints: tuple[Subscription, Publisher] | None = None
+        """Of observation and action, while there are any."""
+        # Plain publishers: a lifecycle publisher would drop what an inactive node has to say.
+        self._status = node.create_publisher(
+            PolicyStatus,
+            'policy_status',
+            qos.policy_status(),
+            qos_overriding_options=qos.overridable(),
         )
-    if reason:
-        return WARN, reason
-    return OK, 'answering' if state == PolicyStatus.ACTIVE else 'not active'
+        self._diagnostics = DiagnosticsPublisher(node)
+        self._resources = ResourceReporter(node)
+        # By the steady clock: with use_sim_time a simulator that pauses would stop the reports.
+        node.create_timer(period_sec, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.publish_status()
+
+    def enter(self, state: int, reason: str) -> None:
+        """Be in a state from now on, for a reason; empty while all is well."""
+        changed = (state, reason) != (self.state, self.reason)
+        self.state, self.reason = state, reason
+        if changed or state == PolicyStatus.ACTIVE:
+            self.publish()
+
+    def publish(self) -> None:
+        """Publish status and diagnostics."""
+        self.publish_status()
+        self.publish_diagnostics()
+
+    def publish_status(self) -> None:
+        """Publish policy_status, stamped with wall time whatever clock the node is told to use."""
+        counters, policy = self.counters, self.policy
+        status = PolicyStatus(
+            state=self.state,
+            reason=self.reason,
+            model_id=policy.model_id if policy else '',
+            model_hash=policy.model_hash if policy else '',
+            runtime=policy.runtime if policy else '',
+            exploration=self._exploration,
+            actions=counters.actions,
+            rejected_observations=counters.rejected_observations,
+            swaps=counters.swaps,
+            first_action_sec=counters.first_action_sec,
+            inference_us_p50=counters.inference.quantile(0.5),
+            inference_us_p99=counters.inference.quantile(0.99),
+        )
+        status.header.stamp = Clock(clock_type=ClockType.SYSTEM_TIME).now().to_msg()
+        self._status.publish(status)
+
+    def publish_diagnostics(self) -> None:
+        """Publish a level and the worst of what there is to say."""
+        self._diagnostics.publish(*self._health(), self.counters.to_mapping())
+
+    def close(self) -> None:
+        """Wait until the last status has arrived, and stop the thread."""
+        self._resources.close()
+        patience_sec = _LAST_STATUS_SEC
+        if self.state == PolicyStatus.FAILED:
+            patience_sec = _REASON_SEC
+            # A node that fails at once has not met those yet who want to know the reason.
+            deadline = time.monotonic() + _LISTENER_PATIENCE_SEC
+            while not self._status.get_subscription_count() and time.monotonic() < deadline:
+                time.sleep(_LISTENER_PERIOD_SEC)
+        self._status.wait_for_all_acked(Duration(seconds=patience_sec))
+
+    def _health(self) -> tuple[bytes, str]:
+        if self.state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
+            return ERROR, self.reason
+        if self.endpoints and (errors := graph_errors(self._node, *self.endpoints)):
+            return ERROR, errors
+        observations, actions = self.counters.recent_faults.counts()
+        if observations or actions:
+            return WARN, (
+                f'{observations} observations and {actions} actions rejected in the last '
+                f'{RECENT_SEC:g} s, the latest: {self.counters.last_fault}'
+            )
+        if self.reason:
+            return WARN, self.reason
+        return OK, 'answering' if self.state == PolicyStatus.ACTIVE else 'not active'
 
 
-def troubles_with_others(node: Node, *, observation: Subscription, action: Publisher) -> str:
+def graph_errors(node: Node, observation: Subscription, action: Publisher) -> str:
     """Say which role more than one node has, or whose QoS does not fit; empty when none."""
+    from rl_edge_core.ros.qos_events import incompatible_peers
+
     for role, topic in (
         ('policies publish', action.topic_name),
         ('simulators publish', observation.topic_name),

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from rl_edge_core.artifact import ModelFile
 from rl_edge_core.errors import ArtifactError, ConfigurationError
-
-AUTO = 'auto'
-"""Take the first runtime of the file's list that is installed."""
+from rl_edge_policy.policy import AUTO, RUNTIME_CHOICES
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,8 @@ class Runtime:
     """Python package that must be importable."""
     install: str
     """What installs it."""
+    runs_files_unchecked: bool
+    """Whether a damaged file can crash or hang it: it does not verify what it loads."""
     rival: str = ''
     """Package that exports the same C++ symbols: the second one in a process crashes it."""
 
@@ -42,14 +42,17 @@ class Runtime:
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        Runtime('keras', 'tensorflow', 'tensorflow keras', rival='tflite_runtime'),
-        Runtime('litert', 'ai_edge_litert', 'ai-edge-litert'),
+        Runtime('keras', 'tensorflow', 'tensorflow keras', False, rival='tflite_runtime'),
+        Runtime('litert', 'ai_edge_litert', 'ai-edge-litert', True),
         Runtime(
-            'tflite_runtime', 'tflite_runtime', "tflite-runtime 'numpy<2'", rival='tensorflow'
+            'tflite_runtime',
+            'tflite_runtime',
+            "tflite-runtime 'numpy<2'",
+            True,
+            rival='tensorflow',
         ),
     )
 }
-RUNTIME_CHOICES = (AUTO, *RUNTIMES)
 
 
 def choose_runtime(entry: ModelFile, wanted: str) -> Runtime:

@@ -1,6 +1,7 @@
 """The policy over a TFLite interpreter; LiteRT and tflite-runtime have the same Python calls."""
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,12 @@ import numpy as np
 
 from rl_edge_core.errors import ArtifactError
 from rl_edge_policy.policy import (
-    ActionLimiter,
     IdentifiedPolicy,
     ModelIdentity,
     RejectedActionError,
     checked_observation,
+    limited_action,
 )
-
-_FLOAT32 = np.dtype(np.float32)
 
 
 class InterpreterPolicy(IdentifiedPolicy):
@@ -39,27 +38,41 @@ class InterpreterPolicy(IdentifiedPolicy):
         self._output = _checked_tensor(
             interpreter.get_output_details(), 'output', self.spec.action_size, path
         )
-        self._shape = (self.spec.observation_size,)
         self._set_tensor = interpreter.set_tensor
         self._invoke = interpreter.invoke
         self._get_tensor = interpreter.get_tensor
-        self._limited = ActionLimiter(self.spec).limited
+        # A box that lies within the limits of every value.
+        self._low, self._high = max(self.spec.action_low), min(self.spec.action_high)
+        # Threads that share an interpreter would read each other's outputs.
+        self._lock = threading.Lock()
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Return the limited action; see `Policy.act`."""
-        # The dot product is finite for every sane observation; what is not gets a closer look.
-        if (
-            observation.dtype is not _FLOAT32
-            or observation.shape != self._shape
-            or not math.isfinite(observation.dot(observation))
-        ):
-            observation = checked_observation(self.spec, observation)
-        self._set_tensor(self._input, observation[None])
+        """Return the limited action; see `Policy.act`.
+
+        Written for speed: an 8-bit actor takes 2.5 us, and each check a tenth of that.
+        """
         try:
-            self._invoke()
-        except (RuntimeError, ValueError) as error:
-            raise RejectedActionError(f'{self.model_id} failed to run: {error}') from error
-        return self._limited(self._get_tensor(self._output)[0])
+            # Finite for every sane observation; what is not, or no vector, gets a closer look.
+            is_sane = math.isfinite(observation.dot(observation))
+        except (TypeError, ValueError):
+            is_sane = False
+        if not is_sane:
+            observation = checked_observation(self.spec, observation)
+        with self._lock:
+            try:
+                self._set_tensor(self._input, observation[None])
+            except ValueError:  # another type or shape
+                self._set_tensor(self._input, checked_observation(self.spec, observation)[None])
+            try:
+                self._invoke()
+            except (RuntimeError, ValueError) as error:
+                raise RejectedActionError(f'{self.model_id} failed to run: {error}') from error
+            action: np.ndarray = self._get_tensor(self._output)[0]
+        low, high = self._low, self._high
+        for value in action.tolist():
+            if not low <= value <= high:  # also true for NaN
+                return limited_action(self.spec, action)
+        return action
 
 
 def _opened(make_interpreter: Callable[[bytes], Any], path: Path, runtime: str) -> Any:

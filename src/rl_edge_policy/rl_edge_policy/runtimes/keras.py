@@ -1,4 +1,4 @@
-"""Run the uncompressed Keras actor-critic by its graph function."""
+"""Run the uncompressed Keras policy, often an actor-critic, by its graph function."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rl_edge_core.artifact import check_keras_archive
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_policy.policy import (
-    ActionLimiter,
     IdentifiedPolicy,
     ModelIdentity,
     RejectedActionError,
     checked_observation,
+    limited_action,
 )
 
 OUTPUT_NAMES = ('action', 'value', 'log_std')
@@ -32,10 +33,9 @@ class KerasPolicy(IdentifiedPolicy):
         model = _loaded(path)
         self._function = _graph_function(model, self.spec.observation_size, path)
         _check_outputs(self._function, self.spec.action_size, path)
-        self._limited = ActionLimiter(self.spec).limited
 
     def outputs(self, observation: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return ``action`` (action_size,), ``value`` (1,) and, where there is one, ``log_std``.
+        """Return ``action`` (action_size,) and, where there are such, ``value`` (1,), ``log_std``.
 
         The action is as the model gave it, not limited. Raise RejectedObservationError.
         """
@@ -50,7 +50,7 @@ class KerasPolicy(IdentifiedPolicy):
             action = self._function(tf.constant(observation[None]))['action'].numpy()[0]
         except tf.errors.OpError as error:
             raise RejectedActionError(f'{self.model_id} failed to run: {error}') from error
-        return self._limited(action)
+        return limited_action(self.spec, action)
 
 
 def load(path: Path, identity: ModelIdentity, *, threads: int) -> KerasPolicy:
@@ -75,6 +75,7 @@ def _set_threads(threads: int) -> None:
 
 
 def _loaded(path: Path) -> keras.Model:
+    check_keras_archive(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the layers of the file raise
@@ -104,10 +105,10 @@ def _graph_function(model: keras.Model, observation_size: int, path: Path) -> An
 def _named(outputs: Any, path: Path) -> dict[str, tf.Tensor]:
     if isinstance(outputs, list | tuple):
         outputs = dict(zip(OUTPUT_NAMES, outputs, strict=False))
-    if not isinstance(outputs, dict) or not {'action', 'value'} <= set(outputs):
+    if not isinstance(outputs, dict) or 'action' not in outputs:
         found = ', '.join(outputs) if isinstance(outputs, dict) else 'one without a name'
         raise ArtifactError(
-            f'{path} has the outputs {found}; an actor-critic has action and value'
+            f'{path} has the outputs {found}; a policy has action, and perhaps value and log_std'
         )
     return {name: outputs[name] for name in OUTPUT_NAMES if name in outputs}
 

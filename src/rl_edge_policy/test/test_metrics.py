@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from rl_edge_policy.latency_histogram import LatencyHistogram
+from rl_edge_policy.metrics import LatencyHistogram
 
 
 def test_it_is_empty_at_first():
