@@ -110,6 +110,7 @@ class PolicyNode(GuardedLifecycleNode):
         # What is alive now stays: full collections have a few objects to look at, not 50,000.
         gc.collect()
         gc.freeze()
+        self._waiting = None
         self._reports.state = PolicyStatus.ACTIVE
         self._compare_environment()
         return super().on_activate(state)

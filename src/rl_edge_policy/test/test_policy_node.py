@@ -321,8 +321,9 @@ def test_without_autostart_it_is_led_through_its_states(graph, artifacts, spec):
         graph.status(lambda status: status.state == PolicyStatus.INACTIVE)
         graph.connected()
         graph.peer.describe(spec)
+        graph.until(lambda: node._environment is not None)
         graph.peer.observe((0.5, 0.0, 0.0), attempt)
-        graph.until(lambda: node._environment is not None and node._waiting is not None)
+        graph.until(lambda: node._waiting is not None)
         graph.status()
         assert graph.peer.actions == []
         node.trigger_activate()
