@@ -26,6 +26,8 @@ class Decision:
 class Agent(Protocol):
     """A pure learner: it acts and learns from rows, and knows no environment and no loop."""
 
+    actor: keras.Model
+
     @property
     def layout(self) -> TransitionLayout:
         """Return the layout of the rows that `update` expects."""
@@ -38,6 +40,10 @@ class Agent(Protocol):
 
     def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
         """Return actions for raw observations (batch, observation_size)."""
+        ...
+
+    def actor_has_changed(self) -> None:
+        """Act with the actor's present weights from now on."""
         ...
 
     def observe(self, observation: np.ndarray) -> None:

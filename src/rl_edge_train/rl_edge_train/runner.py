@@ -14,6 +14,7 @@ import numpy as np
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_train import checkpoint
 from rl_edge_train.agent import Agent
+from rl_edge_train.averaging import WeightAverage
 from rl_edge_train.learning_curve import draw_learning_curve
 from rl_edge_train.loop import Loop, LoopReport
 from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
@@ -80,6 +81,7 @@ class Runner:
         self.metrics = CsvLog(folder / 'metrics.csv')
         self.evaluations = CsvLog(folder / 'evaluations.csv')
         self._window, self._means = EpisodeWindow(), MetricMeans()
+        self._average = WeightAverage(agent, iterations=config.selection.averaged_iterations)
         self._stop = False
 
     def request_stop(self) -> None:
@@ -115,6 +117,8 @@ class Runner:
     def _take(self, report: LoopReport) -> None:
         self._window.add(report.episodes)
         self._means.add(report.metrics)
+        if report.metrics:
+            self._average.add()
         for name, value in report.metrics.items():
             if not math.isfinite(value):
                 raise TrainingError(
@@ -135,6 +139,14 @@ class Runner:
         self.display.show(figures)
 
     def evaluate(self) -> float:
+        """Evaluate the policy, and that of averaged weights; return the larger mean return."""
+        mean = self._evaluate_candidate()
+        if self._average:
+            with self._average.applied():
+                mean = max(mean, self._evaluate_candidate(averaged=True))
+        return mean
+
+    def _evaluate_candidate(self, *, averaged: bool = False) -> float:
         """Play the selection episodes; keep the policy when it is the best so far."""
         best = self.progress.best_return
         episodes = self._play(SELECTION_SEED)
@@ -146,14 +158,16 @@ class Runner:
             'steps': self.loop.steps,
             'seconds': self.progress.seconds,
             **figures_of(episodes),
+            **({'averaged': int(averaged)} if self._average else {}),
         }
         mean = figures['episode_return']
         is_best = best is None or mean > best
         self.evaluations.append(figures)
         self.display.write_scalars('evaluation', figures)
         self.display.say(
-            f'evaluation at {self.loop.steps:,} steps: return {mean:.1f}, distance '
-            f'{figures["distance_m"]:.1f} m, {figures["falls"]} of {len(episodes)} fell'
+            f'evaluation at {self.loop.steps:,} steps{" (averaged)" if averaged else ""}: '
+            f'return {mean:.1f}, distance {figures["distance_m"]:.1f} m, '
+            f'{figures["early_ends"]} of {len(episodes)} ended early'
             + (' (best)' if is_best else '')
         )
         if is_best:
@@ -177,6 +191,7 @@ class Runner:
                 f'{broken[0]} is not finite at step {self.loop.steps}: the last good checkpoint '
                 f'in {self.folder} is kept; lower the learning rates, then resume from it'
             )
+        arrays |= {f'average/{n}': v for n, v in self._average.arrays().items()}
         arrays |= {f'environments/{n}': v for n, v in self.environments.arrays().items()}
         state = {
             'loop': self.loop.state(),
@@ -194,6 +209,7 @@ class Runner:
         for fault in faults:
             self.display.say(f'passed over a checkpoint: {fault}')
         self.agent.load_arrays(_below(content.arrays, 'agent/'))
+        self._average.load_arrays(_below(content.arrays, 'average/'))
         said = self.loop.load_state(content.state['loop'])
         self._resume_environments(_below(content.arrays, 'environments/'))
         self.progress = Progress(**content.state['progress'])

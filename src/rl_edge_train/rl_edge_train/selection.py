@@ -25,6 +25,9 @@ class SelectionConfig:
     """Episodes of each evaluation, run together."""
     confirmations: int = 30
     """Further episodes for a policy that looks best, before it is kept as best."""
+    averaged_iterations: int = 0
+    """Iterations of the loop (rollouts, or steps of all environments) over which the actor's
+    weights are averaged into a second candidate at each evaluation; 0 for none."""
 
 
 def play(
@@ -50,5 +53,5 @@ def figures_of(episodes: list[FinishedEpisode]) -> dict[str, float]:
         'episode_return': float(np.mean(returns)),
         'return_std': float(np.std(returns)),
         'distance_m': float(np.mean([episode.distance for episode in episodes])),
-        'falls': sum(episode.terminated for episode in episodes),
+        'early_ends': sum(episode.terminated for episode in episodes),
     }

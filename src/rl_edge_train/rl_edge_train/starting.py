@@ -152,6 +152,7 @@ class StartingWeights:
 
 def fits(network: keras.Model, source: keras.Model) -> bool:
     """Return whether two networks have the same layers."""
+
     def layers(model: keras.Model) -> list[tuple[str, list[tuple[int, ...]]]]:
         return [
             (_described(layer), [tuple(weight.shape) for weight in layer.weights])

@@ -283,3 +283,16 @@ def test_unfit_settings_are_errors_that_name_the_valid(settings, message):
 def test_an_unknown_algorithm_is_an_error_that_lists_the_valid():
     with pytest.raises(ConfigurationError, match='sac'):
         make_agent('sak', SPEC, {}, seed=0)
+
+
+def test_the_noise_of_ppo_is_kept_from_falling_below_its_minimum():
+    agent = small_agent('ppo', initial_log_std=-2.0, minimum_log_std=-1.5)
+    agent.update(np.stack([rows_of(agent, 8, seed=seed) for seed in range(4)]))
+    assert agent.log_std.numpy().min() == np.float32(-1.5)
+
+
+def test_the_first_rollouts_may_train_the_value_network_alone():
+    agent = small_agent('ppo', value_rollouts=1)
+    rows = np.stack([rows_of(agent, 8, seed=seed) for seed in range(4)])
+    assert changed(agent, lambda: agent.update(rows)) == {'critic', 'normalizer', 'return_scaler'}
+    assert {'actor', 'log_std'} <= changed(agent, lambda: agent.update(rows))

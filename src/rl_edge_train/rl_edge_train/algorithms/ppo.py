@@ -66,6 +66,8 @@ class PpoConfig:
     """Largest global norm of a gradient; longer ones are shortened; 0 leaves them."""
     initial_log_std: float = -0.5
     """Logarithm of the standard deviation at the start, state-independent."""
+    minimum_log_std: float = -20.0
+    """The logarithm of the standard deviation is kept from falling below this."""
     squashed_mean: bool = False
     """Bound the mean by tanh, as soft actor-critic does."""
     value_rollouts: int = 0
@@ -175,6 +177,7 @@ class PpoAgent(BaseAgent):
             trains_policy = int(self.updates) >= self.config.value_rollouts
             measured = self._train_policy(shuffled) if trains_policy else {}
             measured['value_loss'] = value_epochs.result()
+        self.log_std.assign(tf.maximum(self.log_std, self.config.minimum_log_std))
         self.updates.assign_add(1)
         self.actor_has_changed()
         self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
