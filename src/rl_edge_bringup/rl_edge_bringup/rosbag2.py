@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from rl_edge_bringup.installed import install_command, missing_packages, missing_programs
 from rl_edge_bringup.qos_profiles import QosOverrides, publisher_profile
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_eval.recording.topic_selection import TopicSelection
-from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection
 
 AUTO, ROSBAG2, RL_EDGE = 'auto', 'rosbag2', 'rl_edge'
 RECORDERS = (AUTO, ROSBAG2, RL_EDGE)

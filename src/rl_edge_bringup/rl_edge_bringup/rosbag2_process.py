@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from rl_edge_bringup.child_process import die_with
-from rl_edge_eval.recording.bag_folder import free_folder
+from rl_edge_core.recording import free_folder
 
 _PATIENCE_SEC = 4.0
 """For the nodes to end; ros2 launch sends its next signal after 5 s."""

@@ -32,9 +32,8 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_bringup.systems.recording import recorder_nodes
 from rl_edge_bringup.untrained import ensure_untrained
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, select_topics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_eval.recording.topic_selection import select_topics
-from rl_edge_eval.ros.recorded_qos import SUBSCRIPTION_DEPTH
 
 TOPICS = (
     '/ant0/transition',

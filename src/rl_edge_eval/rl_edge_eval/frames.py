@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decoders import DecodingError, generic_decoder
+from rl_edge_eval.bag.decode import DecodingError, decoder_of
 from rl_edge_eval.bag.messages import BagError
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
@@ -35,7 +35,7 @@ def frames_of(path: Path) -> Iterator[Frame]:
             continue
         try:
             if topic not in decoders:
-                decoders[topic] = generic_decoder(topic)
+                decoders[topic] = decoder_of(topic)
             yield Frame(time_ns, _pixels(decoders[topic](data)))
         except DecodingError as error:
             raise BagError(f'{path}: {error}') from error
@@ -46,7 +46,7 @@ def _pixels(message: object) -> np.ndarray:
     if encoding != _ENCODING:
         raise DecodingError(f'its images are {encoding!r}, must be {_ENCODING}')
     height, width = message.height, message.width  # type: ignore[attr-defined]
-    pixels = np.asarray(message.data, np.uint8)  # type: ignore[attr-defined]
+    pixels = np.frombuffer(bytes(message.data), np.uint8)  # type: ignore[attr-defined]
     if pixels.size != height * width * _CHANNELS:
         raise DecodingError(
             f'an image of {width} x {height} has {pixels.size} bytes instead of '

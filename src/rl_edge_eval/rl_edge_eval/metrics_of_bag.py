@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decoders import DecodingError, generic_decoder, transition_decoder
+from rl_edge_eval.bag.decode import DecodingError, decoder_of
 from rl_edge_eval.bag.messages import BagTopic
-from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE
 from rl_edge_eval.frames import IMAGE_TYPE
 from rl_edge_eval.metrics.metrics_from_records import metrics_from_records
-from rl_edge_eval.metrics.records import RobotRecord
+from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
 from rl_edge_eval.metrics.run_metrics import RunMetrics, TopicMetrics
 from rl_edge_eval.metrics.time_axis import TimeAxis
 
@@ -99,27 +98,26 @@ class _Evaluation:
         take = self._taker_of(topic)
         if take is None:
             return None
+        needs = TRANSITION_FIELDS if topic.message_type == TRANSITION_TYPE else ()
         try:
-            is_transition = topic.message_type == TRANSITION_TYPE
-            decode = transition_decoder(topic) if is_transition else generic_decoder(topic)
+            decode = decoder_of(topic, needs=needs)
         except DecodingError as error:
             self._notes.add(f'{error}: its messages are left out')
             return None
-        return self._guarded(topic.name, decode, take)
 
-    def _guarded(
-        self, name: str, decode: Callable[[bytes], Any], take: Callable[[Any, int], object]
-    ) -> Handler:
         def handle(data: bytes, time_ns: int) -> None:
             try:
                 message = decode(data)
-            except Exception as error:  # rosbags raises many types for malformed bytes
+            except DecodingError as error:
+                self._notes.add(f'{error}: its messages are left out')
+                self._handlers[topic] = None
+            except Exception as error:  # malformed bytes raise many types
                 self._notes.add(
-                    f'{name}: messages that cannot be decoded are left out',
+                    f'{topic.name}: messages that cannot be decoded are left out',
                     f'{type(error).__name__}: {error}',
                 )
-                return
-            take(message, time_ns)
+            else:
+                take(message, time_ns)
 
         return handle
 

@@ -10,19 +10,16 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
-from rosbags.interfaces import Connection
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import storage_errors
+from rl_edge_core.recording import ALL, DEFAULT, free_folder, select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters, parameter
 from rl_edge_core.ros.resource_reporter import ResourceReporter
-from rl_edge_eval.recording.bag_file import STORAGES, BagFile
-from rl_edge_eval.recording.bag_folder import free_folder
-from rl_edge_eval.recording.batch import ArrivalOrder, Received
-from rl_edge_eval.recording.message_definitions import message_definition
-from rl_edge_eval.recording.topic_selection import ALL, DEFAULT, select_topics
+from rl_edge_eval.recording.arrival_order import ArrivalOrder, Received
+from rl_edge_eval.recording.bag_file import STORAGES, BagFile, Limits
 from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
 
 FAIL, NUMBER = 'fail', 'number'
@@ -51,7 +48,22 @@ class RecorderParameters:
         '', 'namespaces of the robots, separated by commas; empty for that of this node'
     )
     flush_period_sec: float = parameter(
-        0.5, 'in s: what a kill or a power cut may cost at most', minimum=0.05, maximum=1.0
+        0.5,
+        'in s: what a kill may cost at most; a power cut also what the disk had not taken yet',
+        minimum=0.05,
+        maximum=1.0,
+    )
+    max_file_size_mb: float = parameter(
+        0.0, 'in MB: begin another file where one is that large; 0 for never', minimum=0.0
+    )
+    max_file_duration_sec: float = parameter(
+        0.0, 'in s: begin another file where one spans that long; 0 for never', minimum=0.0
+    )
+    max_bag_size_mb: float = parameter(
+        0.0,
+        'in MB: delete the oldest file where all are larger; 0 for never. Files are a fifth of '
+        'it where max_file_size_mb is 0',
+        minimum=0.0,
     )
     linger_sec: float = parameter(
         3.0,
@@ -79,8 +91,11 @@ class RecorderNode(Node):
         namespaces = settings.namespaces.replace(',', ' ').split() or [self.get_namespace()]
         selection = select_topics(settings.record_topics, namespaces)
         self._topics = RecordedTopics(self, selection)
-        self._bag = BagFile(_folder(settings), settings.storage)
-        self._connections: dict[str, Connection] = {}
+        limits = Limits(
+            settings.max_file_size_mb, settings.max_file_duration_sec, settings.max_bag_size_mb
+        )
+        self._bag = BagFile(_folder(settings), settings.storage, limits=limits)
+        self._numbers: dict[str, int] = {}
         self._order: ArrivalOrder[Subscribed] = ArrivalOrder()
         self._failure = ''
         self._closing = threading.Event()
@@ -108,7 +123,7 @@ class RecorderNode(Node):
             self._bag.close()
         except RlEdgeError as error:
             self._fail(str(error))
-        except Exception as error:  # the thread's last word: the node must not go on silently
+        except Exception as error:  # else the node would go on silently
             self._fail(f'{type(error).__name__}: {error}')
             raise
 
@@ -122,13 +137,12 @@ class RecorderNode(Node):
         self._write_rest()
 
     def _write_round(self) -> None:
-        began_ns = time.time_ns()
         self._take()
-        for message in self._order.release(began_ns):
+        for message in self._order.release():
             self._write(message)
 
     def _write_rest(self) -> None:
-        """Go on while the loop says its last words, which a signal to all makes it do now."""
+        """Go on while the loop publishes its final messages, as a signal to all makes it do."""
         deadline = time.monotonic() + self._settings.linger_sec
         while self._topics.has_publishers() and time.monotonic() < deadline:
             self._write_round()
@@ -138,36 +152,35 @@ class RecorderNode(Node):
             self._write(message)
 
     def _take(self) -> None:
+        self._order.begin(system_ns=time.time_ns(), steady_ns=time.monotonic_ns())
         for message in self._topics.take():
             self._order.add(message)
 
     def _write(self, message: Received[Subscribed]) -> None:
-        topic = message.topic
-        connection = self._connections.get(topic.name)
-        if connection is None:
-            connection = self._connections[topic.name] = self._bag.add_topic(
-                topic.name,
-                topic.message_type,
-                message_definition(topic.message_type),
-                topic.bag_qos,
+        topic = message.topic.topic
+        number = self._numbers.get(topic.name)
+        if number is None:
+            number = self._numbers[topic.name] = self._bag.add_topic(
+                topic, repeat=message.topic.is_sent_once
             )
-        self._bag.write(connection, message.time_ns, message.data)
+        self._bag.write(number, message.time_ns, message.data, published_ns=message.published_ns)
 
     def _fail(self, reason: str) -> None:
         self._failure = reason
         self.get_logger().error(
-            f'recording ended: {reason}. The {self._bag.messages_written} messages before that '
-            f'are in {self._bag.path}, those of the last {self._settings.flush_period_sec} s aside'
+            f'recording ended: {reason}. The {self._bag.messages_written} messages before that, '
+            f'except those of the last {self._settings.flush_period_sec} s, are in '
+            f'{self._bag.folder}'
         )
         if not self.finished.done():
             self.finished.set_result(1)
 
     def _report(self) -> None:
-        figures = {'bag': self._bag.path, 'messages': self._bag.messages_written}
+        values = {'bag': self._bag.path, 'messages': self._bag.messages_written}
         if self._failure:
-            self._diagnostics.publish(ERROR, self._failure, figures)
+            self._diagnostics.publish(ERROR, self._failure, values)
         else:
-            self._diagnostics.publish(OK, '', figures)
+            self._diagnostics.publish(OK, '', values)
 
 
 def _folder(settings: RecorderParameters) -> Path:

@@ -3,7 +3,7 @@
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +13,9 @@ import numpy as np
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decoders import generic_decoder, transition_decoder
+from rl_edge_eval.bag.decode import Decoder, DecodingError, decoder_of
 from rl_edge_eval.bag.messages import BagError, BagTopic
-from rl_edge_eval.bag.transition_decoder import TRANSITION_TYPE, TransitionRow
-from rl_edge_eval.metrics.records import RobotRecord
+from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_policy.policy import Policy
 
@@ -189,7 +188,7 @@ class RecordedSteps:
 
     def __iter__(self) -> Iterator[Step]:
         """Yield each step once."""
-        decoders: dict[BagTopic, Callable[[bytes], TransitionRow] | None] = {}
+        decoders: dict[BagTopic, Decoder | None] = {}
         for topic, time_ns, data in self.bag:
             if topic not in decoders:
                 decoders[topic] = self._decoder_of(topic)
@@ -197,19 +196,20 @@ class RecordedSteps:
             if decode is not None and (step := self._step(decode, topic, data, time_ns)):
                 yield step
 
-    def _decoder_of(self, topic: BagTopic) -> Callable[[bytes], TransitionRow] | None:
+    def _decoder_of(self, topic: BagTopic) -> Decoder | None:
         is_ours = (
             topic.message_type == TRANSITION_TYPE and topic.name.rpartition('/')[0] == self.robot
         )
-        return transition_decoder(topic) if is_ours else None
+        return decoder_of(topic, needs=TRANSITION_FIELDS) if is_ours else None
 
-    def _step(
-        self, decode: Callable[[bytes], TransitionRow], topic: BagTopic, data: bytes, time_ns: int
-    ) -> Step | None:
+    def _step(self, decode: Decoder, topic: BagTopic, data: bytes, time_ns: int) -> Step | None:
         try:
             row = decode(data)
-            observation, action = row.observation(data), row.action(data)
-        except Exception as error:  # rosbags raises many types for malformed bytes
+            observation = np.array(row.observation, np.float32)
+            action = np.array(row.action, np.float32)
+        except DecodingError:
+            raise
+        except Exception as error:  # malformed bytes raise many types
             self.bag.notes.add(
                 f'{topic.name}: messages that cannot be decoded are left out',
                 f'{type(error).__name__}: {error}',
@@ -312,7 +312,7 @@ def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
         if topic.message_type == TRANSITION_TYPE:
             robots.add(namespace)
         elif topic.message_type == _ENVIRONMENT_TYPE and namespace not in environments:
-            environments[namespace] = EnvironmentSpec.from_message(generic_decoder(topic)(data))
+            environments[namespace] = EnvironmentSpec.from_message(decoder_of(topic)(data))
     return environments, robots
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bag_writer import BagWriter
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_eval.synthetic_bag import BagWriter
 
 SPEC = EnvironmentSpec(
     environment_id='Test-v0',

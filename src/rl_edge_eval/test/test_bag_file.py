@@ -1,18 +1,20 @@
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from loop_messages import transition
+from bag_writer import BagWriter
+from loop_messages import environment, transition
 from rosbags.highlevel import AnyReader
 
 from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.recording.bag_file import BagFile
-from rl_edge_eval.synthetic_bag import BagWriter
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
+from rl_edge_eval.recording.bag_file import BagFile, Limits
 
 STORAGES = ['mcap', 'sqlite3']
 SUFFIX = {'mcap': 'mcap', 'sqlite3': 'db3'}
@@ -134,3 +136,114 @@ def test_unknown_storage(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match='must be one of mcap, sqlite3'):
         BagFile(tmp_path / 'walk', 'rosbag1')
     assert not (tmp_path / 'walk').exists()
+
+
+def bag_files(bag: Path) -> list[str]:
+    return sorted(path.name for path in bag.iterdir() if path.name != 'metadata.yaml')
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_bag_is_split_by_time_and_each_file_begins_with_what_was_said_once(
+    tmp_path: Path, storage: str
+) -> None:
+    writer = BagWriter(tmp_path / 'walk', storage, Limits(file_sec=3.0))
+    writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
+    for step in range(10):
+        fill(writer, step, step + 1)
+        writer.flush()
+    writer.close()
+    suffix = SUFFIX[storage]
+    assert bag_files(tmp_path / 'walk') == [f'walk_{n}.{suffix}' for n in range(4)]
+    bag = Bag(tmp_path / 'walk')
+    steps = [m.time_ns // 10**9 - 1 for m in bag if m.topic.name.endswith('transition')]
+    assert steps == list(range(10))
+    assert bag.notes.lines == ()
+    run = metrics_of_bag(tmp_path / 'walk')
+    assert (run.robot.transitions, run.robot.lost_transitions) == (10, 0)
+    for number in range(4):
+        alone = metrics_of_bag(tmp_path / 'walk' / f'walk_{number}.{suffix}')
+        assert alone.robot.environment_id == 'Test-v0'
+    with AnyReader([tmp_path / 'walk']) as reader:
+        assert reader.message_count == 14
+        assert [c.topic for c in reader.connections] == ['/ant0/environment', '/ant0/transition']
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_bag_is_split_by_size_and_the_oldest_files_are_deleted(
+    tmp_path: Path, storage: str
+) -> None:
+    limits = Limits(bag_mb=0.5)
+    writer = BagWriter(tmp_path / 'walk', storage, limits)
+    writer.add('/ant0/environment', 'Environment', environment(), time_sec=1)
+    step, largest = 0, 0
+    while writer.bag.files_deleted < 3:
+        fill(writer, step, step + 10)
+        step += 10
+        writer.flush()
+        files = (tmp_path / 'walk').iterdir()
+        largest = max(largest, sum(f.stat().st_size for f in files if f.suffix != '.db3-wal'))
+    writer.close()
+    # A file is full at the first flush beyond its size: one of ten transitions more than that.
+    assert 300_000 < largest < 500_000 + 25_000
+    names = bag_files(tmp_path / 'walk')
+    assert names[0] == f'walk_3.{SUFFIX[storage]}'
+    assert len(names) in (4, 5)
+    bag = Bag(tmp_path / 'walk')
+    steps = [m.time_ns // 10**9 - 1 for m in bag if m.topic.name.endswith('transition')]
+    assert bag.notes.lines == ()
+    assert steps == list(range(steps[0], step))
+    run = metrics_of_bag(tmp_path / 'walk')
+    assert run.robot.environment_id == 'Test-v0'
+    assert run.robot.lost_transitions == 0
+    assert run.robot.steps_before_recording == steps[0]
+    with AnyReader([tmp_path / 'walk']) as reader:
+        assert reader.message_count == len(steps) + len(names)
+
+
+def test_flushed_data_is_synchronised_by_a_thread_that_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, files, threads = threading.Event(), [], set()
+    fdatasync = os.fdatasync
+
+    def slow_disk(descriptor: int) -> None:
+        free.wait()
+        threads.add(threading.get_ident())
+        files.append(os.path.realpath(f'/proc/self/fd/{descriptor}'))
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, 'fdatasync', slow_disk)
+    writer = BagWriter(tmp_path / 'walk')
+    for step in range(5):  # the disk does not answer: these all return
+        fill(writer, step, step + 1)
+        writer.flush()
+    assert len(list(Bag(tmp_path / 'walk'))) == 5
+    free.set()
+    writer.close()
+    assert set(files) == {str(tmp_path / 'walk' / 'walk_0.mcap')}
+    assert threading.get_ident() not in threads
+
+
+def flush_until_it_fails(writer: BagWriter) -> None:
+    while True:  # the thread reports an error a moment after it has happened
+        writer.flush()
+
+
+def test_a_disk_that_fails_later_ends_the_bag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def broken_disk(_: int) -> None:
+        failed.set()
+        raise OSError(5, 'Input/output error')
+
+    monkeypatch.setattr(os, 'fdatasync', broken_disk)
+    writer = BagWriter(tmp_path / 'walk')
+    fill(writer, 0, 1)
+    writer.flush()
+    assert failed.wait(60)
+    fill(writer, 1, 2)
+    with pytest.raises(StorageError, match='Input/output error'):
+        flush_until_it_fails(writer)
+    assert len(list(Bag(tmp_path / 'walk'))) == 2

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from bag_writer import BagWriter
 from loop_messages import small_bag, write_episodes
 
 from rl_edge_eval.__main__ import main
-from rl_edge_eval.synthetic_bag import BagWriter
 
 
 def test_tables_files_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

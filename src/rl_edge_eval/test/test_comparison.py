@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_writer import BagWriter
 from loop_messages import environment, write_episode
 
 from rl_edge_eval.metrics.comparison import PAIRED, UNPAIRED, compare, unpaired_difference
 from rl_edge_eval.metrics.run_metrics import RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_eval.synthetic_bag import BagWriter
 
 
 def bag_of(

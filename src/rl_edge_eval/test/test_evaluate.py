@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_writer import BagWriter
 from loop_messages import SPEC, environment, summary, transition, write_episode, write_episodes
 
 from rl_edge_eval.metrics.run_metrics import ActionCounts, RobotMetrics
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_eval.synthetic_bag import BagWriter
 
 
 def robot_of(folder: Path) -> RobotMetrics:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_writer import recorded
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
@@ -16,14 +17,13 @@ from rl_edge_eval.frames import IMAGE_TYPE, frames_of
 from rl_edge_eval.metrics.series import ImageSmoothness, ReportSeries
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.recording.bag_file import BagFile
-from rl_edge_eval.recording.message_definitions import message_definition
 
 MS = 1_000_000
 
 
 def write_images(folder: Path, *, encoding: str = 'rgb8', size: int = 12) -> Path:
     bag = BagFile(folder, 'mcap')
-    topic = bag.add_topic('/ant0/image', IMAGE_TYPE, message_definition(IMAGE_TYPE), [])
+    topic = bag.add_topic(recorded('/ant0/image', IMAGE_TYPE))
     for index in range(3):
         image = Image(
             header=Header(stamp=Time(sec=index)),

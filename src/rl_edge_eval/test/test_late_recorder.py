@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from bag_writer import BagWriter
 from loop_messages import environment, summary, transition, write_episode
 
 from rl_edge_eval.metrics.run_metrics import RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_eval.synthetic_bag import BagWriter
 
 
 def has_note(run: RunMetrics, *words: str) -> bool:

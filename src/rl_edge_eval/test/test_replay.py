@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bag_writer import BagWriter
 from loop_messages import SPEC, environment, small_bag, transition
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_eval.bag.messages import BagError
 from rl_edge_eval.replay import AgreementRecord, Step, replay
-from rl_edge_eval.synthetic_bag import BagWriter
 from rl_edge_policy.policy import RejectedObservationError
 
 

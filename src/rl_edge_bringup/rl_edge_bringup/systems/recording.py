@@ -19,8 +19,7 @@ from rl_edge_bringup.rosbag2 import (
     subscription_qos,
 )
 from rl_edge_core.files import write_atomically
-from rl_edge_eval.recording.bag_folder import free_folder
-from rl_edge_eval.recording.topic_selection import select_topics
+from rl_edge_core.recording import free_folder, select_topics
 
 BAG_FOLDER = 'bag'
 RECORDER_NODE = 'recorder'

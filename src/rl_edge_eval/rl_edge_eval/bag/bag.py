@@ -5,21 +5,38 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from rl_edge_eval.bag.mcap_file import McapFile
-from rl_edge_eval.bag.messages import BagError, BagMessage, BagTopic
-from rl_edge_eval.bag.metadata import BagMetadata, read_metadata
-from rl_edge_eval.bag.notes import Notes
-from rl_edge_eval.bag.sqlite_file import SqliteFile
-from rl_edge_eval.bag.zstandard import MAGIC as ZSTD_MAGIC
-from rl_edge_eval.bag.zstandard import blocks_of_file, decompress_what_is_there
+import yaml
 
+from rl_edge_eval.bag.messages import BagError, BagMessage, BagTopic, Notes
+from rl_edge_eval.bag.storage_files import (
+    ZSTD_MAGIC,
+    McapFile,
+    SqliteFile,
+    decompress_file,
+    decompress_message,
+)
+
+METADATA_NAME = 'metadata.yaml'
 _READERS: dict[str, type[McapFile] | type[SqliteFile]] = {
     '.mcap': McapFile,
     '.db3': SqliteFile,
 }
 _COMPRESSED = '.zstd'
+
+
+@dataclass(frozen=True)
+class BagMetadata:
+    """What metadata.yaml says of a bag: never relied on."""
+
+    files: tuple[str, ...] = ()
+    message_counts: dict[str, int] = field(default_factory=dict)
+    """Messages by topic."""
+    types: dict[str, str] = field(default_factory=dict)
+    """Message types by topic."""
 
 
 class Bag:
@@ -32,11 +49,14 @@ class Bag:
         self.message_counts: Counter[BagTopic] = Counter()
         """Messages read so far by topic; those without messages count 0."""
         self._metadata: BagMetadata | None = None
+        self._types: dict[str, str] = {}
         if path.is_dir():
-            self._metadata = read_metadata(path, self.notes)
+            self._metadata = _read_metadata(path, self.notes)
+            self._types = self._metadata.types if self._metadata else {}
             self.files = self._files_of_folder()
         elif path.is_file() and _storage_suffix(path):
             self.files = (path,)
+            self._look_around(path)
         else:
             what = 'is no .mcap or .db3 file' if path.exists() else 'does not exist'
             raise BagError(f'{path} {what}: give a bag folder or one of its files')
@@ -58,7 +78,7 @@ class Bag:
 
     def _messages_of(self, file: Path) -> Iterator[BagMessage]:
         with self._unpacked(file) as storage:
-            reader = _READERS[storage.suffix](storage, self.notes)
+            reader = _READERS[storage.suffix](storage, self.notes, self._types)
             counts = self.message_counts
             for message in reader:
                 counts[message.topic] += 1
@@ -72,7 +92,7 @@ class Bag:
 
     def _decompressed(self, message: BagMessage) -> Iterator[BagMessage]:
         try:
-            yield message._replace(data=decompress_what_is_there(message.data))
+            yield message._replace(data=decompress_message(message.data))
         except ValueError as error:
             self.notes.add(f'{message.topic.name}: messages that cannot be unpacked', str(error))
 
@@ -85,17 +105,13 @@ class Bag:
             unpacked = Path(folder) / file.stem
             with unpacked.open('wb') as target:
                 try:
-                    for block in blocks_of_file(file):
-                        target.write(block)
+                    decompress_file(file, target)
                 except ValueError as error:
                     self.notes.add(f'{file.name} is damaged ({error}): read up to there')
             yield unpacked
 
     def _files_of_folder(self) -> tuple[Path, ...]:
-        found = sorted(
-            (file for file in self.path.iterdir() if file.is_file() and _storage_suffix(file)),
-            key=_natural_order,
-        )
+        found = _storage_files_in(self.path)
         if not found:
             raise BagError(f'{self.path} has no .mcap or .db3 file in it: it is no bag')
         listed = set(self._metadata.files) if self._metadata else set()
@@ -104,6 +120,25 @@ class Bag:
         if self._metadata is not None:
             self._compare_files(listed, {file.name for file in files}, copies)
         return files
+
+    def _look_around(self, file: Path) -> None:
+        """Say what a single file lacks of its bag; take the types from the bag's metadata."""
+        folder = file.absolute().parent
+        metadata = _read_metadata(folder, Notes()) if (folder / METADATA_NAME).exists() else None
+        if metadata is not None and file.name in metadata.files:
+            self._types = metadata.types
+            names = list(metadata.files)
+        else:
+            bag = re.sub(r'_\d+$', '', _plain_stem(file))
+            pattern = re.compile(rf'{re.escape(bag)}_\d+')
+            alike = (f for f in _storage_files_in(folder) if pattern.fullmatch(_plain_stem(f)))
+            names = [other.name for other in alike]
+        if file.name in names and len(names) > 1:
+            self.notes.add(
+                f'{file.name} is file {names.index(file.name) + 1} of {len(names)} of a bag that '
+                f'was split: the others, and what was published once at the beginning (such as '
+                f'the environment), are left out; give the folder {folder} to read them all'
+            )
 
     def _copies(self, found: set[str], listed: set[str]) -> set[str]:
         """Return the files that hold the messages of another one.
@@ -141,9 +176,18 @@ class Bag:
                 )
 
 
+def _storage_files_in(folder: Path) -> list[Path]:
+    found = (file for file in folder.iterdir() if file.is_file() and _storage_suffix(file))
+    return sorted(found, key=_natural_order)
+
+
 def _storage_suffix(file: Path) -> str:
     suffix = Path(file.stem).suffix if file.suffix == _COMPRESSED else file.suffix
     return suffix if suffix in _READERS else ''
+
+
+def _plain_stem(file: Path) -> str:
+    return file.name.removesuffix(_COMPRESSED).rpartition('.')[0]
 
 
 def _natural_order(file: Path) -> list[tuple[int, str]]:
@@ -151,3 +195,31 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
     return [
         (int(part), '') if part.isdigit() else (0, part) for part in re.split(r'(\d+)', file.name)
     ]
+
+
+def _read_metadata(folder: Path, notes: Notes) -> BagMetadata | None:
+    """Return what metadata.yaml says, or None (with a note) when there is none to be read."""
+    path = folder / METADATA_NAME
+    if not path.exists():
+        notes.add(f'{METADATA_NAME} is missing: the recorder was killed; all files are read')
+        return None
+    try:
+        content = yaml.safe_load(path.read_text())
+        return _parse_metadata(content['rosbag2_bagfile_information'])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f'not in the form of rosbag2: {type(error).__name__} {error}'
+    notes.add(f'{METADATA_NAME} cannot be read ({reason}): all files are read')
+    return None
+
+
+def _parse_metadata(information: Any) -> BagMetadata:
+    counts: dict[str, int] = {}
+    types: dict[str, str] = {}
+    for topic in information.get('topics_with_message_count') or []:
+        name = str(topic['topic_metadata']['name'])
+        counts[name] = counts.get(name, 0) + int(topic['message_count'])
+        types[name] = str(topic['topic_metadata'].get('type', ''))
+    files = tuple(Path(name).name for name in information.get('relative_file_paths') or [])
+    return BagMetadata(files, counts, types)

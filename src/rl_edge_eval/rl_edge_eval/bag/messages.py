@@ -1,5 +1,6 @@
-"""What the readers of all storages yield."""
+"""What the readers of all storages yield, and what they could not."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ class BagTopic:
     definition: str = ''
     """Full text; empty where the bag has none."""
     definition_format: str = ''
-    """``ros2msg`` or ``ros2idl``."""
+    """``ros2msg``, ``ros2idl`` or ``omgidl``."""
     serialization: str = 'cdr'
 
 
@@ -33,3 +34,28 @@ class BagMessage(NamedTuple):
     time_ns: int
     """When it was recorded, system clock."""
     data: bytes
+
+
+class Notes:
+    """Collect what was left out, or is not as it should be; equal remarks are counted."""
+
+    def __init__(self) -> None:
+        """Start with no remark."""
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def add(self, remark: str, example: str = '') -> None:
+        """Note ``remark``; ``example`` is kept of the first time."""
+        self._counts[remark] += 1
+        if example and remark not in self._examples:
+            self._examples[remark] = example
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Return the remarks in the order of their first appearance."""
+        return tuple(self._line(remark, count) for remark, count in self._counts.items())
+
+    def _line(self, remark: str, count: int) -> str:
+        example = self._examples.get(remark)
+        line = remark if count == 1 else f'{remark} ({count} times)'
+        return f'{line}; the first: {example}' if example else line

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rl_edge_eval.bag.notes import Notes
+from rl_edge_eval.bag.messages import Notes
 from rl_edge_eval.metrics.records import EpisodeRecord, RobotRecord
 from rl_edge_eval.metrics.run_metrics import (
     COUNTED,

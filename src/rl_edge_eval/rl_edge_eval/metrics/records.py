@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,16 @@ import numpy as np
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
-from rl_edge_eval.bag.notes import Notes
-from rl_edge_eval.bag.transition_decoder import TransitionRow
+from rl_edge_eval.bag.messages import Notes
 from rl_edge_eval.metrics.series import ReportSeries, StepSeries
+
+TRANSITION_TYPE = 'rl_edge_interfaces/msg/Transition'
+TRANSITION_FIELDS = (
+    *('header', 'run_id', 'episode', 'step', 'observation', 'action', 'reward', 'reward_terms'),
+    *('terminated', 'truncated', 'safe_action', 'model_hash', 'forward_position'),
+    *('response_time_us', 'inference_time_us'),
+)
+"""Of a Transition, what is looked at here and in a replay."""
 
 
 @dataclass
@@ -61,17 +69,19 @@ class EpisodeRecord:
             np.frombuffer(self.forward_position_m, np.float64),
         )
 
-    def add(self, row: TransitionRow, time_ns: int) -> None:
-        """Take one transition that was not seen before."""
+    def add(self, row: Any, time_ns: int) -> None:
+        """Take one decoded Transition that was not seen before."""
         self.reward += row.reward
         self._add_terms(row.reward_terms)
         self.safe_actions += row.safe_action
+        stamp = row.header.stamp
+        sim_time_sec = stamp.sec + stamp.nanosec * 1e-9
         if self.first_step < 0 or row.step < self.first_step:
             self.first_step = row.step
-            self.first_position, self.first_sim_sec = row.forward_position, row.sim_time_sec
+            self.first_position, self.first_sim_sec = row.forward_position, sim_time_sec
         if row.step > self.last_step:
             self.last_step = row.step
-            self.last_position, self.last_sim_sec = row.forward_position, row.sim_time_sec
+            self.last_position, self.last_sim_sec = row.forward_position, sim_time_sec
         self.terminated = self.terminated or row.terminated
         self.truncated = self.truncated or row.truncated
         if row.model_hash not in self.model_hashes:
@@ -82,7 +92,7 @@ class EpisodeRecord:
         self.inference_us.append(row.inference_time_us)
         self.forward_position_m.append(row.forward_position)
 
-    def _add_terms(self, terms: tuple[float, ...]) -> None:
+    def _add_terms(self, terms: Sequence[float]) -> None:
         if len(self.reward_terms) < len(terms):
             self.reward_terms.extend([0.0] * (len(terms) - len(self.reward_terms)))
         sums = self.reward_terms
@@ -146,8 +156,8 @@ class RobotRecord:
         self._runs: set[int] = set()
         self._sizes: tuple[int, int] | None = None
 
-    def add_transition(self, row: TransitionRow, time_ns: int) -> bool:
-        """Take one transition; return whether it is new and of the right size.
+    def add_transition(self, row: Any, time_ns: int) -> bool:
+        """Take one decoded Transition; return whether it is new and of the right size.
 
         The threads of ``ros2 bag record --compression-mode message`` mix the order in the file up:
         the time of recording tells what the middleware delivered late.
@@ -222,8 +232,8 @@ class RobotRecord:
             self.episodes[key] = EpisodeRecord(run_id, episode)
         return self.episodes[key]
 
-    def _has_right_size(self, row: TransitionRow) -> bool:
-        sizes = (row.observation_size, row.action_size)
+    def _has_right_size(self, row: Any) -> bool:
+        sizes = (len(row.observation), len(row.action))
         if self._sizes is None:
             self._sizes = sizes
         if sizes == self._sizes:

@@ -6,7 +6,7 @@ sleeps. Neither span is one in which the loop ran.
 
 from collections.abc import Hashable
 
-from rl_edge_eval.bag.notes import Notes
+from rl_edge_eval.bag.messages import Notes
 
 LARGEST_STEP_BACK_SEC = 1.0
 """Messages of one topic that are further back than that mean that the clock was set back; nearer

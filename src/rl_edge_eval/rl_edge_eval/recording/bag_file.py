@@ -1,39 +1,86 @@
-"""One bag being written: complete up to its last flush, whatever happens then."""
+"""A rosbag2 bag being written: complete up to its last flush, in one file or in several."""
 
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Connection, Qos
-from rosbags.rosbag2 import StoragePlugin
+import yaml
 
 from rl_edge_core.errors import ConfigurationError, StorageError
-from rl_edge_core.files import ensure_folder, storage_errors
-from rl_edge_eval.recording.flushing_storage import (
-    FlushingMcap,
-    FlushingSqlite3,
-    FlushingWriter,
+from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
+from rl_edge_eval.bag.bag import METADATA_NAME
+from rl_edge_eval.recording.storage_writers import (
+    METADATA_VERSION,
+    McapStorage,
+    RecordedTopic,
+    SqliteStorage,
 )
-from rl_edge_eval.recording.message_definitions import MessageDefinition
 
-STORAGES = tuple(plugin.name.lower() for plugin in (StoragePlugin.MCAP, StoragePlugin.SQLITE3))
+_STORAGES = {'mcap': McapStorage, 'sqlite3': SqliteStorage}
+STORAGES = tuple(_STORAGES)
+FILES_OF_A_CAPPED_BAG = 5
+"""So many files a bag with a largest size is split into, where no size of a file is given."""
+_BYTES_PER_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a file of a bag is full, and when a bag is; 0 is never."""
+
+    file_mb: float = 0.0
+    file_sec: float = 0.0
+    bag_mb: float = 0.0
+    """Beyond it the oldest file is deleted."""
+
+    @property
+    def file_bytes(self) -> float:
+        """Return how large a file gets."""
+        size_mb = self.file_mb or self.bag_mb / FILES_OF_A_CAPPED_BAG
+        return size_mb * _BYTES_PER_MB if size_mb else float('inf')
+
+
+@dataclass
+class _File:
+    """What metadata.yaml says of one file."""
+
+    name: str
+    begin_ns: int = 2**63 - 1
+    end_ns: int = 0
+    counts: dict[int, int] | None = None
+    """Messages by topic."""
+
+    @property
+    def messages(self) -> int:
+        return sum((self.counts or {}).values())
+
+    def times(self) -> dict[str, Any]:
+        begin_ns = min(self.begin_ns, self.end_ns)
+        return {
+            'starting_time': {'nanoseconds_since_epoch': begin_ns},
+            'duration': {'nanoseconds': self.end_ns - begin_ns},
+        }
 
 
 class BagFile:
     """Write a rosbag2 bag. After a failure or a kill, all up to the last `flush` is readable.
 
     Every method that writes raises StorageError when the file system does not take it, after
-    which the bag is closed. Not thread-safe.
+    which the bag is closed. Not thread-safe. Flushed data is synchronised with the disk by a
+    thread of its own, so that a slow disk holds nobody up: a power cut costs what the disk had
+    not taken yet.
     """
 
-    def __init__(self, folder: Path, storage: str) -> None:
-        """Create the bag folder and its storage file.
+    def __init__(self, folder: Path, storage: str, *, limits: Limits | None = None) -> None:
+        """Create the bag folder and its first storage file.
 
         Raise ConfigurationError for another storage, StorageError when the folder exists.
         """
-        if storage not in STORAGES:
+        if storage not in _STORAGES:
             raise ConfigurationError(
                 f'storage is {storage!r}, must be one of {", ".join(STORAGES)}'
             )
@@ -42,50 +89,138 @@ class BagFile:
                 raise StorageError(
                     f'{folder} exists: a bag is never overwritten; choose another folder'
                 )
-        self.folder = folder
+        self.folder, self._storage_name, self._limits = folder, storage, limits or Limits()
         self.messages_written = 0
+        self.files_deleted = 0
+        self._topics: list[RecordedTopic] = []
+        self._repeated: dict[int, bytes | None] = {}
+        """The last message of each topic that every file begins with."""
+        self._files: list[_File] = []
         self._is_open = True
-        self._writer = FlushingWriter(
-            folder, version=9, storage_plugin=StoragePlugin[storage.upper()]
-        )
+        self._disk = _DiskSync()
         ensure_folder(folder.parent)
         with self._closed_on_failure():
-            self._writer.open()
-        opened: Any = self._writer.storage
-        self._storage: FlushingMcap | FlushingSqlite3 = opened
-        self.path: Path = opened.path  # of the storage file
+            folder.mkdir()
+            self._open_file(0)
 
-    def add_topic(
-        self, name: str, message_type: str, definition: MessageDefinition, qos: Sequence[Qos]
-    ) -> Connection:
-        """Announce a topic; ``qos`` is what its publishers offer, for who plays the bag."""
+    def add_topic(self, topic: RecordedTopic, *, repeat: bool = False) -> int:
+        """Announce a topic; return its number.
+
+        ``repeat`` puts its last message at the beginning of each further file, since it is
+        published once, for all that follows.
+        """
         with self._closed_on_failure():
-            return self._writer.add_connection(
-                name,
-                message_type,
-                msgdef=definition.text,
-                rihs01=definition.type_hash,
-                offered_qos_profiles=qos,
-            )
+            number = len(self._topics)
+            self._topics.append(topic)
+            if repeat:
+                self._repeated[number] = None
+            self._numbers.append(self._file.add_topic(topic))
+        return number
 
-    def write(self, topic: Connection, time_ns: int, data: bytes) -> None:
+    def write(self, topic: int, time_ns: int, data: bytes, *, published_ns: int = 0) -> None:
         """Add one serialized message, received at ``time_ns`` of the system clock."""
+        entry = self._files[-1]
         with self._closed_on_failure():
-            self._writer.write(topic, time_ns, data)
+            self._file.write(self._numbers[topic], time_ns, published_ns or time_ns, data)
+        entry.begin_ns, entry.end_ns = min(entry.begin_ns, time_ns), max(entry.end_ns, time_ns)
+        counts = entry.counts = entry.counts or {}
+        counts[topic] = counts.get(topic, 0) + 1
         self.messages_written += 1
+        if topic in self._repeated:
+            self._repeated[topic] = data
 
     def flush(self) -> None:
-        """Hand all messages to the operating system."""
+        """Hand all messages to the operating system; begin another file where this one is full."""
         with self._closed_on_failure():
-            self._storage.flush()
+            descriptor = self._file.flush()
+            if descriptor is not None:
+                self._disk.sync(descriptor)
+            if self._is_full():
+                self._split()
 
     def close(self) -> None:
         """Write the index and metadata.yaml; does nothing when the bag is closed."""
         if not self._is_open:
             return
         with self._closed_on_failure():
-            self._writer.close()
-        self._is_open = False
+            self._finish_file()
+            metadata = {'rosbag2_bagfile_information': self._information(self._files)}
+            write_atomically(self.folder / METADATA_NAME, yaml.safe_dump(metadata))
+            self._is_open = False
+            self._disk.close()
+
+    @property
+    def path(self) -> Path:
+        """Return the storage file that is written to."""
+        return self._file.path
+
+    def _is_full(self) -> bool:
+        entry, limits = self._files[-1], self._limits
+        if not entry.messages:
+            return False
+        age_sec = (entry.end_ns - entry.begin_ns) * 1e-9
+        return bool(limits.file_sec and age_sec >= limits.file_sec) or (
+            limits.file_bytes < float('inf') and self.path.stat().st_size >= limits.file_bytes
+        )
+
+    def _split(self) -> None:
+        now_ns = self._files[-1].end_ns
+        self._finish_file()
+        self._open_file(self.files_deleted + len(self._files))
+        for topic, data in self._repeated.items():
+            if data is not None:
+                self.write(topic, now_ns, data)
+        if self._limits.bag_mb:
+            self._delete_oldest()
+
+    def _delete_oldest(self) -> None:
+        # Room for the file that has begun is taken into account.
+        most = self._limits.bag_mb * _BYTES_PER_MB - self._limits.file_bytes
+        closed = self._files[:-1]
+        sizes = [(self.folder / entry.name).stat().st_size for entry in closed]
+        while closed and sum(sizes) > most:
+            (self.folder / closed.pop(0).name).unlink()
+            sizes.pop(0)
+            self._files.pop(0)
+            self.files_deleted += 1
+
+    def _open_file(self, number: int) -> None:
+        storage = _STORAGES[self._storage_name]
+        self._file = storage(self.folder / f'{self.folder.name}_{number}{storage.suffix}')
+        self._files.append(_File(self._file.path.name))
+        self._numbers = [self._file.add_topic(topic) for topic in self._topics]
+
+    def _finish_file(self) -> None:
+        self._file.finish(yaml.safe_dump(self._information(self._files[-1:])))
+
+    def _information(self, files: list[_File]) -> dict[str, Any]:
+        """Return the content of metadata.yaml, version 9 of rosbag2."""
+        whole = _File('', min(f.begin_ns for f in files), max(f.end_ns for f in files))
+        return {
+            'version': METADATA_VERSION,
+            'storage_identifier': self._storage_name,
+            'relative_file_paths': [entry.name for entry in files],
+            **whole.times(),
+            'message_count': sum(entry.messages for entry in files),
+            'topics_with_message_count': [
+                {
+                    'topic_metadata': {
+                        'name': topic.name,
+                        'type': topic.message_type,
+                        'serialization_format': 'cdr',
+                        'offered_qos_profiles': yaml.safe_load(topic.offered_qos) or [],
+                        'type_description_hash': topic.definition.type_hash,
+                    },
+                    'message_count': sum((f.counts or {}).get(number, 0) for f in files),
+                }
+                for number, topic in enumerate(self._topics)
+            ],
+            'compression_format': '',
+            'compression_mode': '',
+            'files': [{'path': f.name, **f.times(), 'message_count': f.messages} for f in files],
+            'custom_data': None,
+            'ros_distro': 'rl_edge',
+        }
 
     @contextmanager
     def _closed_on_failure(self) -> Iterator[None]:
@@ -97,7 +232,56 @@ class BagFile:
         except BaseException as error:
             self._is_open = False
             with suppress(Exception):
-                self._writer.abort()
+                self._file.abort()
+            with suppress(OSError):
+                self._disk.close()
             if isinstance(error, sqlite3.Error):
                 raise StorageError(f'{self.folder} cannot be written: {error}') from error
             raise
+
+
+class _DiskSync:
+    """A thread that makes what was handed to the operating system survive a power cut."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: int | None = None
+        self._closed = False
+        self._error: OSError | None = None
+        self._thread: threading.Thread | None = None
+
+    def sync(self, descriptor: int) -> None:
+        """Synchronise a file soon; raise the OSError of an earlier time."""
+        if self._error is not None:
+            raise self._error
+        with self._changed:
+            if self._waiting is None:  # else the file waits already
+                self._waiting = os.dup(descriptor)
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name='disk_sync', daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Synchronise what waits and end the thread; raise the OSError of an earlier time."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                descriptor, self._waiting = self._waiting, None
+            if descriptor is None:
+                return
+            try:
+                os.fdatasync(descriptor)
+            except OSError as error:
+                self._error = error
+            finally:
+                os.close(descriptor)

@@ -1,12 +1,12 @@
-"""The full text of a message type and its hash, from the installed .msg files."""
+"""The full text of a message type and its hash, from what its package has installed."""
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from rl_edge_core.errors import ConfigurationError
 
@@ -46,14 +46,7 @@ def message_definition(message_type: str) -> MessageDefinition:
     text = texts.pop(message_type)
     for used in sorted(texts):
         text += f'\n{_SEPARATOR}\nMSG: {used.replace("/msg/", "/")}\n{texts[used]}'
-    return MessageDefinition(text, type_hash_of(text, message_type))
-
-
-def type_hash_of(text: str, message_type: str) -> str:
-    """Return the RIHS01 hash of a definition's full text (REP 2011)."""
-    store = get_typestore(Stores.EMPTY)
-    store.register(get_types_from_msg(text, message_type))
-    return store.hash_rihs01(message_type)
+    return MessageDefinition(text, _type_hash_of(message_type))
 
 
 def _types_used_by(message_type: str, known: dict[str, str]) -> list[str]:
@@ -76,6 +69,19 @@ def _full_name(name: str, package: str) -> str:
 
 
 def _text_of(message_type: str) -> str:
+    return _installed(message_type, '.msg').read_text()
+
+
+def _type_hash_of(message_type: str) -> str:
+    """Return what rosidl has written beside the .msg file; empty where it has not (Humble)."""
+    try:
+        hashes = json.loads(_installed(message_type, '.json').read_text())['type_hashes']
+    except ConfigurationError:
+        return ''
+    return next(one['hash_string'] for one in hashes if one['type_name'] == message_type)
+
+
+def _installed(message_type: str, suffix: str) -> Path:
     package, _, name = message_type.partition('/msg/')
     if not name:
         raise ConfigurationError(
@@ -83,10 +89,15 @@ def _text_of(message_type: str) -> str:
             f'services and actions are not recorded'
         )
     try:
-        path = Path(get_package_share_directory(package)) / 'msg' / f'{name}.msg'
-        return path.read_text()
-    except (PackageNotFoundError, OSError) as error:
+        path = Path(get_package_share_directory(package)) / 'msg' / f'{name}{suffix}'
+    except (PackageNotFoundError, ValueError) as error:
         raise ConfigurationError(
-            f'{message_type} cannot be recorded: its .msg file is not installed ({error}); '
+            f'{message_type} cannot be recorded: its package is not installed ({error}); '
             f'install or source the package {package}'
         ) from error
+    if not path.is_file():
+        raise ConfigurationError(
+            f'{message_type} cannot be recorded: {path} is not installed; a type that is defined '
+            f'in another way than by a .msg file has none'
+        )
+    return path

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection
 from rl_edge_core.ros import qos
-from rl_edge_eval.recording.batch import Received
-from rl_edge_eval.recording.topic_selection import TopicSelection
-from rl_edge_eval.ros.recorded_qos import matching_profile, receives_from, to_bag
+from rl_edge_eval.recording.arrival_order import Received
+from rl_edge_eval.recording.message_definitions import message_definition
+from rl_edge_eval.recording.storage_writers import RecordedTopic
 from rl_edge_interfaces.msg import (
     Environment,
     EpisodeSummary,
@@ -31,6 +33,8 @@ _EXPECTED = {
 }
 """Topics of the loop, by the last part of their names: subscribed to before anyone publishes
 them, so that the first message is not lost while the graph is being discovered."""
+_AS_THEY_HAPPEN = ('transition', 'episode')
+"""Of them, those whose history of before the recording is not asked for."""
 
 
 class _TakenByThread(CallbackGroup):
@@ -50,23 +54,21 @@ class _TakenByThread(CallbackGroup):
 class Subscribed:
     """One recorded topic."""
 
-    name: str
-    message_type: str
+    topic: RecordedTopic
     subscription: Subscription
     profile: QoSProfile
-    offers: tuple[QoSProfile, ...]
-    """What its publishers offer; what they are expected to, before there are any."""
 
     @property
-    def bag_qos(self) -> list:
-        """Return the offers as bags store them."""
-        return [to_bag(offer) for offer in self.offers]
+    def is_sent_once(self) -> bool:
+        """Return whether what it last said holds for all that follows."""
+        return self.profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
 
 class RecordedTopics:
     """Subscribe to what a selection wants, as it appears in the graph.
 
-    `discover` and `take` may run in two threads, since a subscription is never taken away.
+    `discover` and `take` may run in two threads, since a subscription is never taken away. A topic
+    that can't be recorded is refused with a warning, and the others go on.
     """
 
     def __init__(self, node: Node, selection: TopicSelection) -> None:
@@ -78,7 +80,7 @@ class RecordedTopics:
         self._retired: list[Subscribed] = []
         self._refused: set[str] = set()
         for name in selection.known_names:
-            expected = _EXPECTED.get(name.rsplit('/', 1)[-1])
+            expected = _EXPECTED.get(_last(name))
             if expected:
                 message_class, profile = expected
                 self._subscribe(name, _type_name(message_class), (profile(),))
@@ -98,8 +100,8 @@ class RecordedTopics:
         """Return whether anyone still publishes a topic of the loop."""
         return any(
             topic.subscription.get_publisher_count()
-            for topic in self._topics.values()
-            if topic.name.rsplit('/', 1)[-1] in _EXPECTED
+            for name, topic in self._topics.items()
+            if _last(name) in _EXPECTED
         )
 
     def take(self) -> Iterator[Received[Subscribed]]:
@@ -124,28 +126,87 @@ class RecordedTopics:
             )
             # The old one is emptied on, since it may hold messages; it gets no new ones.
             self._retired.append(known)
-            self._subscribe(name, known.message_type, offers)
+            self._subscribe(name, known.topic.message_type, offers)
 
     def _subscribe(self, name: str, message_type: str, offers: tuple[QoSProfile, ...]) -> None:
+        profile = matching_profile(offers)
+        if _last(name) in _AS_THEY_HAPPEN:
+            qos.from_now_on(profile)
         try:
             message_class = _import_message(message_type)
-        except ConfigurationError as error:
+            topic = RecordedTopic(
+                name, message_type, message_definition(message_type), to_yaml(offers)
+            )
+            subscription = self._node.create_subscription(
+                message_class,
+                name,
+                _never_called,
+                profile,
+                callback_group=self._group,
+                raw=True,
+            )
+        except Exception as error:  # rclpy and rmw raise many types for what they can't take
             self._refuse(name, str(error))
             return
-        profile = matching_profile(offers)
-        subscription = self._node.create_subscription(
-            message_class,
-            name,
-            _never_called,
-            profile,
-            callback_group=self._group,
-            raw=True,
-        )
-        self._topics[name] = Subscribed(name, message_type, subscription, profile, offers)
+        self._topics[name] = Subscribed(topic, subscription, profile)
 
     def _refuse(self, name: str, reason: str) -> None:
         self._refused.add(name)
         self._node.get_logger().warning(f'{name} is not recorded: {reason}')
+
+
+def matching_profile(offers: Sequence[QoSProfile]) -> QoSProfile:
+    """Return the strongest profile that receives from all publishers, as ``ros2 bag record`` does.
+
+    Reliable and transient local only when every publisher offers it. Without a publisher:
+    reliable and volatile.
+    """
+    reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+    transient_local = bool(offers) and all(
+        offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers
+    )
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=SUBSCRIPTION_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL
+        if transient_local
+        else DurabilityPolicy.VOLATILE,
+    )
+
+
+def receives_from(subscription: QoSProfile, offer: QoSProfile) -> bool:
+    """Return whether DDS connects a subscription with a publisher that offers ``offer``."""
+    asks_reliable = subscription.reliability == ReliabilityPolicy.RELIABLE
+    asks_history = subscription.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    offers_reliable = offer.reliability == ReliabilityPolicy.RELIABLE
+    offers_history = offer.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    return (offers_reliable or not asks_reliable) and (offers_history or not asks_history)
+
+
+def to_yaml(offers: Sequence[QoSProfile]) -> str:
+    """Return profiles as bags store them (metadata version 9)."""
+    return yaml.safe_dump(
+        [
+            {
+                'history': offer.history.name.lower(),
+                'depth': offer.depth,
+                'reliability': offer.reliability.name.lower(),
+                'durability': offer.durability.name.lower(),
+                'deadline': _to_time(offer.deadline.nanoseconds),
+                'lifespan': _to_time(offer.lifespan.nanoseconds),
+                'liveliness': offer.liveliness.name.lower(),
+                'liveliness_lease_duration': _to_time(offer.liveliness_lease_duration.nanoseconds),
+                'avoid_ros_namespace_conventions': offer.avoid_ros_namespace_conventions,
+            }
+            for offer in offers
+        ]
+    )
+
+
+def _to_time(nanoseconds: int) -> dict[str, int]:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return {'sec': seconds, 'nsec': rest}
 
 
 def _take_all(topic: Subscribed) -> Iterator[Received[Subscribed]]:
@@ -154,7 +215,9 @@ def _take_all(topic: Subscribed) -> Iterator[Received[Subscribed]]:
         with handle:
             while (taken := handle.take_message(message_class, True)) is not None:
                 data, info = taken
-                yield Received(info['received_timestamp'], topic, data)
+                yield Received(
+                    info['received_timestamp'], topic, data, info.get('source_timestamp', 0)
+                )
     except InvalidHandle:
         return
 
@@ -163,14 +226,21 @@ def _never_called(_: bytes) -> None:
     raise AssertionError('the executor must not take messages of the recorder')
 
 
+def _last(name: str) -> str:
+    return name.rpartition('/')[2]
+
+
 def _type_name(message_class: Any) -> str:
     return f'{message_class.__module__.split(".")[0]}/msg/{message_class.__name__}'
 
 
 def _import_message(message_type: str) -> Any:
-    package, kind, name = message_type.split('/')
-    if kind != 'msg':
-        raise ConfigurationError(f'{message_type} belongs to a service or an action')
+    package, _, name = message_type.partition('/msg/')
+    if not package or not name or '/' in name:
+        raise ConfigurationError(
+            f'{message_type!r} is no ROS type of the form package/msg/Name; services, actions and '
+            f'what other DDS programs publish are not recorded'
+        )
     try:
         return getattr(importlib.import_module(f'{package}.msg'), name)
     except (ImportError, AttributeError) as error:

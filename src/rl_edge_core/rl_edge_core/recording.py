@@ -1,15 +1,20 @@
-"""Which topics are recorded, and how they are subscribed to before anyone publishes them."""
+"""What every recorder of a robot needs: which topics, how deep, and where to."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from rl_edge_core.errors import ConfigurationError
 
 DEFAULT, ALL = 'default', 'all'
 DEFAULT_TOPICS = ('transition', 'episode', 'environment', 'policy_status', 'resource_usage/*')
 """What an evaluation needs, relative to a robot's namespace."""
+
+SUBSCRIPTION_DEPTH = 5000
+"""More than a loop at full speed sends while a slow disk holds the recorder up for a second."""
 
 _NAME = re.compile(r'^[A-Za-z0-9_/*?]+$')
 
@@ -56,6 +61,12 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
             )
     patterns = [_join(namespace, name) for namespace in namespaces for name in names]
     return TopicSelection(tuple(dict.fromkeys(patterns)))
+
+
+def free_folder(folder: Path) -> Path:
+    """Return ``folder``; where it exists the first free one of ``folder_2``, ``folder_3``, ..."""
+    numbered = (folder.with_name(f'{folder.name}_{number}') for number in itertools.count(2))
+    return next(path for path in itertools.chain([folder], numbered) if not path.exists())
 
 
 def _join(namespace: str, name: str) -> str:

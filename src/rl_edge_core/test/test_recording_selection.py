@@ -1,7 +1,7 @@
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_eval.recording.topic_selection import select_topics
+from rl_edge_core.recording import free_folder, select_topics
 
 
 def test_default_topics_of_each_namespace() -> None:
@@ -38,3 +38,15 @@ def test_names_relative_and_absolute_beside_the_default() -> None:
 def test_what_is_no_name_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"'a\$b', which is no topic name"):
         select_topics('a$b', ['/ant0'])
+
+
+def test_the_first_folder_that_is_free_is_taken(tmp_path) -> None:
+    bag = tmp_path / 'bag'
+
+    assert free_folder(bag) == bag
+    bag.mkdir()
+    assert free_folder(bag) == tmp_path / 'bag_2'
+    (tmp_path / 'bag_3').mkdir()
+    assert free_folder(bag) == tmp_path / 'bag_2'
+    (tmp_path / 'bag_2').touch()
+    assert free_folder(bag) == tmp_path / 'bag_4'

@@ -1,0 +1,82 @@
+"""Decode the messages of a topic by the definition that the bag itself carries.
+
+`mcap-ros2-support` decodes; it knows definitions in the form of .msg files, so those in IDL are
+rewritten first. Plain CDR of both byte orders (XCDR1) is what every ROS 2 middleware writes.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from mcap.records import Schema
+from mcap_ros2.decoder import DecoderFactory
+
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_eval.bag.idl import msg_of_idl
+from rl_edge_eval.bag.messages import BagTopic
+
+Decoder = Callable[[bytes], Any]
+_HEAD_BYTES = 4
+_PLAIN_CDR = (b'\x00\x00', b'\x00\x01')
+
+
+class DecodingError(RlEdgeError):
+    """A topic's messages can't be decoded, for want of a definition or of a field."""
+
+
+def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
+    """Return what decodes a topic's messages into objects with their fields.
+
+    Raise DecodingError when neither the bag nor this computer has the type's definition. The
+    decoder raises it for messages without one of the fields that are needed (another version
+    recorded them), and ValueError for bytes that are no whole message.
+    """
+    if topic.serialization != 'cdr':
+        raise DecodingError(f'{topic.name} is serialized as {topic.serialization!r}, not as cdr')
+    name = topic.message_type
+    try:
+        schema = Schema(1, _definition_of(topic).encode(), 'ros2msg', name)
+        decode = DecoderFactory().decoder_for('cdr', schema)
+    except RlEdgeError:
+        raise
+    except Exception as error:  # the parser raises several types for damaged definitions
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DecodingError(
+            f'{topic.name}: the definition of {name} cannot be used: {reason}'
+        ) from error
+
+    def decode_checked(data: bytes) -> Any:
+        if len(data) < _HEAD_BYTES:
+            raise ValueError(f'no whole {name} in {len(data)} bytes')
+        if data[:2] not in _PLAIN_CDR:
+            raise ValueError(f'encapsulation {data[:2]!r} is not that of plain CDR')
+        try:
+            message = decode(data)  # type: ignore[misc]
+        except (struct.error, UnicodeDecodeError, IndexError) as error:
+            raise ValueError(f'no whole {name} in {len(data)} bytes: {error}') from error
+        for field in needs:
+            if not hasattr(message, field):
+                raise DecodingError(
+                    f'{topic.name}: its {name.rpartition("/")[2]} has no {field}; it was recorded '
+                    f'by another version'
+                )
+        return message
+
+    return decode_checked
+
+
+def _definition_of(topic: BagTopic) -> str:
+    if topic.definition and topic.definition_format in ('ros2idl', 'omgidl'):
+        return msg_of_idl(topic.definition, topic.message_type)
+    if topic.definition:
+        return topic.definition
+    # Bags of ROS 2 before Iron carry no definitions.
+    try:
+        from rl_edge_eval.recording.message_definitions import message_definition
+
+        return message_definition(topic.message_type).text
+    except (ImportError, RlEdgeError) as error:
+        raise DecodingError(
+            f'{topic.name}: neither the bag nor this computer has the definition of '
+            f'{topic.message_type or "its type"}'
+        ) from error

@@ -1,0 +1,285 @@
+"""One storage file being written: complete up to its last flush, whatever happens then.
+
+MCAP is encoded by `mcap`, sqlite3 has the tables of rosbag2. Both are named as ``ros2 bag`` names
+its files.
+"""
+
+import io
+import os
+import sqlite3
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mcap.data_stream import RecordBuilder
+from mcap.exceptions import EndOfFile
+from mcap.records import McapRecord
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+
+from rl_edge_eval.recording.message_definitions import MessageDefinition
+
+METADATA_VERSION = 9
+
+
+@dataclass(frozen=True)
+class RecordedTopic:
+    """A topic as a bag describes it."""
+
+    name: str
+    message_type: str
+    definition: MessageDefinition
+    offered_qos: str = ''
+    """YAML of what its publishers offer, for who plays the bag."""
+
+
+class StorageFile(ABC):
+    """What can be written to one file. Not thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Create ``path``; raise OSError when it can't be."""
+        self.path = path
+
+    @abstractmethod
+    def add_topic(self, topic: RecordedTopic) -> int:
+        """Describe a topic; return its number in this file."""
+
+    @abstractmethod
+    def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
+        """Add one serialized message."""
+
+    @abstractmethod
+    def flush(self) -> int | None:
+        """Hand all messages to the operating system; after an OSError the file is as before.
+
+        Return the descriptor that is still to be synchronised with the disk, if any.
+        """
+
+    @abstractmethod
+    def finish(self, metadata: str) -> None:
+        """Write what belongs to the end of the file, and close it."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close without an end: what was flushed is in the file."""
+
+
+class McapStorage(StorageFile):
+    """MCAP in chunks that end where `flush` says so, not only when they are full."""
+
+    suffix = '.mcap'
+
+    def __init__(self, path: Path) -> None:
+        """Create the file."""
+        super().__init__(path)
+        self._staged = StagedFile(path.open('xb'))
+        self._writer = Writer(self._staged, compression=CompressionType.NONE)
+        self._index = ChunkIndexes(path.parent)
+        # In memory the index would be what a recorder grows by: thousands of chunks per hour.
+        vars(self._writer)['_Writer__chunk_indices'] = self._index
+        self._schemas: dict[str, int] = {}
+        self._writer.start('ros2', 'rl_edge')
+        self._staged.flush()
+
+    def add_topic(self, topic: RecordedTopic) -> int:
+        """Add the channel, and the schema of its type."""
+        schema = self._schemas.get(topic.message_type)
+        if schema is None:
+            text = topic.definition.text.encode()
+            schema = self._writer.register_schema(topic.message_type, 'ros2msg', text)
+            self._schemas[topic.message_type] = schema
+        metadata = {
+            'offered_qos_profiles': topic.offered_qos,
+            'topic_type_hash': topic.definition.type_hash,
+        }
+        return self._writer.register_channel(topic.name, 'cdr', schema, metadata)
+
+    def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
+        """Add one message to the chunk."""
+        self._writer.add_message(topic, time_ns, data, published_ns)
+
+    def flush(self) -> int:
+        """Append the chunk when there are messages in it."""
+        self._writer.flush()
+        return self._staged.fileno()
+
+    def finish(self, metadata: str) -> None:
+        """Write the last chunk, the index and the footer."""
+        self._writer.flush()
+        self._writer.add_metadata('rosbag2', {'serialized_metadata': metadata})
+        self._writer.finish()
+        self._index.close()
+        self._staged.flush()
+        os.fsync(self._staged.fileno())
+        self._staged.close()
+
+    def abort(self) -> None:
+        """Close without the index."""
+        self._index.close()
+        self._staged.abandon()
+
+
+class StagedFile(io.BytesIO):
+    """Collect writes, and append them to a file all at once or not at all."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Continue ``file``, which this object closes, at its end."""
+        super().__init__()
+        self._file = file
+        self._committed = file.tell()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the file."""
+        return self._file.fileno()
+
+    def tell(self) -> int:
+        """Return the position in the file, staged bytes included."""
+        return self._committed + super().tell()
+
+    def flush(self) -> None:
+        """Append what is staged; after an OSError the file is as it was before."""
+        staged = self.getbuffer()
+        try:
+            written = 0
+            while written < len(staged):
+                written += os.write(self._file.fileno(), staged[written:])
+            self._committed += written
+        except OSError:
+            os.ftruncate(self._file.fileno(), self._committed)
+            os.lseek(self._file.fileno(), self._committed, os.SEEK_SET)
+            raise
+        finally:
+            staged.release()
+            self.seek(0)
+            self.truncate()
+
+    def close(self) -> None:
+        """Append and close; after an OSError the file is closed all the same."""
+        if self.closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close without what is staged."""
+        self._file.close()
+        self.seek(0)
+        self.truncate()
+        super().close()
+
+
+class ChunkIndexes:
+    """Records of closed chunks in a file without a name, for the summary at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the records on the disk of ``folder``."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by close)
+        self._count = 0
+
+    def append(self, record: McapRecord) -> None:
+        """Add a record."""
+        builder = RecordBuilder()
+        record.write(builder)
+        self._file.write(builder.end())
+        self._count += 1
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return self._count
+
+    def __iter__(self) -> Iterator[McapRecord]:
+        """Yield the records in order."""
+        self._file.seek(0)
+        try:
+            yield from StreamReader(self._file, skip_magic=True).records
+        except EndOfFile:
+            return
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._file.close()
+
+
+class SqliteStorage(StorageFile):
+    """sqlite3 whose transactions are committed when `flush` says so, not only at the end.
+
+    While it is open it keeps a write-ahead log, which a kill at any moment leaves readable, also
+    for who opens the file read-only. Each flush moves the log into the file itself, for readers
+    that open it as immutable and do not see logs; sqlite3 synchronises both with the disk.
+    """
+
+    suffix = '.db3'
+    _TABLES = """
+    CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
+    CREATE TABLE metadata(
+      id INTEGER PRIMARY KEY, metadata_version INTEGER NOT NULL, metadata TEXT NOT NULL);
+    CREATE TABLE topics(
+      id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,
+      serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL,
+      type_description_hash TEXT NOT NULL);
+    CREATE TABLE message_definitions(
+      id INTEGER PRIMARY KEY, topic_type TEXT NOT NULL, encoding TEXT NOT NULL,
+      encoded_message_definition TEXT NOT NULL, type_description_hash TEXT NOT NULL);
+    CREATE TABLE messages(
+      id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+      data BLOB NOT NULL);
+    CREATE INDEX timestamp_idx ON messages (timestamp ASC);
+    INSERT INTO schema(schema_version, ros_distro) VALUES (4, 'rl_edge');
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the database."""
+        super().__init__(path)
+        self._database = sqlite3.connect(path, check_same_thread=False)
+        self._database.execute('PRAGMA journal_mode = WAL')
+        self._database.execute('PRAGMA synchronous = NORMAL')
+        self._database.executescript(self._TABLES)
+        self._types: set[str] = set()
+
+    def add_topic(self, topic: RecordedTopic) -> int:
+        """Add rows for the topic and its type."""
+        text, type_hash = topic.definition.text, topic.definition.type_hash
+        if topic.message_type not in self._types:
+            self._types.add(topic.message_type)
+            self._database.execute(
+                'INSERT INTO message_definitions (topic_type, encoding, '
+                'encoded_message_definition, type_description_hash) VALUES (?, ?, ?, ?)',
+                (topic.message_type, 'ros2msg', text, type_hash),
+            )
+        row = self._database.execute(
+            'INSERT INTO topics (name, type, serialization_format, offered_qos_profiles, '
+            'type_description_hash) VALUES (?, ?, ?, ?, ?)',
+            (topic.name, topic.message_type, 'cdr', topic.offered_qos, type_hash),
+        )
+        return int(row.lastrowid or 0)
+
+    def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
+        """Add a row; rosbag2's tables have no time of publication."""
+        self._database.execute(
+            'INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)',
+            (topic, time_ns, data),
+        )
+
+    def flush(self) -> None:
+        """Commit what was written."""
+        self._database.commit()
+        self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+
+    def finish(self, metadata: str) -> None:
+        """Write the metadata and leave a single file, readable from read-only storage."""
+        self._database.execute(
+            'INSERT INTO metadata (metadata_version, metadata) VALUES (?, ?)',
+            (METADATA_VERSION, metadata),
+        )
+        self.flush()
+        self._database.execute('PRAGMA journal_mode = DELETE')
+        self._database.close()
+
+    def abort(self) -> None:
+        """Close without what was not committed."""
+        self._database.close()
