@@ -2,7 +2,7 @@
 # PYTHON=python3.12 make test picks another interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build edge arm64 faults two-hosts soak bench bench-train docs lint format lock clean
+.PHONY: help demo test build edge images arm64 faults two-hosts soak bench bench-train audit docs lint format lock clean
 
 ENV := tools/env
 
@@ -27,6 +27,9 @@ build: ## set up the environment and build the packages, nothing else
 edge: ## the installation for the edge device, in .edge or INTO=folder (docs/deployment.md)
 	@$(ENV) tools/edge --into $(or $(INTO),.edge)
 
+images: ## the images of docker/ and an episode across two containers (root): results/images.json
+	@$(ENV) tools/images
+
 arm64: ## shipped policies on an emulated arm64 machine (qemu, root): results/arm64/arm64.json
 	@$(ENV) python -m rl_edge_compress arm64 $(or $(MODELS),$(wildcard models/*/*/))
 
@@ -44,6 +47,9 @@ bench: ## measure inference, the loop over ROS 2, memory and start-up: results/b
 
 bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
 	@$(ENV) --with bench-train python -m rl_edge_train bench
+
+audit: edge ## known vulnerabilities, licences, and what the edge consists of: results/sbom.json
+	@$(ENV) --with audit tools/audit $(or $(INTO),.edge)
 
 docs: ## the documentation as a site, links checked: results/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(ENV) --with docs mkdocs build --quiet

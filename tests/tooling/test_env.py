@@ -188,7 +188,7 @@ def test_the_users_own_modules_stay_importable(env: str, tmp_path: Path) -> None
         (
             ['--with', 'bentch', 'true'],
             {},
-            "no such extra: 'bentch' (bench-train, docs, onnx, ray, rerun, security, torch)",
+            "no such extra: 'bentch' (audit, bench-train, docs, onnx, ray, rerun, security, torch)",
         ),
         (['true'], {'RL_EDGE_SUBSET': 'egde'}, "'egde' (full, edge)"),
         (['true'], {'ROS_WHEELS': 'humble'}, "'humble' (jazzy, kilted)"),

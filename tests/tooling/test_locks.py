@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 PYTHONS = ('3.11', '3.12', '3.13')
-EXTRAS = ('bench-train', 'docs', 'onnx', 'ray', 'rerun', 'security', 'torch')
+EXTRAS = ('audit', 'bench-train', 'docs', 'onnx', 'ray', 'rerun', 'security', 'torch')
 LOCKS = (
     *(f'extras/{extra}' for extra in EXTRAS),
     'bootstrap',

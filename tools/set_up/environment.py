@@ -55,6 +55,7 @@ def _settings(places: Places) -> dict[str, str]:
     }
     if places.ros_wheels:
         settings |= {
+            'RL_EDGE_ROS_WHEELS': places.ros_wheels,
             'ROS_DISTRO': places.ros_wheels,
             'ROS_VERSION': '2',
             'ROS_PYTHON_VERSION': '3',
