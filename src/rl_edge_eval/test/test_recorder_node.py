@@ -1,5 +1,6 @@
 """The recorder as a real process in a real graph."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -9,10 +10,12 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import rclpy
+from geometry_msgs.msg import Twist
 from loop_messages import SPEC
 from rclpy.context import Context
 from rclpy.node import Node
@@ -21,11 +24,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
 from std_msgs.msg import String
 
+from rl_edge_core.recording import select_topics
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_interfaces.msg import EpisodeSummary, Transition
+from rl_edge_eval.ros.recorded_topics import RecordedTopics
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, Transition
 
 pytestmark = pytest.mark.system
 
@@ -138,7 +143,7 @@ def test_clean_end_records_the_last_words(tmp_path: Path, graph: Node, number: i
         'environment',
         qos.environment(),
     )
-    environment.publish(message)  # latched: published before there is a recorder
+    environment.publish(message)  # transient local: published before there is a recorder
     with recorder(bag, 'linger_sec:=60.0') as process:
         publisher = transitions_of(graph, bag)
         episodes = graph.create_publisher(EpisodeSummary, 'episode', qos.episode())
@@ -185,6 +190,94 @@ def test_all_topics_and_publishers_that_offer_less(tmp_path: Path, graph: Node) 
             if connection.topic == '/chatter'
         ]
     assert set(texts) == {'hello'}
+
+
+def without_definition(prefix: Path, package: str) -> dict[str, str]:
+    """Return variables with which ``package`` is installed, but none of its .msg files."""
+    index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    index.mkdir(parents=True)
+    (index / package).touch()
+    (prefix / 'share' / package / 'msg').mkdir(parents=True)
+    return {**os.environ, 'AMENT_PREFIX_PATH': f'{prefix}:{os.environ["AMENT_PREFIX_PATH"]}'}
+
+
+def test_a_type_without_a_msg_file_is_refused_and_the_others_are_recorded(
+    tmp_path: Path, graph: Node
+) -> None:
+    bag = tmp_path / 'bag'
+    variables = without_definition(tmp_path / 'prefix', 'std_msgs')
+    # Header.msg is missing with the rest of std_msgs, so that nothing with a header is recorded.
+    with recorder(bag, 'record_topics:=all', env=variables) as process:
+        wait_until(lambda: bool(list(bag.glob('*.mcap'))), 'the bag')
+        chatter = graph.create_publisher(String, '/chatter', 10)
+        twist = graph.create_publisher(Twist, '/cmd_vel', 10)
+        connect(twist, Twist(), bag)
+        process.send_signal(signal.SIGINT)
+        graph.destroy_publisher(chatter)
+        graph.destroy_publisher(twist)
+        _, error = process.communicate(timeout=PATIENCE_SEC)
+        assert process.returncode == 0
+    assert '/chatter is not recorded: std_msgs/msg/String cannot be recorded' in error
+    assert '/cmd_vel' in topics_in(bag)
+    assert '/chatter' not in topics_in(bag)
+
+
+class NodeThatSeesForeigners(Node):
+    """A node in whose graph other DDS programs publish, too."""
+
+    FOREIGN: ClassVar = {
+        '/square': ['ShapeType'],
+        '/typeless': [''],
+        '/action': ['a/action/B_FeedbackMessage'],
+        '/event': ['std_srvs/srv/SetBool_Event'],
+    }
+
+    def get_topic_names_and_types(self, *_: Any) -> list[tuple[str, list[str]]]:
+        return [*self.FOREIGN.items(), *super().get_topic_names_and_types()]
+
+    def get_publishers_info_by_topic(self, name: str, *_: Any) -> list[Any]:
+        if name in self.FOREIGN:
+            return [SimpleNamespace(qos_profile=QoSProfile(depth=1))]
+        return super().get_publishers_info_by_topic(name)
+
+
+def test_topics_without_a_ros_type_are_refused(graph: Node) -> None:
+    node = NodeThatSeesForeigners('listener', context=graph.context)
+    publisher = graph.create_publisher(String, '/chatter', 10)
+    topics = RecordedTopics(node, select_topics('all', ['/']))
+
+    def discovered() -> bool:
+        topics.discover()
+        return '/chatter' in topics.names
+
+    wait_until(discovered, 'the topic of ROS')
+    assert not set(topics.names) & set(NodeThatSeesForeigners.FOREIGN)
+    assert publisher.topic_name in topics.names
+    node.destroy_node()
+
+
+def test_bag_is_split_while_it_is_recorded(tmp_path: Path, graph: Node) -> None:
+    bag = tmp_path / 'bag'
+    settings = ('max_file_duration_sec:=0.3', 'flush_period_sec:=0.05')
+    environment = graph.create_publisher(Environment, 'environment', qos.environment())
+    environment.publish(Environment(environment_id='Test-v0'))
+    with recorder(bag, *settings) as process:
+        publisher = transitions_of(graph, bag)
+        step = 0
+        while len(list(bag.glob('*.mcap'))) < 4:
+            publish_steps(publisher, step, step + 1)
+            step += 1
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
+        graph.destroy_publisher(publisher)
+        graph.destroy_publisher(environment)
+        assert process.wait(PATIENCE_SEC) == 0
+    assert recorded_steps(bag) == step
+    run = metrics_of_bag(bag)
+    assert run.robot.lost_transitions == 0
+    last = max(bag.glob('*.mcap'), key=lambda path: int(path.stem.rpartition('_')[2]))
+    assert '/ant0/environment' in {message.topic.name for message in Bag(last)}
 
 
 def test_several_robots(tmp_path: Path, graph: Node) -> None:
