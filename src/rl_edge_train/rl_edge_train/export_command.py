@@ -71,7 +71,7 @@ def export_model(
         out=out,
         algorithm=config.algorithm,
         training={**training, 'config': to_mapping(config)},
-        network=network_of(model, config),
+        network=network_of(model, config, spec),
         calibration=visited_observations(model, config),
     )
 

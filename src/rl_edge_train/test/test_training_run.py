@@ -1,5 +1,6 @@
 """Whole runs of the trainer with real simulation processes: resuming, stopping, failing."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ import tensorflow as tf
 from rl_edge_core.configuration import from_mapping, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train import checkpoint
+from rl_edge_train.algorithms.registry import agent_config, make_agent
 from rl_edge_train.assembly import assemble
 from rl_edge_train.command_line import main
+from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.metrics import CsvLog
 from rl_edge_train.run_config import RunConfig, load_preset, preset_names
 from rl_edge_train.runner import TrainingError
@@ -236,15 +239,29 @@ def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_
 
 
 @pytest.mark.parametrize('preset', preset_names())
-def test_presets_build_their_agents(preset):
-    from rl_edge_train.algorithms.registry import make_agent
-    from rl_edge_train.environments import spec_of
-
+@pytest.mark.parametrize(
+    ('environment_id', 'inputs'), [('Ant-v5', 27), ('InvertedPendulum-v5', 4), ('Reacher-v5', 10)]
+)
+def test_presets_fit_any_environment(preset, environment_id, inputs):
     config = load_preset(preset)
-    spec = spec_of(config.environment)
+    spec = spec_of(EnvironmentConfig(environment_id))
     agent = make_agent(config.algorithm, spec, config.agent, seed=0)
     observation = np.zeros((1, spec.observation_size), np.float32)
     assert agent.act(observation, explore=False).action.shape == (1, spec.action_size)
+    if config.agent.get('contact_forces') is False:
+        assert agent.inputs == inputs
+
+
+def test_contact_forces_are_left_out_by_their_names():
+    config = agent_config('ppo', {'contact_forces': False})
+    spec = dataclasses.replace(
+        spec_of(EnvironmentConfig('InvertedPendulum-v5')),
+        observation_names=('slider.position', 'hinge.angle', 'contact.a', 'contact.b'),
+    )
+    assert config.inputs_of(spec) == 2
+    only = dataclasses.replace(spec, observation_names=tuple(f'contact.{i}' for i in range(4)))
+    assert config.inputs_of(only) == 4
+    assert agent_config('ppo', {}).inputs_of(spec) == 4
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.acting import gaussian_log_prob
 from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import BaseAgent, built_adam
+from rl_edge_train.algorithms.base import AgentConfig, BaseAgent, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import (
     STUDY_TRUNK,
@@ -27,30 +27,21 @@ from rl_edge_train.networks import (
     clone_network,
     soft_update,
 )
-from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.starting import StartingWeights, fits
 
 METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'advantage_std')
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig:
+class ActorCriticConfig(AgentConfig):
     """Hyper-parameters of the advantage actor-critic."""
 
     actor: TrunkConfig = STUDY_TRUNK
-    """Hidden layers of the actor."""
     critic: TrunkConfig = STUDY_TRUNK
-    """Hidden layers of the state-value network."""
-    observation_inputs: int = 0
-    """Leading observation inputs the networks see; 0 takes all."""
-    normalize_observations: bool = False
-    """Scale observations by running moments."""
     actor_learning_rate: float = 3e-4
     """Adam step of the actor."""
     critic_learning_rate: float = 3e-4
     """Adam step of the value network."""
-    discount: float = 0.99
-    """Gamma, a control step."""
     tau: float = 0.005
     """Share of the way that the target value network moves at each update."""
     initial_std: float = 1.0
@@ -73,11 +64,8 @@ class ActorCriticAgent(BaseAgent):
     def __init__(self, spec: EnvironmentSpec, config: ActorCriticConfig, *, seed: int) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         extras = {'sample': spec.action_size, 'log_prob': 0}
-        super().__init__(
-            spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
-        )
+        super().__init__(spec, config, seed=seed, extras=extras)
         self.config = config
-        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         self.actor = build_network(
             self.inputs,
             spec.action_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -11,35 +12,74 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.acting import NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
-from rl_edge_train.networks import TrunkConfig
+from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
 from rl_edge_train.starting import StartingWeights, fits
 from rl_edge_train.variables import named_arrays, restore_variables
 
+CONTACT_PREFIX = 'contact.'
+"""How the names of contact forces begin; MuJoCo environments observe them last."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What the networks of every algorithm see and are made of."""
+
+    actor: TrunkConfig = PLAIN_TRUNK
+    """Hidden layers of the actor, the part that the edge device runs."""
+    critic: TrunkConfig = PLAIN_TRUNK
+    """Hidden layers of the value network, or of each critic."""
+    observation_inputs: int = 0
+    """Leading observation values the networks see; 0 takes all. The artifact takes all anyway."""
+    contact_forces: bool = True
+    """Without, the networks see the observation values before the first contact force alone:
+    positions and velocities of Ant-v5. Where there are no contact forces, nothing changes."""
+    normalize_observations: bool = False
+    """Scale observations by running moments."""
+    normalizer_frozen_after: int = 0
+    """Observations after which the moments stay as they are; 0 never."""
+    discount: float = 0.99
+    """Gamma, a control step."""
+
+    def inputs_of(self, spec: EnvironmentSpec) -> int:
+        """Return how many leading observation values of an environment the networks see.
+
+        Raise ValueError where it has fewer than `observation_inputs`.
+        """
+        if self.observation_inputs > spec.observation_size:
+            raise ValueError(
+                f'observation_inputs is {self.observation_inputs}, {spec.environment_id} has '
+                f'{spec.observation_size} observation values: lower it, or 0 for all'
+            )
+        if self.observation_inputs or self.contact_forces:
+            return self.observation_inputs or spec.observation_size
+        names = spec.observation_names
+        contacts = (i for i, name in enumerate(names) if name.startswith(CONTACT_PREFIX))
+        return next(contacts, len(names)) or len(names)
+
 
 class BaseAgent:
     """Networks are built by the algorithms; this keeps what they do alike in one place."""
 
-    normalizer: ObservationNormalizer
     actor: keras.Model
 
     def __init__(
         self,
         spec: EnvironmentSpec,
+        config: AgentConfig,
         *,
         seed: int,
-        observation_inputs: int,
         extras: Mapping[str, int] | None = None,
     ) -> None:
-        """Keep the leading `observation_inputs` (0: all); store `extras` with a transition."""
-        if observation_inputs > spec.observation_size:
-            raise ValueError(
-                f'observation_inputs is {observation_inputs}, {spec.environment_id} has '
-                f'{spec.observation_size} observation values: lower it, or 0 for all'
-            )
+        """Take what all configurations have; store `extras` with a transition."""
         self.spec, self.seed = spec, seed
-        self.inputs = observation_inputs or spec.observation_size
+        self.inputs = config.inputs_of(spec)
+        self.normalizer = ObservationNormalizer(
+            self.inputs,
+            enabled=config.normalize_observations,
+            frozen_after=config.normalizer_frozen_after,
+        )
         self.layout = TransitionLayout(self.inputs, spec.action_size, extras or {})
         self.scale = ActionScale.of(spec)
         self.acts = tf.Variable(0, dtype=tf.int32, trainable=False)

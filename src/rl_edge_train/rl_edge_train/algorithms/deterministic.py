@@ -12,39 +12,32 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
+from rl_edge_train.algorithms.base import (
+    AgentConfig,
+    BaseAgent,
+    built_adam,
+    trainable_of,
+    weights_of,
+)
 from rl_edge_train.exported_models import deterministic_model
 from rl_edge_train.networks import (
-    PLAIN_TRUNK,
-    TrunkConfig,
     build_network,
     clone_network,
     soft_update,
 )
-from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'q_mean')
 
 
 @dataclass(frozen=True)
-class DdpgConfig:
+class DdpgConfig(AgentConfig):
     """Hyper-parameters of deep deterministic policy gradient."""
 
-    actor: TrunkConfig = PLAIN_TRUNK
-    """Hidden layers of the actor."""
-    critic: TrunkConfig = PLAIN_TRUNK
-    """Hidden layers of a critic."""
-    observation_inputs: int = 0
-    """Leading observation inputs the networks see; 0 takes all."""
-    normalize_observations: bool = False
-    """Scale observations by running moments."""
     actor_learning_rate: float = 3e-4
     """Adam step of the actor."""
     critic_learning_rate: float = 3e-4
     """Adam step of the critics."""
-    discount: float = 0.99
-    """Gamma, a control step."""
     tau: float = 0.005
     """Share of the way that the targets move at each update."""
     exploration_std: float = 0.1
@@ -72,9 +65,8 @@ class DeterministicAgent(BaseAgent):
         self, spec: EnvironmentSpec, config: DdpgConfig, rules: TargetRules, *, seed: int
     ) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
-        super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
+        super().__init__(spec, config, seed=seed)
         self.config, self.rules = config, rules
-        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         inputs, actions, first = self.inputs, spec.action_size, seed * 1000
         self.actor = build_network(
             inputs, actions, config.actor, name='actor', seed=first, output_scale=0.1

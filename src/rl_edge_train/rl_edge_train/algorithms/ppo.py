@@ -16,10 +16,9 @@ from rl_edge_train import losses
 from rl_edge_train.acting import gaussian_log_prob
 from rl_edge_train.advantage import generalized_advantages
 from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import BaseAgent, built_adam
+from rl_edge_train.algorithms.base import AgentConfig, BaseAgent, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
-from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.return_scaler import ReturnScaler
 from rl_edge_train.starting import StartingWeights, fits
 
@@ -27,21 +26,14 @@ METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
 
 
 @dataclass(frozen=True)
-class PpoConfig:
+class PpoConfig(AgentConfig):
     """Hyper-parameters of proximal policy optimisation."""
 
     actor: TrunkConfig = TANH_TRUNK
-    """Hidden layers of the actor."""
     critic: TrunkConfig = TANH_TRUNK
-    """Hidden layers of the value network."""
-    observation_inputs: int = 0
-    """Leading observation inputs the networks see; 0 takes all."""
     normalize_observations: bool = True
-    """Scale observations by running moments, fixed during a rollout and its updates."""
     scale_rewards: bool = True
     """Divide rewards by the running standard deviation of the discounted return."""
-    discount: float = 0.99
-    """Gamma, a control step."""
     gae_lambda: float = 0.95
     """Lambda of generalised advantage estimation."""
     clip_range: float = 0.2
@@ -85,11 +77,8 @@ class PpoAgent(BaseAgent):
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         actions = spec.action_size
         extras = {'sample': actions, 'log_prob': 0}
-        super().__init__(
-            spec, seed=seed, observation_inputs=config.observation_inputs, extras=extras
-        )
+        super().__init__(spec, config, seed=seed, extras=extras)
         self.config = config
-        self.normalizer = ObservationNormalizer(self.inputs, enabled=config.normalize_observations)
         self.return_scaler = ReturnScaler(discount=config.discount, enabled=config.scale_rewards)
         self._build_networks(self.inputs, actions)
         self._generator = np.random.default_rng([seed, 2])

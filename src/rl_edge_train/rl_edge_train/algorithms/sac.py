@@ -12,16 +12,19 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import BaseAgent, built_adam, trainable_of, weights_of
+from rl_edge_train.algorithms.base import (
+    AgentConfig,
+    BaseAgent,
+    built_adam,
+    trainable_of,
+    weights_of,
+)
 from rl_edge_train.exported_models import squashed_gaussian_model
 from rl_edge_train.networks import (
-    PLAIN_TRUNK,
-    TrunkConfig,
     build_network,
     clone_network,
     soft_update,
 )
-from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
@@ -30,19 +33,9 @@ DETERMINISTIC_STD = 0.2
 
 
 @dataclass(frozen=True)
-class SacConfig:
+class SacConfig(AgentConfig):
     """Hyper-parameters of soft actor-critic."""
 
-    actor: TrunkConfig = PLAIN_TRUNK
-    """Hidden layers of the actor, the part that the edge device runs."""
-    critic: TrunkConfig = PLAIN_TRUNK
-    """Hidden layers of each of the two critics."""
-    observation_inputs: int = 0
-    """Leading observation inputs the networks see; 0 takes all. The artifact takes all anyway."""
-    normalize_observations: bool = False
-    """Scale observations by running moments."""
-    normalizer_frozen_after: int = 0
-    """Observations after which the moments stay as they are; 0 never."""
     actor_learning_rate: float = 3e-4
     """Adam step of the actor."""
     critic_learning_rate: float = 3e-4
@@ -53,8 +46,6 @@ class SacConfig:
     """Share of the learning rates of actor and critics left at the end; falls linearly."""
     decay_from: float = 0.0
     """Share of the run that is done when learning rates and target entropy begin to fall."""
-    discount: float = 0.99
-    """Gamma, a control step."""
     tau: float = 0.005
     """Share of the way that the target critics move at each update."""
     policy_delay: int = 1
@@ -82,15 +73,10 @@ class SacAgent(BaseAgent):
 
     def __init__(self, spec: EnvironmentSpec, config: SacConfig, *, seed: int) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
-        super().__init__(spec, seed=seed, observation_inputs=config.observation_inputs)
+        super().__init__(spec, config, seed=seed)
         if not 0.0 <= config.decay_from < 1.0:
             raise ValueError(f'decay_from is {config.decay_from}, must be from 0 to below 1')
         self.config = config
-        self.normalizer = ObservationNormalizer(
-            self.inputs,
-            enabled=config.normalize_observations,
-            frozen_after=config.normalizer_frozen_after,
-        )
         self._build_networks(self.inputs, spec.action_size)
 
     def _build_networks(self, inputs: int, actions: int) -> None:

@@ -38,7 +38,7 @@ def export_online_policy(
         out=out,
         algorithm=run.algorithm,
         training={'transitions': learner.transitions, 'updates': learner.updates},
-        network=network_of(model, run),
+        network=network_of(model, run, spec),
         recipes=(),
     )
     return ExportedPolicy(manifest.entry(FULL_RECIPE).sha256, pack_artifact(out, [FULL_RECIPE]))
