@@ -48,6 +48,9 @@ bench: ## measure inference, the loop over ROS 2, memory and start-up: results/b
 bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
 	@$(ENV) --with bench-train python -m rl_edge_train bench
 
+bench-cluster: ## measure what training on a Ray cluster costs and gives: results/bench_cluster.json
+	@$(ENV) --with ray python -m rl_edge_train bench-cluster
+
 audit: edge ## known vulnerabilities, licences, and what the edge consists of: results/sbom.json
 	@$(ENV) --with audit tools/audit $(or $(INTO),.edge)
 

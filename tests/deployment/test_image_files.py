@@ -35,11 +35,50 @@ def test_hadolint_has_nothing_to_say(checkout):
 
 
 def test_compose_files_are_valid(checkout):
-    files = [checkout / 'docker' / name for name in COMPOSE_FILES]
+    files = sorted((checkout / 'docker').glob('compose*.yaml'))
 
     done = run(tool('check-jsonschema'), '--builtin-schema', 'vendor.compose-spec', *files)
 
     assert done.returncode == 0, done.stdout
+
+
+def test_cluster_files_are_valid(checkout):
+    ray = pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
+    files = checkout / 'docker' / 'cluster'
+    launcher_schema = Path(ray.__file__).parent / 'autoscaler' / 'ray-schema.json'
+
+    for schema, file in (
+        (checkout / 'tests' / 'deployment' / 'schemas' / 'ray_job.json', files / 'ray_job.yaml'),
+        (launcher_schema, files / 'ray_cluster.yaml'),
+    ):
+        done = run(tool('check-jsonschema'), '--schemafile', schema, file)
+        assert done.returncode == 0, done.stdout
+
+    job = yaml.safe_load((files / 'ray_job.yaml').read_text())['spec']['rayClusterSpec']
+    assert job['rayVersion'] == ray.__version__
+    assert job['authOptions'] == {'mode': 'token'}
+
+
+def test_the_cluster_file_adds_head_and_worker_of_the_desktop_image(checkout):
+    base, cluster = (
+        yaml.safe_load((checkout / 'docker' / name).read_text())['services']
+        for name in ('compose.yaml', 'compose.cluster.yaml')
+    )
+
+    assert set(cluster) - set(base) == {'ray-head', 'ray-worker'}
+    for name in ('ray-head', 'ray-worker'):
+        assert cluster[name]['image'] == base['desktop']['image']
+        assert cluster[name]['environment']['RAY_AUTH_MODE'] == 'token'
+
+
+def test_the_slurm_script_is_bash_and_asks_slurm_for_what_it_knows(checkout):
+    script = checkout / 'docker' / 'cluster' / 'slurm.sh'
+    # Of sbatch(1), Slurm 24.05.
+    known = {'job-name', 'nodes', 'ntasks-per-node', 'cpus-per-task', 'time', 'signal'}
+
+    assert run('bash', '-n', script).returncode == 0
+    asked = re.findall(r'^#SBATCH --([a-z-]+)=', script.read_text(), flags=re.MULTILINE)
+    assert set(asked) == known
 
 
 def test_the_two_hosts_file_changes_only_services_that_there_are(checkout):

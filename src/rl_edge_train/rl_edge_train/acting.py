@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 Layer = Callable[[np.ndarray], np.ndarray]
@@ -19,7 +24,10 @@ ACTIVATIONS: dict[str, Layer] = {
 
 
 class NumpyNetwork:
-    """A network of `build_network` with the weights that it has now: (batch, n) -> (batch, m)."""
+    """A network of `build_network` with the weights that it has now: (batch, n) -> (batch, m).
+
+    It can be pickled, and is used without TensorFlow then.
+    """
 
     def __init__(self, network: keras.Model) -> None:
         """Copy the weights; later updates do not reach the copy."""
@@ -33,21 +41,38 @@ class NumpyNetwork:
 
 
 def _function_of(layer: keras.Layer) -> Layer:
+    import keras  # here alone, so that what was copied acts where there is no TensorFlow
+
     if isinstance(layer, keras.layers.Dense):
-        kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
-        return lambda values: values @ kernel + bias
+        return _Dense(layer.kernel.numpy(), layer.bias.numpy())
     if isinstance(layer, keras.layers.LayerNormalization):
-        return _layer_norm(layer.gamma.numpy(), layer.beta.numpy(), layer.epsilon)
-    return ACTIVATIONS[layer.activation.__name__]
+        return _LayerNorm(layer.gamma.numpy(), layer.beta.numpy(), layer.epsilon)
+    return functools.partial(_activate, layer.activation.__name__)
 
 
-def _layer_norm(gamma: np.ndarray, beta: np.ndarray, epsilon: float) -> Layer:
-    def normalized(values: np.ndarray) -> np.ndarray:
+def _activate(name: str, values: np.ndarray) -> np.ndarray:
+    return ACTIVATIONS[name](values)
+
+
+@dataclass(frozen=True)
+class _Dense:
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return values @ self.kernel + self.bias
+
+
+@dataclass(frozen=True)
+class _LayerNorm:
+    gamma: np.ndarray
+    beta: np.ndarray
+    epsilon: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
         centred = values - values.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
-        return centred / np.sqrt(variance + epsilon) * gamma + beta
-
-    return normalized
+        return centred / np.sqrt(variance + self.epsilon) * self.gamma + self.beta
 
 
 def gaussian_log_prob(noise: np.ndarray, log_std: np.ndarray) -> np.ndarray:

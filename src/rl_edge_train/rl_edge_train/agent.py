@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import keras
 import numpy as np
 
 from rl_edge_train.replay import TransitionLayout
-from rl_edge_train.starting import StartingWeights
+
+if TYPE_CHECKING:
+    import keras
+
+    from rl_edge_train.starting import StartingWeights
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Agent(Protocol):
     """A pure learner: it acts and learns from rows, and knows no environment and no loop."""
 
     actor: keras.Model
+    updates: Any
+    """A variable: the updates made so far."""
 
     @property
     def layout(self) -> TransitionLayout:
@@ -52,6 +57,10 @@ class Agent(Protocol):
 
     def set_progress(self, share: float) -> None:
         """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
+        ...
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the present step size of each optimizer, by the name of its setting."""
         ...
 
     def update(self, rows: np.ndarray) -> dict[str, float]:

@@ -1,34 +1,35 @@
-"""Build the parts of a run from its configuration, with TensorFlow on few threads."""
+"""Build the parts of a run from its configuration."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-# One thread unless a run asks for more: the learner has a core to itself, the simulation uses the
-# others. By variables, since TensorFlow reads them when it starts.
-os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
-os.environ.setdefault('TF_NUM_INTEROP_THREADS', '1')
-os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_multi_thread_eigen=false'
-).strip()
-
 import tensorflow as tf
 
-from rl_edge_core.configuration import from_mapping
+from rl_edge_core.configuration import from_mapping, to_mapping
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import folder_written_atomically
-from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
+from rl_edge_core.tensorflow_setup import set_up_tensorflow
+from rl_edge_train import checkpoint
+from rl_edge_train.agent import Agent
+from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
+from rl_edge_train.cluster.worker import WorkerTask
+from rl_edge_train.collector import Collector, LocalCollector
 from rl_edge_train.display import RunDisplay
 from rl_edge_train.environments import spec_of
-from rl_edge_train.loop import Loop
-from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop
-from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop
+from rl_edge_train.loops import (
+    ON_POLICY,
+    Loop,
+    OffPolicyConfig,
+    OffPolicyLoop,
+    OnPolicyConfig,
+    OnPolicyLoop,
+)
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.runner import Runner
 from rl_edge_train.vector_environment import VectorEnvironment
@@ -43,14 +44,17 @@ def assemble(
     *,
     seed: int,
     simulation_cpus: Sequence[int] = (),
+    cluster: Cluster | None = None,
 ) -> Runner:
-    """Build agent, environments, loop and runner.
+    """Build agent, collector, loop and runner; with a `cluster`, its workers collect.
 
     Raise ConfigurationError for threads that TensorFlow can't have any more in this process.
     """
+    set_up_tensorflow()
     _use_threads(config.learner_threads)
     spec = spec_of(config.environment)
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
+    display = RunDisplay(folder, total_steps=config.total_steps)
 
     def environments(count: int, *, training: bool) -> VectorEnvironment:
         return VectorEnvironment(
@@ -62,44 +66,121 @@ def assemble(
             training=training,
         )
 
-    loop: Loop
-    if config.algorithm in ON_POLICY:
-        on_policy = from_mapping(OnPolicyConfig, config.loop)
-        training = environments(on_policy.environments, training=True)
-        loop = OnPolicyLoop(agent, training, on_policy, total_steps=config.total_steps)
+    on_policy = from_mapping(OnPolicyConfig, config.loop) if _learns_on_policy(config) else None
+    off_policy = None if on_policy else from_mapping(OffPolicyConfig, config.loop)
+    count = (on_policy or off_policy).environments  # type: ignore[union-attr]
+    collector: Collector
+    if cluster is not None:
+        collector = _ray_collector(
+            cluster,
+            agent,
+            spec,
+            config,
+            environments=count,
+            rollout_length=on_policy.rollout_length if on_policy else 0,
+            capacity=off_policy.replay_capacity if off_policy else 0,
+            seed=seed,
+            first_step=max(
+                map(checkpoint.steps_of, checkpoint.paths(folder / 'checkpoints')), default=0
+            ),
+            say=display.say,
+        )
     else:
-        off_policy = from_mapping(OffPolicyConfig, config.loop)
-        training = environments(off_policy.environments, training=True)
-        loop = OffPolicyLoop(
+        training = environments(count, training=True)
+        training.reset([SEEDS_PER_RUN * seed + index for index in range(count)])
+        collector = LocalCollector(
             agent,
             training,
-            off_policy,
+            steps=on_policy.rollout_length if on_policy else 1,
+            observes=on_policy is None,
             action_limits=(spec.low, spec.high),
+            seed=seed,
+        )
+    loop: Loop
+    if off_policy is None:
+        loop = OnPolicyLoop(agent, collector, total_steps=config.total_steps)
+    else:
+        loop = OffPolicyLoop(
+            agent,
+            collector,
+            off_policy,
             total_steps=config.total_steps,
             seed=seed,
             folder=folder,
         )
-    training.reset([SEEDS_PER_RUN * seed + index for index in range(training.count)])
-
-    def keep_best(path: Path, figures: dict[str, Any]) -> None:
-        with folder_written_atomically(path) as temporary:
-            agent.policy_model().save(temporary / 'policy.keras')
-            (temporary / 'figures.json').write_text(json.dumps(figures))
-
     return Runner(
         config,
         folder,
         agent=agent,
         loop=loop,
-        environments=training,
         evaluation_environments=environments(config.selection.episodes, training=False),
-        keep_best=keep_best,
-        display=RunDisplay(folder, total_steps=config.total_steps),
+        keep_best=lambda path, metrics: _keep_best(agent, path, metrics),
+        display=display,
     )
 
 
+def _learns_on_policy(config: RunConfig) -> bool:
+    return config.algorithm in ON_POLICY
+
+
+def _ray_collector(
+    cluster: Cluster,
+    agent: Agent,
+    spec: EnvironmentSpec,
+    config: RunConfig,
+    *,
+    environments: int,
+    rollout_length: int,
+    capacity: int,
+    seed: int,
+    first_step: int,
+    say: Callable[[str], None],
+) -> RayCollector:
+    slots = int(cluster.ray.cluster_resources().get('CPU', 1))
+    workers = cluster.workers or max(1, slots - 1)
+    each = cluster.environments_per_worker or -(-environments // workers)
+    steps = rollout_length or fragment_steps(
+        each,
+        total_steps=config.total_steps,
+        capacity=capacity,
+        sequence_length=agent.sequence_length,
+    )
+    say(
+        f'{workers} workers with {each} environments each collect '
+        + ('rollouts' if rollout_length else 'fragments')
+        + f' of {steps} steps'
+        + (f': {workers * each * steps:,} transitions a rollout' if rollout_length else '')
+    )
+    task = WorkerTask(
+        environment=to_mapping(config.environment),
+        layout=agent.layout,
+        action_limits=(spec.low, spec.high),
+        environments=each,
+        steps=steps,
+        seed=seed,
+        first_step=first_step,
+        index=0,
+        generation=0,
+    )
+    return RayCollector(
+        cluster.ray,
+        agent,
+        task,
+        algorithm=config.algorithm,
+        workers=workers,
+        rollouts=bool(rollout_length),
+        say=say,
+    )
+
+
+def _keep_best(agent: Agent, path: Path, metrics: dict[str, Any]) -> None:
+    with folder_written_atomically(path) as temporary:
+        agent.policy_model().save(temporary / 'policy.keras')
+        (temporary / 'figures.json').write_text(json.dumps(metrics))
+
+
 def _use_threads(count: int) -> None:
-    """Let a gradient step use ``count`` threads; one is what every process starts with."""
+    """Let a gradient step use `count` threads; one is what every process starts with."""
     if count < 1:
         raise ConfigurationError(f'learner_threads is {count}, must be at least 1')
     if count in (1, tf.config.threading.get_intra_op_parallelism_threads()):

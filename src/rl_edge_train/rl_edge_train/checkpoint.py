@@ -60,6 +60,11 @@ def paths(folder: Path) -> list[Path]:
     return sorted(folder.glob('step_*'))
 
 
+def steps_of(path: Path) -> int:
+    """Return the environment steps in the name of a checkpoint."""
+    return int(path.name.removeprefix('step_'))
+
+
 def read(path: Path) -> Checkpoint:
     """Read one checkpoint; raise CheckpointError when it is damaged."""
     try:

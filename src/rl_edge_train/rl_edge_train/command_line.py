@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
+from rl_edge_train.run_config import preset_descriptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,10 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='rl_edge_train', description=__doc__)
     commands = parser.add_subparsers(required=True, dest='command')
     _add_train(commands)
+    _add_sweep(commands)
     _add_evaluate(commands)
     _add_export(commands)
     _add_bench(commands)
+    _add_bench_cluster(commands)
     chosen = parser.parse_args(arguments)
+    set_up_tensorflow()
     try:
         return int(chosen.run(chosen) or 0)
     except (RlEdgeError, ValueError, FileNotFoundError) as error:
@@ -28,7 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add_train(commands: Any) -> None:
-    parser = commands.add_parser('train', help='train a policy on this machine, without ROS')
+    parser = commands.add_parser(
+        'train',
+        help='train a policy on this machine, without ROS',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Train a policy without ROS. Ctrl-C saves the run, --resume goes on with it.',
+        epilog='presets:\n'
+        + '\n'.join(f'  {name:20s} {text}' for name, text in preset_descriptions().items())
+        + '\n\nexample:\n  train --preset sac_small --out runs/pendulum',
+    )
+    parser.add_argument('--list', action='store_true', help='name the presets and end')
     parser.add_argument('--preset', help='name of a preset, or a .yaml file')
     parser.add_argument('--seed', type=int, default=1, help='0 to 999 (default %(default)s)')
     parser.add_argument('--out', type=Path, help='folder of the new run')
@@ -49,7 +63,54 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument('--learner-cpu', type=int, help='pin learning to this core')
     parser.add_argument('--simulation-cpu', type=int, help='pin the simulation to this core')
+    _add_cluster(parser, 'collect')
+    parser.add_argument('--workers', type=int, default=0, help='processes that collect there')
+    parser.add_argument(
+        '--environments-per-worker', type=int, default=0, metavar='K', help='of each of them'
+    )
     parser.set_defaults(run=_train)
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = commands.add_parser(
+        'sweep',
+        help='train with several seeds and settings, side by side',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Train every combination of seeds and settings, each in a run folder of its '
+        'own.\nThe same command goes on with what is not finished.',
+        epilog='example:\n  sweep --preset sac_small --seeds 1,2,3 --set '
+        'agent.discount=0.97,0.98 --out runs/discounts',
+    )
+    parser.add_argument('--preset', required=True, help='name of a preset, or a .yaml file')
+    parser.add_argument('--seeds', default='1', help='separated by commas (default %(default)s)')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the sweep')
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE[,VALUE]...',
+        help='values of one setting to try, e.g. agent.discount=0.99,0.995',
+    )
+    parser.add_argument(
+        '--slots', type=int, default=0, help='trials at a time on this machine (default: cores/2)'
+    )
+    parser.add_argument(
+        '--stop-below-median',
+        action='store_true',
+        help='end a trial whose best return is below the median of the others at the same step',
+    )
+    _add_cluster(parser, 'run the trials')
+    parser.set_defaults(run=_sweep)
+
+
+def _add_cluster(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        '--cluster',
+        default='',
+        metavar='ADDRESS',
+        help=f'{what} on a Ray cluster: HOST:PORT of its head, auto for the one on this machine, '
+        'local to start one here; see docs/cluster.md',
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -58,7 +119,8 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument('--episodes', type=int, default=100)
     parser.add_argument('--recipe', help='which file of the artifact (default: keras)')
     parser.add_argument('--runtime', default='auto')
-    parser.add_argument('--json', type=Path, help='write the figures here as well')
+    parser.add_argument('--json', type=Path, help='write the metrics here as well')
+    _add_cluster(parser, 'play the episodes')
     parser.set_defaults(run=_evaluate)
 
 
@@ -81,10 +143,25 @@ def _add_bench(commands: Any) -> None:
     parser.set_defaults(run=_bench)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _add_bench_cluster(commands: Any) -> None:
+    parser = commands.add_parser(
+        'bench-cluster', help='measure what a Ray cluster costs and gives'
+    )
+    parser.add_argument('--seconds', type=float, default=20.0, help='of each measurement')
+    parser.add_argument('--out', type=Path, default=Path('results/bench_cluster.json'))
+    parser.set_defaults(run=_bench_cluster)
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from rl_edge_train.train_command import train
 
-    train(arguments)
+    return train(arguments)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from rl_edge_train.sweep_command import sweep
+
+    return sweep(arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -94,6 +171,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
     from rl_edge_train.export_command import export
 
     export(arguments)
@@ -103,3 +181,10 @@ def _bench(arguments: argparse.Namespace) -> None:
     from rl_edge_train.bench.comparison import compare
 
     compare(arguments)
+
+
+def _bench_cluster(arguments: argparse.Namespace) -> None:
+    load_tensorflow()
+    from rl_edge_train.bench.cluster import bench_cluster
+
+    bench_cluster(arguments)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from rl_edge_core.configuration import from_mapping
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_train.array_archive import pack, unpack
-from rl_edge_train.environments import EnvironmentConfig, make, restore, snapshot
+from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
 
 
 @dataclass
@@ -28,12 +28,12 @@ class SharedArrays:
     """The observation to act on next: after a reset where the episode ended."""
     terminated: np.ndarray
     truncated: np.ndarray
-    position: np.ndarray
-    """Forward coordinate after the step, m; NaN where there is none."""
+    distance: np.ndarray
+    """Forward distance of the episode so far, m; NaN where there is none."""
 
 
 def widths(observation_size: int, action_size: int) -> dict[str, int]:
-    """Return the float32 numbers an environment has in each shared array (0: one, no axis)."""
+    """Return the float32 numbers of one environment in each shared array (0: one, no axis)."""
     return {
         'action': action_size,
         'reward': 0,
@@ -41,7 +41,7 @@ def widths(observation_size: int, action_size: int) -> dict[str, int]:
         'observation': observation_size,
         'terminated': 0,
         'truncated': 0,
-        'position': 0,
+        'distance': 0,
     }
 
 
@@ -74,7 +74,9 @@ def work(
         os.sched_setaffinity(0, cpus)
     arrays = views(buffers, sizes, count)
     environment_config = from_mapping(EnvironmentConfig, config)
-    environments = {index: make(environment_config, training=training) for index in indices}
+    environments = {
+        index: TrainingEnvironment(environment_config, training=training) for index in indices
+    }
     commands = {b's': _step, b'r': _reset, b'g': _snapshot, b'p': _restore}
     try:
         while message := connection.recv_bytes():
@@ -82,38 +84,37 @@ def work(
                 reply = commands[message[:1]](environments, arrays, message[1:])
                 connection.send_bytes(b'k' + (reply or b''))
             except Exception as error:
-                connection.send_bytes(b'e' + f'{type(error).__name__}: {error}'.encode())
+                said = str(error) if isinstance(error, RlEdgeError) else repr(error)
+                connection.send_bytes(b'e' + said.encode())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
 
 
-Environments = dict[int, gymnasium.Env]
+Environments = dict[int, TrainingEnvironment]
 
 
 def _step(environments: Environments, arrays: SharedArrays, _: bytes) -> None:
     for index, environment in environments.items():
-        observation, reward, terminated, truncated, info = environment.step(arrays.action[index])
-        arrays.next_observation[index] = observation
-        arrays.reward[index] = reward
-        arrays.terminated[index] = terminated
-        arrays.truncated[index] = truncated
-        arrays.position[index] = info.get('x_position', np.nan)
-        if terminated or truncated:
-            observation, _info = environment.reset()
-        arrays.observation[index] = observation
+        step = environment.step(arrays.action[index])
+        arrays.next_observation[index] = step.next_observation
+        arrays.observation[index] = step.observation
+        arrays.reward[index] = step.reward
+        arrays.terminated[index] = step.terminated
+        arrays.truncated[index] = step.truncated
+        arrays.distance[index] = step.distance
 
 
 def _reset(environments: Environments, arrays: SharedArrays, message: bytes) -> None:
     seeds = np.frombuffer(message, np.int64)
     for index, environment in environments.items():
-        arrays.observation[index] = environment.reset(seed=int(seeds[index]))[0]
+        arrays.observation[index] = environment.reset(int(seeds[index]))
 
 
 def _snapshot(environments: Environments, _arrays: SharedArrays, _: bytes) -> bytes:
     states = {
         f'{index}/{name}': value
         for index, environment in environments.items()
-        for name, value in snapshot(environment).items()
+        for name, value in environment.snapshot().items()
     }
     return pack(states)
 
@@ -129,10 +130,10 @@ def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -
             for name, value in states.items()
             if name.startswith(prefix)
         }
-        goes_on.append(restore(environment, mine))
+        goes_on.append(environment.restore(mine))
         if goes_on[-1]:
             arrays.observation[index] = states['observation'][index]
         else:
             seed = int(states['fresh_seeds'][index])
-            arrays.observation[index] = environment.reset(seed=seed)[0]
+            arrays.observation[index] = environment.reset(seed)
     return bytes(goes_on)

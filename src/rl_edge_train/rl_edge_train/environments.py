@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,12 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim import environment as simulator
 from rl_edge_sim import mujoco_state
+from rl_edge_sim.checked_environment import BrokenEnvironmentError, checked_reset, checked_step
 from rl_edge_sim.mujoco_names import is_mujoco
+from rl_edge_sim.open_episode import forward_position
+
+LARGEST_REWARD = 1e18
+"""Losses square rewards in float32, which ends at 3.4e38: a larger one would be infinite there."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,72 @@ def _made_spec(config: EnvironmentConfig, *, training: bool) -> EnvironmentSpec:
         environment.close()
 
 
-def snapshot(environment: gymnasium.Env) -> dict[str, np.ndarray]:
-    """Return the state of an environment in mid-episode; empty where it cannot be saved."""
-    return mujoco_state.snapshot(environment) if is_mujoco(environment) else {}
+@dataclass(frozen=True)
+class EnvironmentStep:
+    """What one step of a `TrainingEnvironment` led to."""
+
+    reward: float
+    next_observation: np.ndarray
+    """float32, before any reset."""
+    observation: np.ndarray
+    """float32, to act on next: after a reset where the episode ended."""
+    terminated: bool
+    truncated: bool
+    distance: float
+    """Forward coordinate now minus that at the start of the episode, m; NaN without one."""
 
 
-def restore(environment: gymnasium.Env, state: Mapping[str, np.ndarray]) -> bool:
-    """Put an environment where `snapshot` found it; return whether its episode goes on."""
-    if state:
-        mujoco_state.restore(environment, state)
-    return bool(state)
+class TrainingEnvironment:
+    """An environment whose episodes start anew by themselves, with every answer checked."""
+
+    def __init__(self, config: EnvironmentConfig, *, training: bool) -> None:
+        """Build the environment; call `reset` or `restore` before the first step.
+
+        Without `training` it is as for an evaluation: see `make`.
+        """
+        self._environment = make(config, training=training)
+        self._start = math.nan
+        self._length = 0
+
+    def reset(self, seed: int | None = None) -> np.ndarray:
+        """Start an episode; return the observation."""
+        observation, info = checked_reset(self._environment, seed=seed)
+        self._start, self._length = forward_position(info), 0
+        return observation
+
+    def step(self, action: np.ndarray) -> EnvironmentStep:
+        """Take one step; raise BrokenEnvironmentError for what nobody could learn from."""
+        self._length += 1
+        following, reward, terminated, truncated, info = checked_step(
+            self._environment, action, step=self._length
+        )
+        if abs(reward) > LARGEST_REWARD:
+            raise BrokenEnvironmentError(
+                f'environment {self._environment.spec.id} is broken: in step {self._length} '  # type: ignore[union-attr]
+                f'reward is {reward:g}, which overflows when squared: scale it'
+            )
+        distance = forward_position(info) - self._start
+        observation = self.reset() if terminated or truncated else following
+        return EnvironmentStep(reward, following, observation, terminated, truncated, distance)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the state in mid-episode; empty where it cannot be saved."""
+        if not is_mujoco(self._environment):
+            return {}
+        state = mujoco_state.snapshot(self._environment)
+        return state | {'episode': np.array([self._start, self._length])}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Go on where `snapshot` was taken; return whether the episode goes on."""
+        if not state:
+            return False
+        physical = dict(state)
+        # Checkpoints of earlier versions hold none: distances counted from the origin.
+        start, length = physical.pop('episode', np.zeros(2))
+        self._start, self._length = float(start), int(length)
+        mujoco_state.restore(self._environment, physical)
+        return True
+
+    def close(self) -> None:
+        """Free what the environment holds."""
+        self._environment.close()

@@ -7,9 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rl_edge_train import assembly  # first: it sets what TensorFlow reads when imported
-
-# isort: split
 import keras
 import numpy as np
 
@@ -29,8 +26,6 @@ from rl_edge_train.selection import SELECTION_SEED
 
 CALIBRATION_EPISODES = 3
 
-__all__ = ['assembly', 'export']
-
 
 def export(arguments: argparse.Namespace) -> None:
     """Write the best or the last policy of a run as an artifact."""
@@ -40,14 +35,14 @@ def export(arguments: argparse.Namespace) -> None:
         raise ConfigurationError(f'{run} is no folder of a run: it has no config.yaml')
     config = load(RunConfig, run / 'config.yaml')
     spec = environments.spec_of(config.environment)
-    model, figures = (_best if arguments.which == 'best' else _last)(run, config, spec)
+    model, metrics = (_best if arguments.which == 'best' else _last)(run, config, spec)
     manifest = export_model(
         model,
         spec=spec,
         config=config,
         name=arguments.name or '/'.join(out.absolute().parts[-2:]),
         out=out,
-        training={**json.loads((run / 'run.json').read_text()), 'selection': figures},
+        training={**json.loads((run / 'run.json').read_text()), 'selection': metrics},
     )
     draw_learning_curve(run, out=out)
     write_atomically(out / 'config.yaml', (run / 'config.yaml').read_bytes())

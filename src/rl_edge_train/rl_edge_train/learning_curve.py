@@ -42,20 +42,24 @@ def _draw(training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], p
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), dpi=100, layout='constrained')
+    labels = {'episode_return': 'return'}
+    if np.isfinite(training['distance_m']).any():
+        labels['distance_m'] = 'forward distance (m)'
+    figure = Figure(figsize=(8, 1.5 + 2 * len(labels)), dpi=100, layout='constrained')
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    labels = (('episode_return', 'return'), ('distance_m', 'forward distance (m)'))
-    for axes, (name, label) in zip((upper, lower), labels, strict=True):
+    panels = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
+    longest = training['steps'].max()
+    unit, scale = ('millions', 1e6) if longest >= 1e6 else ('thousands', 1e3)
+    for axes, (name, label) in zip(panels, labels.items(), strict=True):
         axes.plot(
-            training['steps'] / 1e6, training[name], color='0.65', label='training, exploring'
+            training['steps'] / scale, training[name], color='0.65', label='training, exploring'
         )
         if evaluations:
             axes.plot(
-                evaluations['steps'] / 1e6, evaluations[name], marker='.', label='evaluation'
+                evaluations['steps'] / scale, evaluations[name], marker='.', label='evaluation'
             )
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    upper.legend()
-    lower.set_xlabel('environment steps (millions)')
+    panels[0].legend()
+    panels[-1].set_xlabel(f'environment steps ({unit})')
     figure.savefig(path)

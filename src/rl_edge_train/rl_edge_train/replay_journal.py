@@ -30,7 +30,9 @@ class ReplayJournal:
             segment, within = divmod(self.written, SEGMENT_ROWS)
             part = rows[: SEGMENT_ROWS - within]
             with storage_errors(self.folder):
-                self._open(segment).write(np.ascontiguousarray(part, '<f4').tobytes())
+                self._open(segment, fresh=not within).write(
+                    np.ascontiguousarray(part, '<f4').tobytes()
+                )
             self.written += len(part)
             rows = rows[len(part) :]
 
@@ -82,11 +84,12 @@ class ReplayJournal:
             self._file = None
             self._segment = -1
 
-    def _open(self, segment: int) -> BinaryIO:
+    def _open(self, segment: int, *, fresh: bool) -> BinaryIO:
+        """Open a segment; a fresh one takes the place of what a killed run left of that name."""
         if self._file is None or segment != self._segment:
             self.close()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path(segment).open('ab')
+            self._file = self._path(segment).open('wb' if fresh else 'ab')
             self._segment = segment
         return self._file
 

@@ -30,9 +30,14 @@ class ReplayStore:
 
     def add(self, transitions: Mapping[str, np.ndarray]) -> int:
         """Store a batch of transitions (each array (batch, ...)); return how many."""
-        rows = self._buffer.add(transitions)
-        self._journal.append(rows)
+        rows = self._buffer.layout.rows(transitions)
+        self.add_rows(rows)
         return len(rows)
+
+    def add_rows(self, rows: np.ndarray) -> None:
+        """Store packed rows (batch, width)."""
+        self._buffer.add_rows(rows)
+        self._journal.append(rows)
 
     def sample(self, *shape: int) -> np.ndarray:
         """Return rows (*shape, width), drawn uniformly from what was stored."""

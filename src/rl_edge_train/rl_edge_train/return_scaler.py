@@ -40,7 +40,7 @@ class ReturnScaler:
         self.count = total
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the running figures by name."""
+        """Return the running metrics by name."""
         moments = np.array([self.count, self.mean, self.sum_of_squares])
         return {'moments': moments, 'returns': self._returns.copy()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -45,6 +47,17 @@ def preset_names() -> list[str]:
     """Return the presets that ship with the package."""
     folder = resources.files('rl_edge_train') / 'presets'
     return sorted(Path(str(f)).stem for f in folder.iterdir() if str(f).endswith('.yaml'))
+
+
+def preset_descriptions() -> dict[str, str]:
+    """Return what each preset is, the first sentence of the comment that its file begins with."""
+    descriptions = {}
+    for name in preset_names():
+        text = (resources.files('rl_edge_train') / 'presets' / f'{name}.yaml').read_text()
+        comment = itertools.takewhile(lambda line: line.startswith('#'), text.splitlines())
+        sentence = ' '.join(line.lstrip('# ') for line in comment)
+        descriptions[name] = re.split(r'[.:;](?: |$)', sentence)[0]
+    return descriptions
 
 
 def load_preset(preset: str) -> RunConfig:

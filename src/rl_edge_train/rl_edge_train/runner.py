@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +18,10 @@ from rl_edge_train import checkpoint
 from rl_edge_train.agent import Agent
 from rl_edge_train.averaging import WeightAverage
 from rl_edge_train.learning_curve import draw_learning_curve
-from rl_edge_train.loop import Loop, LoopReport
+from rl_edge_train.loops import Loop, LoopReport
 from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
 from rl_edge_train.run_config import RunConfig
-from rl_edge_train.selection import SELECTION_SEED, figures_of, play
+from rl_edge_train.selection import SELECTION_SEED, metrics_of, play
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
 
@@ -34,12 +36,20 @@ class Display(Protocol):
         """Show one line."""
         ...
 
-    def show(self, figures: Mapping[str, float]) -> None:
-        """Show the newest figures of the run."""
+    def begin(self, steps: int) -> None:
+        """Show how far the run is, from `steps` on."""
         ...
 
-    def write_scalars(self, prefix: str, figures: Mapping[str, float]) -> None:
-        """Record figures, `steps` among them, for plots over the steps."""
+    def advance(self, steps: int) -> None:
+        """Say that the run has got to `steps`."""
+        ...
+
+    def show(self, metrics: Mapping[str, float]) -> None:
+        """Show the newest metrics of the run."""
+        ...
+
+    def write_scalars(self, prefix: str, metrics: Mapping[str, float]) -> None:
+        """Record metrics, `steps` among them, for plots over the steps."""
         ...
 
     def close(self) -> None:
@@ -67,26 +77,26 @@ class Runner:
         *,
         agent: Agent,
         loop: Loop,
-        environments: VectorEnvironment,
         evaluation_environments: VectorEnvironment,
         keep_best: Callable[[Path, dict[str, Any]], None],
         display: Display,
     ) -> None:
-        """Take the parts ready made; `keep_best` writes the policy with its figures."""
+        """Take the parts ready made; `keep_best` writes the policy with its metrics."""
         self.config, self.folder = config, folder
         self.agent, self.loop = agent, loop
-        self.environments, self.evaluation_environments = environments, evaluation_environments
+        self.evaluation_environments = evaluation_environments
         self.keep_best, self.display = keep_best, display
         self.progress = Progress()
         self.metrics = CsvLog(folder / 'metrics.csv')
         self.evaluations = CsvLog(folder / 'evaluations.csv')
         self._window, self._means = EpisodeWindow(), MetricMeans()
         self._average = WeightAverage(agent, iterations=config.selection.averaged_iterations)
-        self._stop = False
+        self.stopped = False
+        """Whether a stop was asked for."""
 
     def request_stop(self) -> None:
         """Ask for a checkpoint and an end after the current iteration."""
-        self._stop = True
+        self.stopped = True
 
     def run(self) -> None:
         """Train until the steps are done or a stop was asked for; leave a checkpoint.
@@ -95,9 +105,11 @@ class Runner:
         """
         started = checkpointed = logged = time.monotonic()
         before, logged_steps = self.progress.seconds, self.loop.steps
-        while self.loop.steps < self.config.total_steps and not self._stop:
+        self.display.begin(self.loop.steps)
+        while self.loop.steps < self.config.total_steps and not self.stopped:
             steps = self.loop.steps
             self._take(self.loop.iterate())
+            self.display.advance(self.loop.steps)
             now = time.monotonic()
             self.progress.seconds = before + now - started
             if self._passed(steps, self.config.log_every_steps):
@@ -127,16 +139,18 @@ class Runner:
                 )
 
     def _log(self, rate: float) -> None:
-        figures = {
+        metrics = {
             'steps': self.loop.steps,
             'seconds': self.progress.seconds,
             'steps_per_second': rate,
             **self._window.means(),
             **self._means.take(),
+            **self.agent.learning_rates(),
+            **self.loop.collector.metrics(),
         }
-        self.metrics.append(figures)
-        self.display.write_scalars('training', figures)
-        self.display.show(figures)
+        self.metrics.append(metrics)
+        self.display.write_scalars('training', metrics)
+        self.display.show(metrics)
 
     def evaluate(self) -> float:
         """Evaluate the policy, and that of averaged weights; return the larger mean return."""
@@ -154,25 +168,27 @@ class Runner:
             wanted = len(episodes) + self.config.selection.confirmations
             while len(episodes) < wanted:
                 episodes += self._play(SELECTION_SEED + len(episodes))
-        figures = {
+        metrics = {
             'steps': self.loop.steps,
             'seconds': self.progress.seconds,
-            **figures_of(episodes),
+            **metrics_of(episodes),
             **({'averaged': int(averaged)} if self._average else {}),
         }
-        mean = figures['episode_return']
+        mean = metrics['episode_return']
         is_best = best is None or mean > best
-        self.evaluations.append(figures)
-        self.display.write_scalars('evaluation', figures)
+        self.evaluations.append(metrics)
+        self.display.write_scalars('evaluation', metrics)
+        distance = metrics['distance_m']
         self.display.say(
             f'evaluation at {self.loop.steps:,} steps{" (averaged)" if averaged else ""}: '
-            f'return {mean:.1f}, distance {figures["distance_m"]:.1f} m, '
-            f'{figures["early_ends"]} of {len(episodes)} ended early'
+            f'return {mean:.1f}, '
+            + (f'distance {distance:.1f} m, ' if math.isfinite(distance) else '')
+            + f'{metrics["early_ends"]} of {len(episodes)} ended early'
             + (' (best)' if is_best else '')
         )
         if is_best:
             self.progress.best_return = mean
-            self.keep_best(self.folder / 'best', figures)
+            self.keep_best(self.folder / 'best', metrics)
         return mean
 
     def _play(self, first_seed: int) -> list[FinishedEpisode]:
@@ -192,7 +208,7 @@ class Runner:
                 f'in {self.folder} is kept; lower the learning rates, then resume from it'
             )
         arrays |= {f'average/{n}': v for n, v in self._average.arrays().items()}
-        arrays |= {f'environments/{n}': v for n, v in self.environments.arrays().items()}
+        arrays |= {f'environments/{n}': v for n, v in self.loop.collector.arrays().items()}
         state = {
             'loop': self.loop.state(),
             'progress': asdict(self.progress),
@@ -204,36 +220,69 @@ class Runner:
         self.loop.after_checkpoint()
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint that is whole."""
+        """Go on from the newest checkpoint that is whole, or start where none was written yet."""
+        if not checkpoint.paths(self.folder / 'checkpoints'):
+            self.display.say('no checkpoint was written yet: starts from the beginning')
+        else:
+            self._load()
+        for log in (self.metrics, self.evaluations):
+            log.cut_after(self.loop.steps)
+
+    def _load(self) -> None:
         content, faults = checkpoint.read_newest(self.folder / 'checkpoints')
         for fault in faults:
             self.display.say(f'passed over a checkpoint: {fault}')
         self.agent.load_arrays(_below(content.arrays, 'agent/'))
         self._average.load_arrays(_below(content.arrays, 'average/'))
-        said = self.loop.load_state(content.state['loop'])
-        self._resume_environments(_below(content.arrays, 'environments/'))
+        said = [self.loop.load_state(content.state['loop'])]
+        said.append(
+            self.loop.collector.load_arrays(
+                _below(content.arrays, 'environments/'), first_seed=self.loop.steps % 100_000
+            )
+        )
         self.progress = Progress(**content.state['progress'])
         self._window.load_state(content.state['episodes'])
         self._means.load_state(content.state['means'])
-        for log in (self.metrics, self.evaluations):
-            log.cut_after(self.loop.steps)
-        self.display.say(f'resumed at {self.loop.steps:,} steps with {said}')
+        self.display.say(
+            f'resumed at {self.loop.steps:,} of {self.config.total_steps:,} steps with '
+            + '; '.join(filter(None, said))
+        )
+        self._say_what_changes_of_the_learning_rates()
 
-    def _resume_environments(self, arrays: dict[str, np.ndarray]) -> None:
-        count = self.environments.count
-        first = self.loop.steps % 100_000
-        going_on = self.environments.load_arrays(arrays, fresh_seeds=range(first, first + count))
-        if going_on < count:
-            self.display.say(
-                f'{count - going_on} of {count} open episodes could not be saved: they restart'
-            )
+    def _say_what_changes_of_the_learning_rates(self) -> None:
+        before = self.agent.learning_rates()
+        self.agent.set_progress(self.loop.steps / self.config.total_steps)
+        for name, rate in self.agent.learning_rates().items():
+            if not math.isclose(rate, before[name], rel_tol=0.05):
+                self.display.say(
+                    f'{name} goes from {before[name]:.3g} to {rate:.3g} '
+                    f'({rate / before[name]:.2g} times): it falls over total_steps, which is '
+                    f'{self.config.total_steps:,} now'
+                )
 
     def close(self) -> None:
-        """End the simulation and close the files."""
-        self.loop.close()
-        self.environments.close()
-        self.evaluation_environments.close()
-        self.display.close()
+        """End the simulation and close the files, each even if another one cannot be closed."""
+        with contextlib.ExitStack() as parts:
+            for part in (self.display, self.evaluation_environments, self.loop.collector):
+                parts.callback(part.close)
+            parts.callback(self.loop.close)
+
+    def __enter__(self) -> Runner:
+        """Close the run at the end of a with block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close every part; what ended the run is more than what closing it may add."""
+        if error is None:
+            self.close()
+        else:
+            with contextlib.suppress(Exception):
+                self.close()
 
 
 def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def play(
     return [finished[index] for index in range(environments.count)]
 
 
-def figures_of(episodes: list[FinishedEpisode]) -> dict[str, float]:
+def metrics_of(episodes: list[FinishedEpisode]) -> dict[str, float]:
     """Return what a set of episodes came to."""
     returns = [episode.episode_return for episode in episodes]
     return {

@@ -15,7 +15,11 @@ class TrainParameters:
     preset: str = parameter('sac', 'Preset of rl_edge_train, or path of a YAML file like one.')
     seed: int = parameter(0, 'Seed of networks, replay and exploration.', minimum=0)
     output: str = parameter('', 'Folder for checkpoints, replay and policy; empty for a new one.')
-    resume: bool = parameter(False, 'Go on from the newest checkpoint in the output folder.')
+    resume: bool = parameter(
+        True,
+        'Go on from the newest checkpoint in the output folder, or start where there is none; '
+        'false refuses a folder with checkpoints.',
+    )
     most_updates_behind: int = parameter(
         500,
         'Updates owed from which on the sims are paused until half of them are made; 0: never.',

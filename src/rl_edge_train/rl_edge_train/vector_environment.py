@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from rl_edge_train.environments import EnvironmentConfig
 
 
 class SimulationError(RlEdgeError):
-    """A worker process died or an environment in it raised."""
+    """A worker process exited, or an environment in it is broken."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FinishedEpisode:
     length: int
     """Steps."""
     distance: float
-    """Forward coordinate at the end, m; NaN where there is none."""
+    """Forward distance from start to end, m; NaN where there is none."""
     terminated: bool
     """Whether it ended by termination and not by its time limit."""
 
@@ -95,6 +96,8 @@ class VectorEnvironment:
             theirs.close()
             self._workers.append(worker)
             self._connections.append(ours)
+        # Workers ignore SIGTERM, by which multiprocessing would end them and then wait for ever.
+        atexit.register(self.close)
         self.returns = np.zeros(count)
         self.lengths = np.zeros(count, np.int64)
 
@@ -119,7 +122,6 @@ class VectorEnvironment:
         """Wait for the step that was started and return what it led to."""
         self._receive()
         arrays = self._arrays
-        self._check_finite()
         self.returns += arrays.reward
         self.lengths += 1
         return VectorStep(
@@ -130,16 +132,6 @@ class VectorEnvironment:
             self._finished(),
         )
 
-    def _check_finite(self) -> None:
-        for name in ('reward', 'next_observation'):
-            values = getattr(self._arrays, name)
-            if not np.isfinite(values.sum()):
-                index = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise SimulationError(
-                    f'environment {index} returned a {name} that is not finite after '
-                    f'{self.lengths[index] + 1} steps: check its reward and its actions'
-                )
-
     def _finished(self) -> list[FinishedEpisode]:
         arrays = self._arrays
         episodes = []
@@ -149,7 +141,7 @@ class VectorEnvironment:
                     int(index),
                     float(self.returns[index]),
                     int(self.lengths[index]),
-                    float(arrays.position[index]),
+                    float(arrays.distance[index]),
                     bool(arrays.terminated[index]),
                 )
             )
@@ -186,7 +178,7 @@ class VectorEnvironment:
             try:
                 connection.send_bytes(message)
             except (BrokenPipeError, OSError) as error:
-                raise SimulationError('a simulation process has ended') from error
+                raise SimulationError('a simulation process exited') from error
 
     def _receive(self) -> list[bytes]:
         replies = []
@@ -194,14 +186,15 @@ class VectorEnvironment:
             try:
                 replies.append(connection.recv_bytes())
             except (EOFError, OSError) as error:
-                raise SimulationError('a simulation process has ended') from error
+                raise SimulationError('a simulation process exited') from error
         for reply in replies:
             if reply[:1] == b'e':
-                raise SimulationError(f'an environment failed: {reply[1:].decode()}')
+                raise SimulationError(reply[1:].decode())
         return [reply[1:] for reply in replies]
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes; safe to call twice."""
+        atexit.unregister(self.close)
         for connection in self._connections:
             connection.close()
         for worker in self._workers:

@@ -9,7 +9,7 @@ import pytest
 from rl_edge_core.configuration import from_mapping
 from rl_edge_policy.exploration import Explorer
 from rl_edge_policy.load import load_policy
-from rl_edge_train.off_policy_loop import OffPolicyConfig
+from rl_edge_train.loops import OffPolicyConfig
 from rl_edge_train.online.learner import OnlineLearner
 from rl_edge_train.online.policy_export import export_online_policy
 from rl_edge_train.run_config import RunConfig

@@ -5,8 +5,8 @@ import pytest
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.algorithms.registry import make_agent
-from rl_edge_train.off_policy_loop import OffPolicyConfig, OffPolicyLoop
-from rl_edge_train.on_policy_loop import OnPolicyConfig, OnPolicyLoop
+from rl_edge_train.collector import LocalCollector
+from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop, OnPolicyLoop
 from rl_edge_train.vector_environment import VectorStep
 
 # Compiling and starting processes take their time on a machine with other work to do.
@@ -76,10 +76,17 @@ class Reach:
 
 
 def loop_for(algorithm, agent, folder):
-    environment = Reach(8)
-    if algorithm == 'ppo':
-        config = OnPolicyConfig(environments=8, rollout_length=20)
-        return OnPolicyLoop(agent, environment, config, total_steps=8000)
+    on_policy = algorithm == 'ppo'
+    collector = LocalCollector(
+        agent,
+        Reach(8),
+        steps=20 if on_policy else 1,
+        observes=not on_policy,
+        action_limits=(SPEC.low, SPEC.high),
+        seed=0,
+    )
+    if on_policy:
+        return OnPolicyLoop(agent, collector, total_steps=8000)
     recent = algorithm == 'actor_critic'
     config = OffPolicyConfig(
         environments=8,
@@ -88,12 +95,10 @@ def loop_for(algorithm, agent, folder):
         warmup_steps=0 if recent else 200,
         replay_capacity=500 if recent else 10_000,
     )
-    limits = (SPEC.low, SPEC.high)
     return OffPolicyLoop(
         agent,
-        environment,
+        collector,
         config,
-        action_limits=limits,
         total_steps=8000,
         seed=0,
         folder=folder,

@@ -7,7 +7,7 @@ import pytest
 
 from rl_edge_train.learning_curve import draw_learning_curve
 from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
-from rl_edge_train.selection import EVALUATION_SEED, SELECTION_SEED, figures_of
+from rl_edge_train.selection import EVALUATION_SEED, SELECTION_SEED, metrics_of
 from rl_edge_train.train_command import SEEDS
 from rl_edge_train.vector_environment import FinishedEpisode
 
@@ -65,8 +65,8 @@ def test_means_start_anew_once_taken():
     assert means.take() == {}
 
 
-def test_figures_of_episodes():
-    figures = figures_of([episode(1.0, distance=2.0, terminated=True), episode(3.0, distance=4.0)])
+def test_metrics_of_episodes():
+    figures = metrics_of([episode(1.0, distance=2.0, terminated=True), episode(3.0, distance=4.0)])
     assert figures == {
         'episodes': 2,
         'episode_return': 2.0,

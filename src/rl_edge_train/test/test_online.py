@@ -166,7 +166,7 @@ def test_the_thread_learns_exports_and_leaves_a_checkpoint(make, tmp_path):
     path = thread.request_checkpoint().result(timeout=60)
     assert path.is_dir()
     thread.close()
-    assert (thread.figures.transitions, thread.figures.updates) == (10, 4)
+    assert (thread.metrics.transitions, thread.metrics.updates) == (10, 4)
     resumed = make()
     resumed.resume()
     assert resumed.transitions == 10

@@ -168,7 +168,7 @@ def test_a_robot_that_is_ahead_of_learning_is_paused_until_most_is_learned(graph
     graph.start(most_updates_behind=100)
     robot.announce(spec)
     graph.until(lambda: robot.is_received)
-    assert graph.train._thread.figures.policy is not None
+    assert graph.train._thread.metrics.policy is not None
     assert robot.pauses == []
 
     for step in range(150):
@@ -220,14 +220,14 @@ def test_a_checkpoint_is_written_when_asked_for_and_at_the_end(graph, spec):
     robot.announce(spec)
     graph.until(lambda: robot.is_received)
     robot.send(0)
-    graph.until(lambda: train._thread.figures.transitions == 1)
+    graph.until(lambda: train._thread.metrics.transitions == 1)
     saved = save()
     assert saved.success
     assert Path(saved.path).is_dir()
     assert checkpoint.read_newest(graph.folder / 'run' / 'checkpoints')[0].steps == 1
 
     robot.send(1)
-    graph.until(lambda: train._thread.figures.transitions == 2)
+    graph.until(lambda: train._thread.metrics.transitions == 2)
     graph.close_train()
     assert checkpoint.read_newest(graph.folder / 'run' / 'checkpoints')[0].steps == 2
 
@@ -246,6 +246,6 @@ def test_what_cannot_work_is_refused_with_the_reason(graph, parameters, message)
 
 
 def test_a_folder_with_an_earlier_run_in_it_is_not_overwritten(graph):
-    (graph.folder / 'run' / 'checkpoints').mkdir(parents=True)
+    (graph.folder / 'run' / 'checkpoints' / 'step_000000000001').mkdir(parents=True)
     with pytest.raises(ConfigurationError, match='set resume'):
-        graph.start()
+        graph.start(resume=False)

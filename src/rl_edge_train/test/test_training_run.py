@@ -112,7 +112,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, tmp_path, ca
     assert (tmp_path / 'whole' / 'best' / 'policy.keras').exists()
     assert (tmp_path / 'whole' / 'learning_curve.png').exists()
     assert list((tmp_path / 'whole' / 'tensorboard').iterdir())
-    assert 'resumed at 500 steps' in capsys.readouterr().out
+    assert 'resumed at 500 of 800 steps' in capsys.readouterr().out
 
 
 UPDATED_WEIGHTS = """
@@ -234,7 +234,8 @@ def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_
         said += line
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=600)[0]
-    assert process.returncode == 0, said + rest
+    assert process.returncode == 128 + signal.SIGINT, said + rest
+    assert f'continue with: rl_edge train --resume {folder}' in rest
     assert checkpoint.read_newest(folder / 'checkpoints')[0].steps >= killed_at + 40
 
 

@@ -22,7 +22,7 @@ TRAIN_ARGUMENTS = (
         '',
         'namespaces of the robots to learn from, separated by commas; empty for namespace alone',
     ),
-    Argument('resume', False, 'go on from the newest checkpoint in the output folder'),
+    Argument('resume', True, 'go on from the newest checkpoint in the output folder, if any'),
     Argument('export_period_sec', 10.0, 'time between policies sent to the robots', minimum=0.1),
     Argument('checkpoint_period_sec', 300.0, 'time between checkpoints', minimum=1.0),
 )

@@ -103,6 +103,14 @@ class BaseAgent:
     def set_progress(self, share: float) -> None:
         """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
 
+    def learning_rates(self) -> dict[str, float]:
+        """Return the present step size of each optimizer, by the name of its setting."""
+        return {
+            name.replace('_optimizer', '_learning_rate'): float(value.learning_rate.numpy())
+            for name, value in vars(self).items()
+            if isinstance(value, keras.optimizers.Optimizer)
+        }
+
     def actor_output(self, observation: np.ndarray) -> np.ndarray:
         """Return what the actor's head says (batch, n) about raw observations."""
         if self._acting is None:

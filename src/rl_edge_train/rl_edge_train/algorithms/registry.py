@@ -23,7 +23,6 @@ ALGORITHMS: dict[str, tuple[type, type[AgentConfig]]] = {
     'ppo': (PpoAgent, PpoConfig),
     'sac': (SacAgent, SacConfig),
 }
-ON_POLICY = ('ppo',)
 
 
 def make_agent(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_train.online.learner import make_learner
 from rl_edge_train.online.policy_export import export_online_policy
@@ -38,6 +39,7 @@ def write_initial_policy(
 
 
 if __name__ == '__main__':
+    load_tensorflow()
     _preset, _seed, _id, _arguments, _out = sys.argv[1:]
     try:
         write_initial_policy(

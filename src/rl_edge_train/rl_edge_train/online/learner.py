@@ -11,10 +11,10 @@ import numpy as np
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_train import checkpoint
 from rl_edge_train.agent import Agent
-from rl_edge_train.algorithms.registry import ON_POLICY, make_agent
-from rl_edge_train.off_policy_loop import OffPolicyConfig
+from rl_edge_train.loops import ON_POLICY, OffPolicyConfig
 from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.run_config import RunConfig
 
@@ -74,21 +74,21 @@ class OnlineLearner:
         self.agent.load_arrays(before)
 
     def learn(self) -> dict[str, float]:
-        """Make one round of updates; return the agent's figures.
+        """Make one round of updates; return the agent's metrics.
 
-        Raise FloatingPointError, before anything of it is saved, when a figure is not finite.
+        Raise FloatingPointError, before anything of it is saved, when a metric is not finite.
         """
         count = self.config.updates_per_iteration
-        figures = self.agent.update(self.store.sample(count, self.config.batch_size))
+        metrics = self.agent.update(self.store.sample(count, self.config.batch_size))
         self._owed -= count
         self.updates += count
-        for name, value in figures.items():
+        for name, value in metrics.items():
             if not np.isfinite(value):
                 raise FloatingPointError(
                     f'{name} became {value} after {self.updates} updates: lower the learning '
                     f'rates or scale the rewards, then resume from {self.folder}'
                 )
-        return figures
+        return metrics
 
     def save_checkpoint(self) -> Path:
         """Write a checkpoint of everything; raise StorageError when it can't be written."""
@@ -138,6 +138,10 @@ def make_learner(
     run: RunConfig, spec: EnvironmentSpec, *, seed: int, folder: Path
 ) -> OnlineLearner:
     """Build the learner of a preset for the environment that the robots announce."""
+    # Late: the thread that learns alone waits for TensorFlow.
+    load_tensorflow()
+    from rl_edge_train.algorithms.registry import make_agent
+
     check_algorithm(run.algorithm)
     agent = make_agent(run.algorithm, spec, run.agent, seed=seed)
     return OnlineLearner(agent, from_mapping(OffPolicyConfig, run.loop), seed=seed, folder=folder)

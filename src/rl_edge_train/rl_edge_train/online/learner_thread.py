@@ -22,7 +22,7 @@ LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True)
-class LearnerFigures:
+class LearnerMetrics:
     """What a reader of another thread may know of the learner; replaced whole, never changed."""
 
     transitions: int = 0
@@ -35,7 +35,7 @@ class LearnerFigures:
     updates_per_transition: float = 0.0
     """Updates that a transition calls for."""
     algorithm: Mapping[str, float] = field(default_factory=dict)
-    """The algorithm's own figures of the latest round of updates."""
+    """The algorithm's own metrics of the latest round of updates."""
 
 
 class LearnerThread:
@@ -56,7 +56,7 @@ class LearnerThread:
         writes the present policy; it runs at the start and every `export_period_sec` in which
         something was learned. `on_failure` is called, in this thread, with what ended it.
         """
-        self.figures = LearnerFigures()
+        self.metrics = LearnerMetrics()
         self._make_learner, self._export, self._on_failure = make_learner, export, on_failure
         self._export_period_sec = export_period_sec
         self._checkpoint_period_sec = checkpoint_period_sec
@@ -73,9 +73,9 @@ class LearnerThread:
     @property
     def updates_behind(self) -> float:
         """Return how many updates are to be made for all that was put so far."""
-        figures = self.figures
-        waiting = self._transitions.qsize() * figures.updates_per_transition
-        return figures.updates_owed + waiting
+        metrics = self.metrics
+        waiting = self._transitions.qsize() * metrics.updates_per_transition
+        return metrics.updates_owed + waiting
 
     def request_checkpoint(self) -> Future[Path]:
         """Ask for a checkpoint; the future holds its path, or why it could not be written."""
@@ -113,8 +113,8 @@ class LearnerThread:
         exported_updates = learner.updates
         while not self._stop.is_set():
             self._take_transitions(learner)
-            figures = learner.learn() if learner.is_due else {}
-            self._publish(learner, figures, self.figures.policy)
+            metrics = learner.learn() if learner.is_due else {}
+            self._publish(learner, metrics, self.metrics.policy)
             self._answer_requests(learner)
             now = time.monotonic()
             if now - exported >= self._export_period_sec and learner.updates > exported_updates:
@@ -139,17 +139,17 @@ class LearnerThread:
     def _publish(
         self,
         learner: OnlineLearner,
-        figures: Mapping[str, float],
+        metrics: Mapping[str, float],
         policy: ExportedPolicy | None,
     ) -> None:
-        self.figures = LearnerFigures(
+        self.metrics = LearnerMetrics(
             transitions=learner.transitions,
             updates=learner.updates,
             replay_size=len(learner.store),
             policy=policy,
             updates_owed=learner.updates_owed,
             updates_per_transition=learner.updates_per_transition,
-            algorithm=figures or self.figures.algorithm,
+            algorithm=metrics or self.metrics.algorithm,
         )
 
     def _answer_requests(self, learner: OnlineLearner) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl_edge_compress.export import export_artifact
 from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.online.learner import OnlineLearner
-from rl_edge_train.policy_network import network_of
 from rl_edge_train.run_config import RunConfig
 
 
@@ -30,6 +28,10 @@ def export_online_policy(
 
     Compressed files are left to the end of training: a policy that explores is never compressed.
     """
+    # Imported late: TensorFlow comes with them.
+    from rl_edge_compress.export import export_artifact
+    from rl_edge_train.policy_network import network_of
+
     model = learner.agent.policy_model()
     manifest = export_artifact(
         model,

@@ -1,0 +1,212 @@
+"""Ray, in the one place that starts it: connecting, versions, and calls spread over machines.
+
+Ray is an extra (`tools/env --with ray`), imported when a cluster is asked for and never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from typing import Any, TypeVar
+
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError
+
+LOCAL, AUTO = 'local', 'auto'
+RETRIES = 5
+"""How often a call is repeated whose process or node ended; an exception of its own is final."""
+CHECKED_PACKAGES = ('rl_edge_core', 'mujoco', 'gymnasium', 'numpy')
+"""Whose versions must be the same everywhere: they decide what an episode comes to."""
+
+Common = TypeVar('Common')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
+
+@contextlib.contextmanager
+def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
+    """Give the `ray` module, connected to a cluster; leave the cluster at the end.
+
+    `address` is `local` (start a cluster on this machine, of `cpus` slots, that ends with the
+    block), `auto` (the one that runs on this machine) or HOST:PORT of its head. Raise
+    ConfigurationError when Ray is not installed or nothing answers there.
+
+    A cluster that is started here listens on the loopback interface alone, without dashboard,
+    and asks for a token of its own.
+    """
+    secure_environment(starts=address == LOCAL)
+    ray = import_ray()
+    if ray.is_initialized():  # by who called us: they also leave it
+        yield ray
+        return
+    settings: dict[str, Any] = {'address': address}
+    if address == LOCAL:
+        settings |= {'include_dashboard': False, 'num_cpus': cpus}
+    try:
+        ray.init(log_to_driver=False, logging_level='error', **settings)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ConfigurationError(
+            f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
+            f'`ray start --head`, or use --cluster local'
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def secure_environment(*, starts: bool) -> None:
+    """Let a cluster that `starts` here ask for a token, and listen on the loopback alone.
+
+    The token lives as long as the cluster, in the environment of its processes and in no file,
+    unless the user has one. For a cluster that runs already, Ray finds the user's token itself.
+    Ray reads these variables when it is imported.
+    """
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    if not starts:
+        return
+    os.environ.setdefault('RAY_AUTH_MODE', 'token')
+    has_token = {'RAY_AUTH_TOKEN', 'RAY_AUTH_TOKEN_PATH'} & set(os.environ)
+    if os.environ['RAY_AUTH_MODE'] == 'token' and not has_token:
+        os.environ['RAY_AUTH_TOKEN'] = secrets.token_hex(32)
+    # Named after what Ray made it for. It listens on every interface otherwise, and replaces a
+    # node address of 127.0.0.1 by the one that others reach.
+    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
+
+
+def import_ray() -> Any:
+    """Return the `ray` module; raise ConfigurationError where the extra is not installed."""
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise ConfigurationError(
+            f'a cluster needs Ray, which is not installed here ({error}): run the command by '
+            '`tools/env --with ray`, or `pip install ray`'
+        ) from error
+    return ray
+
+
+def versions() -> dict[str, str]:
+    """Return what must be the same on every machine of a cluster, by name."""
+    found = {'python': '.'.join(platform.python_version_tuple()[:2])}
+    for package in CHECKED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = 'not installed'
+    return found
+
+
+def check_versions(theirs: dict[str, str], ours: dict[str, str], *, node: str) -> None:
+    """Raise ConfigurationError that names a node and each package it has in another version."""
+    differences = [
+        f'{name} is {theirs.get(name, "not installed")} there, {version} here'
+        for name, version in ours.items()
+        if theirs.get(name) != version
+    ]
+    if differences:
+        raise ConfigurationError(
+            f'node {node} is refused: {"; ".join(differences)}: install the same versions on '
+            'every machine'
+        )
+
+
+def node_name() -> str:
+    """Return the name of this machine and the address that Ray knows it by."""
+    ray = import_ray()
+    return f'{socket.gethostname()} ({ray.util.get_node_ip_address()})'
+
+
+def spread(
+    function: Callable[[Common, Item], Result],
+    common: Common,
+    items: Iterable[Item],
+    *,
+    cluster: str = '',
+) -> Iterator[Result]:
+    """Call `function(common, item)` for each item, all over a cluster; yield results in order.
+
+    Without `cluster` (see `connected`) the calls are made here, one after another. `function` is
+    one of a module that every machine has, and `common` is handed to each machine once. What the
+    function raises ends the loop, while a call whose process or node ended is made again
+    elsewhere. Raise ConfigurationError for a node with other versions, naming it.
+    """
+    if not cluster:
+        for item in items:
+            yield function(common, item)
+        return
+    with connected(cluster) as ray, storage_exhaustion(ray):
+        call = ray.remote(_checked_call).options(
+            num_cpus=1, max_retries=RETRIES, scheduling_strategy='SPREAD'
+        )
+        ours, shared = versions(), ray.put(common)
+        # Submitted together: Ray queues what has no slot yet.
+        for result in [call.remote(function, shared, item, ours) for item in items]:
+            try:
+                yield ray.get(result)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+
+
+def _checked_call(
+    function: Callable[[Common, Item], Result],
+    common: Common,
+    item: Item,
+    expected: dict[str, str],
+) -> Result:
+    check_versions(versions(), expected, node=node_name())
+    return function(common, item)
+
+
+@contextlib.contextmanager
+def storage_exhaustion(ray: Any) -> Iterator[None]:
+    """Turn Ray's errors of full memory or disks into a StorageError that says what to do."""
+    try:
+        yield
+    except ray.exceptions.ObjectStoreFullError as error:
+        raise StorageError(
+            f'the object store of Ray is full: give it more memory (ray start '
+            f'--object-store-memory) or take fewer workers ({_first_line(error)})'
+        ) from error
+    except ray.exceptions.OutOfDiskError as error:
+        raise StorageError(
+            f'the disk that Ray spills to is full: free some space below /tmp/ray '
+            f'({_first_line(error)})'
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def wait_for_nodes(address: str, count: int, *, timeout_sec: float = 600.0) -> None:
+    """Return when a cluster has `count` nodes; raise ConfigurationError when it does not get them.
+
+    For scripts that start nodes: `python -m rl_edge_core.cluster wait ADDRESS COUNT`.
+    """
+    deadline = time.monotonic() + timeout_sec
+    while True:
+        with contextlib.suppress(ConfigurationError), connected(address) as ray:
+            there = sum(node['Alive'] for node in ray.nodes())
+            if there >= count:
+                return
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f'the cluster at {address} has not got {count} nodes in {timeout_sec:.0f} s'
+            )
+        time.sleep(1.0)
+
+
+if __name__ == '__main__':
+    _, _address, _count = sys.argv[1:]
+    try:
+        wait_for_nodes(_address, int(_count))
+    except RlEdgeError as error:
+        sys.exit(f'error: {error}')

@@ -1,0 +1,222 @@
+"""What a cluster costs on one machine, and how much a learner can take from many machines.
+
+`python -m rl_edge_train bench-cluster`. Both ways run one after the other in the same process,
+with as many workers as the local way has processes. The ceilings have workers that hand over a
+recorded fragment again and again, without physics: so fast as they are, no number of machines
+would be faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core import cluster
+from rl_edge_core.configuration import to_mapping
+from rl_edge_core.files import write_atomically
+from rl_edge_core.results import describe_machine
+from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.assembly import assemble
+from rl_edge_train.cluster.acting_copy import ActingCopy
+from rl_edge_train.cluster.ray_collector import Cluster, RayCollector
+from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
+from rl_edge_train.environments import spec_of
+from rl_edge_train.replay_store import ReplayStore
+from rl_edge_train.run_config import RunConfig, load_preset
+from rl_edge_train.runner import Runner
+
+WORKERS = {'ppo': 2, 'sac': 1}
+"""Processes that simulate, both ways: SAC learns on the other core."""
+ENVIRONMENTS = 8
+FRAGMENT_STEPS = 125
+"""1,000 transitions of `ENVIRONMENTS`."""
+REPLAY_CAPACITY = 200_000
+
+
+class RecordedWorker(CollectWorker):
+    """Hand over the first fragment again and again, as a machine of any speed would."""
+
+    def begin(self, versions: dict[str, str]) -> str:
+        """Record a fragment."""
+        node = super().begin(versions)
+        self._recorded = super().collect(None, -1)
+        return node
+
+    def collect(self, policy: ActingCopy | None, version: int) -> WorkerFragment:
+        """Return the fragment, as if collected with these weights."""
+        return dataclasses.replace(self._recorded, version=version, busy_sec=0.0, idle_sec=0.0)
+
+
+def bench_cluster(arguments: argparse.Namespace) -> None:
+    """Measure, print and write `results/bench_cluster.json`."""
+    seconds = arguments.seconds
+    report: dict[str, Any] = {
+        'machine': describe_machine(),
+        'command': ' '.join(['python -m rl_edge_train', *sys.argv[1:]]),
+        'seconds': seconds,
+    }
+    with cluster.connected(cluster.LOCAL, cpus=max(WORKERS.values())) as ray:
+        report['ppo'] = _compared(ray, 'ppo', seconds, _collect)
+        report['ppo']['collect_over_local'] = report['ppo'].pop('cluster_over_local')
+        report['sac'] = _compared(ray, 'sac', seconds, _train)
+        report['sac']['train_over_local'] = report['sac'].pop('cluster_over_local')
+        report |= _handing_over(ray, seconds)
+        report['ceiling'] = {
+            'ppo_steps_per_s': _ceiling_of_rollouts(ray, seconds),
+            'sac_transitions_per_s': _ceiling_of_replay(ray, seconds),
+        }
+    write_atomically(arguments.out, json.dumps(report, indent=1))
+    print(
+        f'PPO collects {report["ppo"]["collect_over_local"]:.2f} times the local steps/s, SAC '
+        f'trains {report["sac"]["train_over_local"]:.2f} times\n'
+        f'{report["fragment_ms"]:.2f} ms per fragment of 1,000 transitions, '
+        f'{report["bytes_per_step"]:.0f} bytes per step\n'
+        f'a learner takes {report["ceiling"]["ppo_steps_per_s"]:,.0f} steps/s of rollouts, '
+        f'{report["ceiling"]["sac_transitions_per_s"]:,.0f} transitions/s into replay\n'
+        f'{arguments.out}'
+    )
+
+
+def _config(algorithm: str) -> RunConfig:
+    config = load_preset(algorithm)
+    loop = {**config.loop, 'environments': 16}
+    if algorithm == 'sac':
+        loop |= {'warmup_steps': 2000, 'replay_capacity': REPLAY_CAPACITY}
+    return dataclasses.replace(
+        config,
+        simulation_processes=WORKERS[algorithm],
+        selection=dataclasses.replace(config.selection, episodes=1),
+        loop=loop,
+    )
+
+
+def _compared(
+    ray: Any, algorithm: str, seconds: float, measure: Callable[[Runner, float], float]
+) -> dict[str, float]:
+    config = _config(algorithm)
+    rates = {}
+    for name in ('local', 'cluster'):
+        place = Cluster(ray, WORKERS[algorithm]) if name == 'cluster' else None
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            assemble(config, Path(folder), seed=0, cluster=place) as runner,
+        ):
+            rates[name] = measure(runner, seconds)
+    return {
+        'local_steps_per_s': rates['local'],
+        'cluster_steps_per_s': rates['cluster'],
+        'cluster_over_local': rates['cluster'] / rates['local'],
+    }
+
+
+def _collect(runner: Runner, seconds: float) -> float:
+    """Return the steps/s of collecting rollouts alone."""
+    collector, steps = runner.loop.collector, 0
+    collector.start()
+    collector.finish()  # every worker is there
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        collector.start()
+        steps += len(collector.finish().flat_rows)
+    return steps / (time.perf_counter() - started)
+
+
+def _train(runner: Runner, seconds: float) -> float:
+    """Return the steps/s of training, once everything is compiled."""
+    while not runner.loop.iterate().metrics:
+        pass
+    first, started = runner.loop.steps, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        runner.loop.iterate()
+    return (runner.loop.steps - first) / (time.perf_counter() - started)
+
+
+def _collector(ray: Any, algorithm: str, *, workers: int, rollouts: bool) -> RayCollector:
+    config = _config(algorithm)
+    spec = spec_of(config.environment)
+    agent = make_agent(algorithm, spec, config.agent, seed=0)
+    task = WorkerTask(
+        environment=to_mapping(config.environment),
+        layout=agent.layout,
+        action_limits=(spec.low, spec.high),
+        environments=ENVIRONMENTS,
+        steps=FRAGMENT_STEPS,
+        seed=0,
+        first_step=0,
+        index=0,
+        generation=0,
+    )
+    return RayCollector(
+        ray,
+        agent,
+        task,
+        algorithm=algorithm,
+        workers=workers,
+        rollouts=rollouts,
+        say=print,
+        worker_class=RecordedWorker,
+    )
+
+
+def _handing_over(ray: Any, seconds: float) -> dict[str, float]:
+    """Return the time and size of one fragment from the end of collecting to the learner."""
+    collector = _collector(ray, 'sac', workers=1, rollouts=True)
+    try:
+        taken, size = [], 0
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            started = time.perf_counter()
+            collector.start()
+            size = collector.finish().rows.nbytes
+            taken.append(time.perf_counter() - started)
+    finally:
+        collector.close()
+    return {
+        'fragment_ms': 1000 * float(np.median(taken)),
+        'bytes_per_step': size / (FRAGMENT_STEPS * ENVIRONMENTS),
+    }
+
+
+def _ceiling_of_rollouts(ray: Any, seconds: float) -> float:
+    """Return the steps/s of rollouts that a learner receives, weights sent for each."""
+    collector = _collector(ray, 'ppo', workers=WORKERS['ppo'], rollouts=True)
+    try:
+        return _received(collector, seconds, lambda rows: collector.agent.updates.assign_add(1))
+    finally:
+        collector.close()
+
+
+def _ceiling_of_replay(ray: Any, seconds: float) -> float:
+    """Return the transitions/s that arrive in the replay, in memory and on disk."""
+    collector = _collector(ray, 'sac', workers=WORKERS['sac'], rollouts=False)
+    with tempfile.TemporaryDirectory() as folder:
+        replay = ReplayStore(
+            collector.agent.layout, capacity=REPLAY_CAPACITY, seed=0, folder=Path(folder)
+        )
+        try:
+            return _received(collector, seconds, replay.add_rows)
+        finally:
+            collector.close()
+            replay.close()
+
+
+def _received(collector: RayCollector, seconds: float, take: Callable[[np.ndarray], Any]) -> float:
+    steps = 0
+    collector.start()
+    collector.finish()
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        collector.start()
+        rows = collector.finish().flat_rows
+        take(rows)
+        steps += len(rows)
+    return steps / (time.perf_counter() - started)

@@ -1,0 +1,155 @@
+"""The actor that collects on one slot of a cluster; it imports no TensorFlow and no Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rl_edge_core import cluster
+from rl_edge_core.configuration import from_mapping
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_train.agent import Decision
+from rl_edge_train.cluster.acting_copy import ActingCopy
+from rl_edge_train.environments import EnvironmentConfig, EnvironmentStep, TrainingEnvironment
+from rl_edge_train.replay import TransitionLayout
+from rl_edge_train.vector_environment import FinishedEpisode, SimulationError
+
+SEEDS = 1_000_000
+"""Seeds of training stay below those of selection."""
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """What one worker does, the same for all of a run but for `index` and `generation`."""
+
+    environment: dict[str, Any]
+    """An `EnvironmentConfig` as a mapping."""
+    layout: TransitionLayout
+    action_limits: tuple[np.ndarray, np.ndarray]
+    environments: int
+    """Environments of this worker."""
+    steps: int
+    """Of each environment in a fragment."""
+    seed: int
+    """Of the run."""
+    first_step: int
+    """Of the run when collecting began: a resumed run has other episodes."""
+    index: int
+    """Of the worker."""
+    generation: int
+    """How many workers of this index were lost before it."""
+
+
+@dataclass(frozen=True)
+class WorkerFragment:
+    """What a worker hands over through the object store."""
+
+    rows: np.ndarray
+    """float32 (steps, environments, width)."""
+    episodes: list[FinishedEpisode]
+    version: int
+    """Of the weights that it acted with."""
+    busy_sec: float
+    """How long collecting took."""
+    idle_sec: float
+    """How long the worker had waited before."""
+
+
+class CollectWorker:
+    """Step environments with a copy of the actor, a fragment at a time."""
+
+    def __init__(self, task: WorkerTask) -> None:
+        """Take the task; `begin` builds the environments."""
+        self._task = task
+        self._generator = np.random.default_rng(
+            [task.seed, task.first_step, task.index, task.generation]
+        )
+        self._seeds = self._generator.integers(SEEDS, size=task.environments).tolist()
+        self._returns = np.zeros(task.environments)
+        self._lengths = np.zeros(task.environments, np.int64)
+        self._episodes = [0] * task.environments
+
+    def begin(self, versions: dict[str, str]) -> str:
+        """Build and reset the environments; return the name of the node.
+
+        Raise ConfigurationError when this node has other `versions` installed.
+        """
+        cluster.check_versions(cluster.versions(), versions, node=cluster.node_name())
+        config = from_mapping(EnvironmentConfig, self._task.environment)
+        self._environments = [TrainingEnvironment(config, training=True) for _ in self._seeds]
+        pairs = zip(self._environments, self._seeds, strict=True)
+        self._observation = np.stack([environment.reset(seed) for environment, seed in pairs])
+        self._ended_at = time.perf_counter()
+        return cluster.node_name()
+
+    def collect(self, policy: ActingCopy | None, version: int) -> WorkerFragment:
+        """Take the next steps by `policy`, or with uniformly random actions without one."""
+        started = time.perf_counter()
+        task = self._task
+        parts: list[dict[str, np.ndarray]] = []
+        episodes: list[FinishedEpisode] = []
+        for _ in range(task.steps):
+            observation = self._observation
+            decision = self._decide(observation, policy)
+            steps = [self._step(k, decision.action[k]) for k in range(task.environments)]
+            parts.append(_transitions(observation, decision, steps))
+            episodes += self._count(steps)
+            self._observation = np.stack([step.observation for step in steps])
+        together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        rows = task.layout.rows(together).reshape(task.steps, task.environments, -1)
+        idle_sec, self._ended_at = started - self._ended_at, time.perf_counter()
+        return WorkerFragment(rows, episodes, version, self._ended_at - started, idle_sec)
+
+    def _decide(self, observation: np.ndarray, policy: ActingCopy | None) -> Decision:
+        low, high = self._task.action_limits
+        shape = (len(observation), len(low))
+        if policy is None:
+            return Decision(self._generator.uniform(low, high, shape).astype(np.float32))
+        return policy.act(observation, self._generator.standard_normal(shape, np.float32))
+
+    def _step(self, index: int, action: np.ndarray) -> EnvironmentStep:
+        try:
+            return self._environments[index].step(action)
+        except Exception as error:
+            said = str(error) if isinstance(error, RlEdgeError) else repr(error)
+            raise SimulationError(
+                f'worker {self._task.index} on {cluster.node_name()}, environment {index} (seed '
+                f'{self._seeds[index]}, episode {self._episodes[index]} since, step '
+                f'{self._lengths[index] + 1}): {said}'
+            ) from error
+
+    def _count(self, steps: list[EnvironmentStep]) -> list[FinishedEpisode]:
+        finished = []
+        self._returns += np.array([step.reward for step in steps], np.float32)
+        self._lengths += 1
+        for index, step in enumerate(steps):
+            if step.terminated or step.truncated:
+                finished.append(
+                    FinishedEpisode(
+                        self._task.index * self._task.environments + index,
+                        float(self._returns[index]),
+                        int(self._lengths[index]),
+                        float(step.distance),
+                        step.terminated,
+                    )
+                )
+                self._returns[index], self._lengths[index] = 0.0, 0
+                self._episodes[index] += 1
+        return finished
+
+
+def _transitions(
+    observation: np.ndarray, decision: Decision, steps: list[EnvironmentStep]
+) -> dict[str, np.ndarray]:
+    return {
+        'observation': observation,
+        'action': decision.action,
+        'reward': np.array([step.reward for step in steps], np.float32),
+        'next_observation': np.stack([step.next_observation for step in steps]),
+        'terminated': np.array([step.terminated for step in steps], np.float32),
+        'truncated': np.array([step.truncated for step in steps], np.float32),
+        **decision.extras,
+    }

@@ -1,0 +1,307 @@
+"""Collecting on a Ray cluster: workers alone, then Ray's own cluster of several nodes."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from rl_edge_core import cluster
+from rl_edge_core.configuration import from_mapping, to_mapping
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.cluster.acting_copy import acting_copy
+from rl_edge_train.cluster.ray_collector import RayCollector, fragment_steps
+from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
+from rl_edge_train.environments import EnvironmentConfig, spec_of
+from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop
+from rl_edge_train.vector_environment import SimulationError
+
+# Starting nodes and compiling take their time on a machine with other work to do.
+pytestmark = pytest.mark.timeout(900)
+
+PENDULUM = EnvironmentConfig('InvertedPendulum-v5')
+SMALL = {'actor': {'widths': [8]}, 'critic': {'widths': [8]}}
+SETTINGS = {
+    'sac': {**SMALL, 'normalize_observations': True},
+    'td3': SMALL,
+    'ddpg': SMALL,
+    'actor_critic': SMALL,
+    'ppo': {**SMALL, 'minibatches': 2, 'policy_epochs': 2, 'value_epochs': 2, 'action_scale': 0.9},
+}
+
+
+def agent_for(algorithm):
+    return make_agent(algorithm, spec_of(PENDULUM), SETTINGS[algorithm], seed=3)
+
+
+def task_for(agent, config=PENDULUM, *, environments=2, steps=20):
+    spec = agent.spec
+    return WorkerTask(
+        environment=to_mapping(config),
+        layout=agent.layout,
+        action_limits=(spec.low, spec.high),
+        environments=environments,
+        steps=steps,
+        seed=3,
+        first_step=0,
+        index=0,
+        generation=0,
+    )
+
+
+@pytest.mark.parametrize('algorithm', SETTINGS)
+def test_a_copy_that_was_sent_acts_as_the_agent_does(algorithm):
+    agent = agent_for(algorithm)
+    observation = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    agent.observe(observation)
+    noise = np.random.default_rng(1).normal(size=(5, 1)).astype(np.float32)
+    agent.acting_noise = lambda shape: noise
+    sent = pickle.loads(pickle.dumps(acting_copy(agent, algorithm)))
+    theirs, ours = agent.act(observation, explore=True), sent.act(observation, noise)
+    np.testing.assert_array_equal(ours.action, theirs.action)
+    assert set(ours.extras) == set(theirs.extras)
+    for name, values in theirs.extras.items():
+        np.testing.assert_array_equal(ours.extras[name], values)
+
+
+def test_a_worker_hands_over_successive_transitions_in_the_order_of_time():
+    agent = agent_for('ppo')
+    worker = CollectWorker(task_for(agent))
+    worker.begin(cluster.versions())
+    first = worker.collect(acting_copy(agent, 'ppo'), 7)
+    second = worker.collect(acting_copy(agent, 'ppo'), 8)
+    column = agent.layout.column
+    rows = np.concatenate([first.rows, second.rows])
+    assert rows.shape == (40, 2, agent.layout.width)
+    assert (first.version, second.version) == (7, 8)
+    goes_on = column(rows, 'terminated')[:-1] == 0
+    np.testing.assert_array_equal(
+        column(rows, 'next_observation')[:-1][goes_on], column(rows, 'observation')[1:][goes_on]
+    )
+    episodes = first.episodes + second.episodes
+    assert column(rows, 'terminated').sum() == len(episodes) > 0
+    # Each step is worth 1 but the one that ends the episode.
+    assert all(e.episode_return in (e.length, e.length - 1) for e in episodes)
+
+
+def test_a_worker_without_weights_acts_at_random_within_the_limits():
+    agent = agent_for('sac')
+    worker = CollectWorker(task_for(agent))
+    worker.begin(cluster.versions())
+    action = agent.layout.column(worker.collect(None, -1).rows, 'action')
+    assert action.min() < -1.0
+    assert action.max() > 1.0
+    assert np.abs(action).max() <= 3.0
+
+
+def test_a_broken_environment_is_named_with_worker_seed_and_step(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    config = EnvironmentConfig('broken_environments:TurnsToNan-v0')
+    agent = make_agent('sac', spec_of(config), SMALL, seed=3)
+    worker = CollectWorker(task_for(agent, config))
+    worker.begin(cluster.versions())
+    with pytest.raises(
+        SimulationError, match=r'worker 0 on .* \(seed \d+, episode 0 since, step 20\): .*reward'
+    ):
+        worker.collect(None, -1)
+
+
+def test_another_version_is_refused_by_name():
+    theirs = cluster.versions() | {'mujoco': '1.0'}
+    with pytest.raises(ConfigurationError, match=r'node n1 is refused: mujoco is 1\.0 there'):
+        cluster.check_versions(theirs, cluster.versions(), node='n1')
+
+
+@pytest.mark.parametrize(
+    ('imported', 'absent'),
+    [
+        ('rl_edge_train.cluster.worker', 'tensorflow'),
+        ('rl_edge_train.assembly', 'ray'),
+        ('rl_edge_train.sweep_command', 'ray'),
+        ('rl_edge_train.evaluate_command', 'ray'),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(imported, absent):
+    program = f'import sys, {imported}; sys.exit({absent!r} in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0
+
+
+def test_fragments_are_small_where_runs_and_buffers_are():
+    sizes = {'total_steps': 2_000_000, 'capacity': 1_000_000, 'sequence_length': 1}
+    assert fragment_steps(16, **sizes) == 62  # 992 of 1,000 transitions
+    assert fragment_steps(4, **sizes | {'total_steps': 20_000}) == 25  # 100 of 20,000
+    assert fragment_steps(16, **sizes | {'capacity': 2048}) == 16  # an eighth of the buffer
+    assert fragment_steps(16, **sizes | {'capacity': 2048, 'sequence_length': 16}) == 64
+
+
+# On Ray's own cluster of several nodes ---------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def nodes():
+    pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
+    cluster.secure_environment(starts=True)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={'num_cpus': 2})
+    ray.init(address=started.address, log_to_driver=False, logging_level='error')
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+@pytest.fixture
+def collector(nodes, request):
+    import ray
+
+    algorithm, workers = request.param
+    agent = agent_for(algorithm)
+    said = []
+    collector = RayCollector(
+        ray,
+        agent,
+        task_for(agent),
+        algorithm=algorithm,
+        workers=workers,
+        rollouts=algorithm == 'ppo',
+        say=said.append,
+    )
+    collector.said = said
+    yield collector
+    collector.close()
+
+
+def worker_processes():
+    names = ('ray::CollectWorker',)
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if any(name in ' '.join(process.cmdline()) for name in names)
+    ]
+
+
+@pytest.mark.parametrize('collector', [('ppo', 2)], indirect=True)
+def test_a_rollout_is_of_one_version_and_survives_a_killed_worker(collector):
+    shape = (20, 4, collector.agent.layout.width)
+    for _ in range(2):
+        collector.start()
+        rollout = collector.finish()
+        assert rollout.rows.shape == shape
+        collector.agent.update(rollout.rows)
+    metrics = collector.metrics()
+    assert (metrics['weights_age_updates'], metrics['lost_fragments']) == (0.0, 0.0)
+    os.kill(worker_processes()[0].pid, signal.SIGKILL)
+    while not collector.lost_fragments:
+        collector.start()
+        assert collector.finish().rows.shape == shape
+    assert 'another takes its place' in collector.said[0]
+    while collector.metrics()['workers'] < 2:
+        collector.start()
+        assert collector.finish().rows.shape == shape
+
+
+@pytest.mark.parametrize('collector', [('sac', 3)], indirect=True)
+def test_a_killed_node_costs_its_fragments_and_a_new_node_is_taken_into_use(
+    collector, nodes, tmp_path
+):
+    node = nodes.add_node(num_cpus=1)
+    loop = OffPolicyLoop(
+        collector.agent,
+        collector,
+        OffPolicyConfig(environments=2, updates_per_iteration=1, batch_size=8, warmup_steps=50),
+        total_steps=10**6,
+        seed=3,
+        folder=tmp_path,
+    )
+    while collector.metrics()['workers'] < 3:
+        loop.iterate()
+    nodes.remove_node(node, allow_graceful=False)
+    while not collector.lost_fragments:
+        loop.iterate()
+    before = loop.steps
+    nodes.add_node(num_cpus=1)
+    while collector.metrics()['workers'] < 3:
+        loop.iterate()
+    assert loop.steps > before
+    # One update per transition pair since the warm-up, but for the last fragment's.
+    assert 0 <= (loop.steps - 50) / 2 - int(collector.agent.updates.numpy()) <= 60
+    loop.close()
+
+
+def test_a_node_with_other_versions_is_refused(nodes, monkeypatch):
+    import ray
+
+    agent = agent_for('sac')
+    monkeypatch.setattr(cluster, 'versions', lambda: {'mujoco': '0.1'})
+    with pytest.raises(ConfigurationError, match=r'node .* is refused: mujoco is .* 0\.1 here'):
+        RayCollector(
+            ray,
+            agent,
+            task_for(agent),
+            algorithm='sac',
+            workers=1,
+            rollouts=False,
+            say=lambda _: None,
+        )
+
+
+def test_an_evaluation_spread_out_gives_the_results_of_one_machine(nodes, tmp_path):
+    from rl_edge_core.files import sha256_of
+    from rl_edge_train import evaluate_command
+    from rl_edge_train.online.learner import OnlineLearner
+    from rl_edge_train.online.policy_export import export_online_policy
+    from rl_edge_train.run_config import RunConfig
+
+    run = from_mapping(
+        RunConfig, {'algorithm': 'ddpg', 'total_steps': 1, 'agent': SETTINGS['ddpg']}
+    )
+    agent = agent_for('ddpg')
+    learner = OnlineLearner(agent, OffPolicyConfig(replay_capacity=1), seed=0, folder=tmp_path)
+    policy = export_online_policy(learner, agent.spec, run=run, out=tmp_path / 'policy')
+    learner.close()
+    packed = evaluate_command.PackedPolicy(
+        policy.archive, sha256_of(policy.archive), 'keras', 'auto'
+    )
+    seeds = range(2_000_000, 2_000_025)
+    together = evaluate_command.play_on_cluster(packed, seeds, cluster=nodes.address)
+    alone = evaluate_command.play_episodes(packed, seeds)
+    assert [(r.seed, r.episode_return, r.length) for r in together] == [
+        (r.seed, r.episode_return, r.length) for r in alone
+    ]
+
+
+def test_train_on_a_cluster_of_its_own_saves_and_ends_everything(tmp_path):
+    pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
+    run = tmp_path / 'run'
+    command = [sys.executable, '-m', 'rl_edge_train', 'train']
+    start = ['--preset', 'sac_small', '--out', str(run), '--set', 'log_every_steps=200']
+    process = subprocess.Popen(
+        [*command, *start, '--cluster', 'local', '--workers', '1'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said = ''
+    while 'workers' not in said or 'steps/s' not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=600)[0]
+    assert process.returncode == 128 + signal.SIGINT, said + rest
+    assert 'continue with' in rest
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    columns = (run / 'metrics.csv').read_text().splitlines()[0].split(',')
+    assert {'workers', 'weights_age_updates', 'lost_fragments'} <= set(columns)
+    assert json.loads((run / 'run.json').read_text())['seed'] == 1
