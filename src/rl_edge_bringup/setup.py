@@ -15,10 +15,11 @@ setup(
         ('share/' + package_name + '/config', sorted(glob('config/*.*'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
     ],
-    install_requires=['setuptools', 'numpy', 'psutil', 'PyYAML'],
+    install_requires=['setuptools', 'psutil', 'PyYAML'],
     zip_safe=True,
     maintainer='rl_edge maintainers',
     maintainer_email='maintainers@rl-edge.dev',
     description='Systems of rl_edge nodes and the front-ends that start them.',
     license='Apache-2.0',
+    entry_points={'rl_edge.commands': ['rl_edge_bringup = rl_edge_bringup.commands:COMMANDS']},
 )

@@ -26,4 +26,5 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='Compression of policies, and the report of what each recipe costs and saves.',
     license='Apache-2.0',
+    entry_points={'rl_edge.commands': ['rl_edge_compress = rl_edge_compress.commands:COMMANDS']},
 )

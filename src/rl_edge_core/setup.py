@@ -10,6 +10,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
+        ('bin', ['scripts/rl_edge']),  # on the PATH of a sourced workspace
     ],
     install_requires=['setuptools', 'numpy', 'psutil', 'PyYAML'],
     zip_safe=True,

@@ -17,4 +17,7 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='Experiments that run whole systems and compare what they recorded.',
     license='Apache-2.0',
+    entry_points={
+        'rl_edge.commands': ['rl_edge_experiments = rl_edge_experiments.commands:COMMANDS']
+    },
 )

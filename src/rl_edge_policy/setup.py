@@ -10,7 +10,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
-        ('share/' + package_name + '/config', ['config/policy.yaml']),
+        ('share/' + package_name + '/config', ['config/policy_node.yaml']),
     ],
     # The runtimes are a choice of the machine: ai-edge-litert (preferred), tflite-runtime, or
     # tensorflow and keras for the uncompressed model.
@@ -25,5 +25,9 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='Policy runtimes (Keras, LiteRT, tflite-runtime) and the policy node.',
     license='Apache-2.0',
-    entry_points={'console_scripts': ['policy_node = rl_edge_policy.policy_node:main']},
+    entry_points={
+        'console_scripts': ['policy_node = rl_edge_policy.policy_parameters:main'],
+        'rl_edge.parameters': ['policy_node = rl_edge_policy.policy_parameters:PolicyParameters'],
+        'rl_edge.commands': ['rl_edge_policy = rl_edge_policy.commands:COMMANDS'],
+    },
 )

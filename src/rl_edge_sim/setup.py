@@ -18,5 +18,8 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='The simulator: Gymnasium environments, the rollout, and the sim node.',
     license='Apache-2.0',
-    entry_points={'console_scripts': ['sim_node = rl_edge_sim.sim_node:main']},
+    entry_points={
+        'console_scripts': ['sim_node = rl_edge_sim.sim_parameters:main'],
+        'rl_edge.parameters': ['sim_node = rl_edge_sim.sim_parameters:SimParameters'],
+    },
 )

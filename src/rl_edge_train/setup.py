@@ -20,5 +20,9 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='Reinforcement learning for rl_edge: algorithms, buffers and the fast trainer.',
     license='Apache-2.0',
-    entry_points={'console_scripts': ['train_node = rl_edge_train.train_node:main']},
+    entry_points={
+        'console_scripts': ['train_node = rl_edge_train.train_parameters:main'],
+        'rl_edge.parameters': ['train_node = rl_edge_train.train_parameters:TrainParameters'],
+        'rl_edge.commands': ['rl_edge_train = rl_edge_train.commands:COMMANDS'],
+    },
 )

@@ -10,7 +10,7 @@ import pytest
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
-from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_experiments.observer import Observer
 from rl_edge_interfaces.msg import EpisodeSummary
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rclpy.context import Context
 
-from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros.conversions import from_environment, from_episode_summary, to_environment
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence

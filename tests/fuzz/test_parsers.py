@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_edge_bringup.arguments import parse_arguments, parse_pairs
-from rl_edge_bringup.namespaces import checked_namespace
+from rl_edge_bringup.prepare import checked_namespace
 from rl_edge_bringup.systems import SYSTEMS
 from rl_edge_core.artifact import Manifest, load_manifest, manifest_from_mapping
 from rl_edge_core.configuration import from_mapping, read_yaml
 from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.parameters import parse_arguments, parse_pairs
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

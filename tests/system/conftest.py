@@ -12,11 +12,10 @@ import psutil
 import pytest
 
 from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import UNTRAINED
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import find_system
-from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_bringup.systems import UNTRAINED, find_system
+from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_experiments.observer import Observer
 
 Watched = tuple[RunningSystem, RunningSystem, Observer]

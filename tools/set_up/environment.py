@@ -70,6 +70,7 @@ def _search_paths(places: Places, packages: Iterable[str]) -> dict[str, list[Pat
     """Return each search path's own folders, first ones first."""
     build, install = places.workspace / 'build', places.workspace / 'install'
     prefixes = [install / package for package in packages]
+    programs = [prefix / 'bin' for prefix in prefixes if (prefix / 'bin').is_dir()]
     libraries = [prefix / 'lib' for prefix in prefixes if list((prefix / 'lib').glob('*.so'))]
     # an ament_python package is imported from its build folder, where links lead to the sources
     modules = [build / p.name for p in prefixes if list((build / p.name).glob('*.egg-info'))]
@@ -81,7 +82,7 @@ def _search_paths(places: Places, packages: Iterable[str]) -> dict[str, list[Pat
         libraries.append(places.venv / 'lib')
         libraries += sorted(places.venv.glob('lib/python3*/site-packages/ros_*.libs'))
     return {
-        'PATH': [places.venv / 'bin'],
+        'PATH': [places.venv / 'bin', *programs],
         'PYTHONPATH': modules,
         'LD_LIBRARY_PATH': libraries,
         'AMENT_PREFIX_PATH': prefixes,

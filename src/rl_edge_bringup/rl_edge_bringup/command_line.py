@@ -1,90 +1,96 @@
-"""What ``python -m rl_edge_bringup`` does: systems, experiments and help."""
+"""What ``rl_edge sim`` and ``python -m rl_edge_bringup`` do: run a system until it ends."""
 
-import functools
-import importlib
+import signal
 import sys
-import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+import time
+from collections.abc import Sequence
+from types import FrameType
 
-from rl_edge_bringup.arguments import Argument, did_you_mean, parse_arguments, parse_pairs
-from rl_edge_bringup.run_command import run_system
-from rl_edge_bringup.systems import SYSTEMS
-from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import SYSTEMS, SystemDescription, find_system
+from rl_edge_core.command import discard_output, fail, installed_commands
+from rl_edge_core.command import main as rl_edge
+from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.parameters import help_lines, parse_pairs
 
-_USAGE = 'usage: python -m rl_edge_bringup NAME [argument:=value ...] | NAME --help | list'
+_MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
-_USAGE_ERROR = 2
-_INDENT = ' ' * 6
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SAME_REQUEST_SEC = 2.0
+"""Another signal so soon after the first is the same request: systemd sends SIGTERM and SIGHUP."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None, prog: str = _MODULE) -> int:
     """Run what ``words`` (default: the command line's) name; return the exit code."""
     name, *rest = list(sys.argv[1:] if words is None else words) or ['--help']
     try:
-        return _run(name, rest)
+        if name in ('list', *_HELP_WORDS):
+            print(overview())
+            return 0
+        if name == 'parameters':
+            from rl_edge_bringup.parameter_files import main as parameters
+
+            return parameters(rest)
+        if prog == _MODULE and name not in [system.name for system in SYSTEMS]:
+            return rl_edge([name, *rest])  # experiments, by the names they always had
+        system = find_system(name)
+        if any(word in _HELP_WORDS for word in rest):
+            lines = [f'usage: {prog} {name} [argument:=value ...]', '']
+            print('\n'.join([*lines, *help_lines(system.arguments)]))
+            return 0
+        return run_system(system, rest)
     except RlEdgeError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return _USAGE_ERROR if isinstance(error, ConfigurationError) else 1
-
-
-def _run(name: str, rest: list[str]) -> int:
-    if name in ('list', *_HELP_WORDS):
-        print(overview())
-        return 0
-    arguments, start = _find(name)
-    if any(word in _HELP_WORDS for word in rest):
-        print(help_of(name, arguments))
-        return 0
-    return start(rest)
-
-
-def _find(name: str) -> tuple[Sequence[Argument], Callable[[list[str]], int]]:
-    for system in SYSTEMS:
-        if system.name == name:
-            return system.arguments, functools.partial(run_system, system)
-    for experiment in experiments():
-        if experiment.name == name:
-            return experiment.arguments, functools.partial(_run_experiment, experiment)
-    names = [system.name for system in SYSTEMS]
-    names += [experiment.name for experiment in experiments()]
-    raise ConfigurationError(
-        f'no system or experiment is called {name!r}{did_you_mean(name, names)}; '
-        f'there are {", ".join(names)}'
-    )
-
-
-def experiments() -> Sequence[Any]:
-    """Return the experiments; none where only what the edge device needs is installed."""
-    try:
-        return importlib.import_module('rl_edge_experiments').experiments()
-    except ModuleNotFoundError as error:
-        if error.name != 'rl_edge_experiments':
-            raise
-        return ()
-
-
-def _run_experiment(experiment: Any, words: list[str]) -> int:
-    return experiment.run(parse_arguments(experiment.arguments, parse_pairs(words)))
+        return fail(error)
 
 
 def overview() -> str:
-    """Return the systems, the experiments and how to call them."""
-    lines = [_USAGE, '', 'systems']
-    lines += [f'  {system.name:<10}{system.description}' for system in SYSTEMS]
-    lines += ['', 'experiments']
-    lines += [f'  {experiment.name:<10}{experiment.description}' for experiment in experiments()]
+    """Return the systems, the other commands that start nodes, and how to call them."""
+    lines = [f'usage: {_MODULE} NAME [argument:=value ...] | NAME --help | list', '', 'systems']
+    lines += [f'  {system.name:<10} {system.description}' for system in SYSTEMS]
+    names = [system.name for system in SYSTEMS]
+    others = [c for c in installed_commands() if c.starts_nodes and c.name not in names]
+    if others:
+        lines += ['', 'experiments']
+        lines += [f'  {command.name:<10} {command.help}' for command in others]
     return '\n'.join(lines)
 
 
-def help_of(name: str, arguments: Sequence[Argument]) -> str:
-    """Return the arguments of a system or an experiment with what is valid and the default."""
-    lines = [f'usage: python -m rl_edge_bringup {name} [argument:=value ...]', '']
-    for argument in arguments:
-        valid = f' ({argument.valid})' if argument.valid else ''
-        default = argument.default_text or 'empty'
-        lines.append(f'  {argument.name}{valid}, default {default}')
-        lines += textwrap.wrap(
-            argument.description, 90, initial_indent=_INDENT, subsequent_indent=_INDENT
-        )
-    return '\n'.join(lines)
+def run_system(system: SystemDescription, words: Sequence[str]) -> int:
+    """Run ``system`` with ``name:=value`` words; return 0, or the exit code of the node that died.
+
+    Ends with 128 + n after signal n, such as 130 after Ctrl-C, with no process left running. A
+    second Ctrl-C ends all nodes at once.
+    """
+    prepared = prepare(system, parse_pairs(words))
+    print(prepared.summary, flush=True)
+    received: list[tuple[int, float]] = []
+
+    def print_line(node: str, line: str) -> None:
+        try:
+            print(f'[{node}] {line}', flush=True)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            discard_output()
+            stop(signal.SIGPIPE, None)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        now_sec = time.monotonic()
+        is_repeated = any(number == earlier for earlier, _ in received)
+        is_late = bool(received) and now_sec - received[0][1] > _SAME_REQUEST_SEC
+        if not received or is_repeated or is_late:
+            running.stop()
+        received.append((number, now_sec))
+
+    running = RunningSystem(
+        prepared.processes, on_node_exit=prepared.on_node_exit, on_line=print_line
+    )
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+            signal.signal(number, stop)
+    with running:
+        outcome = running.wait()
+    if received:
+        return 128 + received[0][0]
+    if outcome.exit_code:
+        print(f'error: {outcome.reason}', file=sys.stderr, flush=True)
+    return outcome.exit_code

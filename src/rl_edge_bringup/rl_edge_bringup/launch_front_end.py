@@ -1,5 +1,8 @@
 """The front-end for ``ros2 launch``: the same systems, arguments and checks.
 
+Everything is handed to launch_ros: parameters as dictionaries, resolved namespaces, output.
+Nothing is kept outside of the launch context, so several includes in one file do not meet.
+
 The package ``launch`` is part of a ROS 2 installation and not on PyPI, so this module is imported
 by launch files alone.
 """
@@ -23,19 +26,26 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription, SomeEntitiesType
-from rl_edge_bringup.arguments import check_names, parse_pairs
-from rl_edge_bringup.description import SystemDescription
 from rl_edge_bringup.locations import PACKAGE
-from rl_edge_bringup.node_exit import READY_PERIOD_SEC, judge_exit
+from rl_edge_bringup.node_exit import (
+    MOST_RESTARTS,
+    READY_PERIOD_SEC,
+    RESPAWN,
+    decide_after_exit,
+)
 from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
-from rl_edge_bringup.run_command import describe
+from rl_edge_bringup.systems import SystemDescription
+from rl_edge_core.parameters import check_names, parse_pairs
 
 _OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'emulate_tty')
 """Launch configurations that launch itself reads."""
+_RESTART_AFTER_SEC = 1.0
+"""launch restarts a process always after the same time."""
 
 
 def describe_launch(system: SystemDescription) -> LaunchDescription:
     """Return what ``ros2 launch`` needs to show the arguments of ``system`` and to start it."""
+    arguments = system.arguments
     declared = [
         DeclareLaunchArgument(
             argument.name,
@@ -43,12 +53,42 @@ def describe_launch(system: SystemDescription) -> LaunchDescription:
             description=argument.description,
             choices=list(argument.choices) or None,
         )
-        for argument in system.arguments
+        for argument in arguments
     ]
     # Names are checked first: launch itself ignores an argument that nobody declared.
     check = OpaqueFunction(function=lambda context: _check_names(context, system))
-    start = OpaqueFunction(function=lambda context: _start(context, system))
-    return LaunchDescription([check, *declared, start])
+    return LaunchDescription([check, *declared, StartNodes(system)])
+
+
+class StartNodes(Action):
+    """Prepare a system when its turn comes, and start its nodes."""
+
+    def __init__(self, system: SystemDescription) -> None:
+        """Keep the system; nothing is checked or written yet."""
+        super().__init__()
+        self._system = system
+
+    def __repr__(self) -> str:
+        """Return the nodes with default arguments, as ``--print-description`` shows them."""
+        values = {argument.name: argument.default for argument in self._system.arguments}
+        nodes = ', '.join(
+            f'Node(package={node.package}, executable={node.executable}, name={node.full_name})'
+            for node in self._system.nodes(values)
+        )
+        return f'StartNodes({self._system.name}, by default: {nodes})'
+
+    def execute(self, context: LaunchContext) -> list[Action]:
+        """Return the actions that start the nodes."""
+        configurations: Mapping[str, str] = context.launch_configurations
+        prepared = prepare(
+            self._system,
+            {argument.name: configurations[argument.name] for argument in self._system.arguments},
+            pushed_namespace=configurations.get('ros_namespace') or '',
+            remappings=configurations.get('ros_remaps') or (),  # type: ignore[arg-type]
+        )
+        run = _Run(prepared, {p.label for p in prepared.processes if p.node.ends_run})
+        lines = [LogInfo(msg=line) for line in prepared.summary.splitlines()]
+        return [*lines, *_start_in_turn(run, list(prepared.processes))]
 
 
 def _check_names(context: LaunchContext, system: SystemDescription) -> None:
@@ -64,15 +104,6 @@ def _is_launched_itself(context: LaunchContext, words: list[str]) -> bool:
     return by_package or any(Path(word).resolve() == file.resolve() for word in words)
 
 
-def _start(context: LaunchContext, system: SystemDescription) -> SomeEntitiesType:
-    configurations: Mapping[str, str] = context.launch_configurations
-    given = {argument.name: configurations[argument.name] for argument in system.arguments}
-    prepared = prepare(system, given)
-    run = _Run(prepared, {p.label for p in prepared.processes if p.node.ends_run})
-    lines = [LogInfo(msg=line) for line in describe(prepared).splitlines()]
-    return [*lines, *_start_in_turn(run, list(prepared.processes))]
-
-
 @dataclass(frozen=True)
 class _Run:
     prepared: PreparedSystem
@@ -84,7 +115,7 @@ def _start_in_turn(run: _Run, processes: list[NodeProcess]) -> list[Action]:
     """Return the nodes; those after one with a ready file follow when the file is there."""
     nodes: list[Action] = []
     for index, process in enumerate(processes):
-        nodes.append(_node(run, process, restarts=0))
+        nodes.append(_process_action(run, process))
         if process.node.ready_file:
             return [*nodes, _wait(run, process.node.ready_file, processes[index + 1 :])]
     return nodes
@@ -99,53 +130,61 @@ def _wait(run: _Run, pattern: str, processes: list[NodeProcess]) -> Action:
     return TimerAction(period=READY_PERIOD_SEC, actions=[OpaqueFunction(function=look)])
 
 
-def _prefix() -> str:
-    # The kernel tells the node when ros2 launch is gone. It may still say its last words: launch
-    # does not wait for its nodes when it gets SIGTERM, as from `docker stop`.
-    return 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else ''
-
-
-def _node(run: _Run, process: NodeProcess, *, restarts: int) -> ExecuteProcess:
-    def on_exit(event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
-        if context.is_shutdown:
-            return None
-        if event.returncode == 0:
-            run.unfinished.discard(process.label)
-        verdict = judge_exit(
-            process.node,
-            label=process.label,
-            pid=event.pid,
-            return_code=event.returncode,
-            on_node_exit=run.prepared.on_node_exit,
-            restarts=restarts,
-            is_last=not run.unfinished,
-        )
-        if verdict.restart_after_sec is not None:
-            again = _node(run, process, restarts=restarts + 1)
-            timer = TimerAction(period=verdict.restart_after_sec, actions=[again])
-            return [LogInfo(msg=verdict.message), timer]
-        if not verdict.is_over:
-            return LogInfo(msg=verdict.message)
-        if verdict.exit_code:
-            # An exception ends ros2 launch with exit code 1; Shutdown would end it with 0.
-            raise RuntimeError(verdict.message)
-        return [LogInfo(msg=verdict.message), Shutdown(reason=verdict.message)]
-
+def _process_action(run: _Run, process: NodeProcess) -> ExecuteProcess:
+    """Return the action that starts one node, or another program beside them."""
+    node, on_node_exit = process.node, run.prepared.on_node_exit
     of_all = {
-        'prefix': _prefix(),
+        # The kernel tells the node when ros2 launch is gone. It may still publish then: launch
+        # does not wait for its nodes when it gets SIGTERM, as from `docker stop`.
+        'prefix': 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else '',
         'output': 'screen',
         'emulate_tty': True,
-        'on_exit': on_exit,
+        'on_exit': _OnExit(run, process),
+        'respawn': on_node_exit == RESPAWN,
+        'respawn_delay': _RESTART_AFTER_SEC,
+        'respawn_max_retries': MOST_RESTARTS,
     }
-    if process.node.command:
-        return ExecuteProcess(cmd=list(process.command), name=process.label, **of_all)
+    if node.command:
+        return ExecuteProcess(cmd=list(node.command), name=process.label, **of_all)
     return Node(
-        package=process.node.package,
-        executable=process.node.executable,
+        package=node.package,
+        executable=node.executable,
         exec_name=process.label,  # else launch calls all of them after the prefix
-        name=process.node.name,
-        namespace=process.node.namespace,
-        parameters=[str(process.parameter_file)],
+        name=node.name,
+        namespace=f'/{node.namespace}',  # resolved already
+        parameters=[dict(process.parameters)] if process.parameters else None,
         ros_arguments=['--log-level', process.log_level],
         **of_all,
     )
+
+
+class _OnExit:
+    """Decide what follows each exit of one node; launch itself starts it again."""
+
+    def __init__(self, run: _Run, process: NodeProcess) -> None:
+        self._run, self._process = run, process
+        self._restarts = 0
+
+    def __call__(self, event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
+        if context.is_shutdown:
+            return None
+        unfinished = self._run.unfinished
+        if event.returncode == 0:
+            unfinished.discard(self._process.label)
+        decision = decide_after_exit(
+            self._process.node,
+            label=self._process.label,
+            pid=event.pid,
+            return_code=event.returncode,
+            on_node_exit=self._run.prepared.on_node_exit,
+            restarts=self._restarts,
+            is_last=not unfinished,
+            restart_after_sec=_RESTART_AFTER_SEC,
+        )
+        self._restarts += 1
+        if not decision.is_over:
+            return LogInfo(msg=decision.message)
+        if decision.exit_code:
+            # An exception ends ros2 launch with exit code 1; Shutdown would end it with 0.
+            raise RuntimeError(decision.message)
+        return [LogInfo(msg=decision.message), Shutdown(reason=decision.message)]

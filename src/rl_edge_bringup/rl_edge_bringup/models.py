@@ -1,22 +1,20 @@
 """Which model file a system's policy runs, from its arguments."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_edge_bringup.arguments import did_you_mean
-from rl_edge_bringup.locations import models_folder, results_folder, share_folder
+from rl_edge_bringup.locations import generated_folder, models_folder, share_folder
+from rl_edge_bringup.systems import CONFIGURATIONS, DEFAULT_MODEL, UNTRAINED
 from rl_edge_core.artifact import FULL_RECIPE, MANIFEST_NAME, Manifest, load_manifest
 from rl_edge_core.configuration import load
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
 
-CONFIGURATIONS = ('compressed', 'uncompressed')
-DEFAULT_MODEL = 'ant_v5/best'
 DEFAULT_ENVIRONMENT = 'Ant-v5'
+"""Of the default model."""
 AUTO = 'auto'
-RUNTIMES = (AUTO, 'keras', 'litert', 'tflite_runtime')
-UNTRAINED = 'untrained'
-"""``model:=untrained`` is an artifact of the study's shape with random weights, made on demand."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,17 @@ def load_configuration(name: str) -> Configuration:
     return load(Configuration, share_folder() / 'config' / f'{name}.yaml')
 
 
-def choose_model(request: ModelRequest) -> ChosenModel:
+def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> ChosenModel:
     """Find the artifact and the file in it.
 
-    Nothing is loaded but the manifest; an untrained artifact that is asked for (or stands in for
-    the default that is not there) is made, which takes some seconds. Raise ConfigurationError
-    for arguments that contradict each other or name what is not there, ArtifactError for a
-    folder that is no artifact.
+    Nothing is loaded but the manifest; an artifact that has to be made first, since it is
+    untrained or the start of a training (then it lies in ``run_folder``), is made by the package
+    that can, in a process of its own.
+    Raise ConfigurationError for arguments that contradict each other or name what is not there,
+    ArtifactError for a folder that is no artifact and one that can't be made.
     """
     configuration = load_configuration(request.configuration)
-    folder, file, note = _find(request)
+    folder, file, note = _find(request, run_folder or generated_folder())
     manifest = load_manifest(folder)
     recipe = _recipe(request, configuration, manifest, file)
     entry = manifest.entry(recipe)
@@ -98,15 +97,23 @@ def choose_model(request: ModelRequest) -> ChosenModel:
     )
 
 
-def _find(request: ModelRequest) -> tuple[Path, str, str]:
+def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:
     """Return the artifact's folder, the file in it that was asked for, and a note."""
+    if request.preset and request.model in ('', UNTRAINED):
+        note = f'the networks of preset {request.preset} before training'
+        words = (request.preset, request.training_seed)
+        out = run_folder / 'first_policy'
+        return _made(request, 'rl_edge_train.online.initial_policy', *words, out=out), '', note
     if request.model == UNTRAINED:
-        return _untrained(request, 'untrained, as asked for')
-    if not request.model and request.preset:
-        return _initial(request)
-    if not request.model:
-        return _default(request)
-    for path in (Path(request.model).expanduser(), models_folder() / request.model):
+        return _untrained(request), '', 'untrained, as asked for'
+    if not request.model and request.environment_id != DEFAULT_ENVIRONMENT:
+        note = f'untrained: no model of {request.environment_id} was named'
+        return _untrained(request), '', note
+    shipped = models_folder()
+    places = [shipped / (request.model or DEFAULT_MODEL)] if shipped else []
+    if request.model:
+        places.insert(0, Path(request.model).expanduser())
+    for path in places:
         if path.is_file():
             return path.resolve().parent, path.name, ''
         if path.is_dir():
@@ -114,42 +121,33 @@ def _find(request: ModelRequest) -> tuple[Path, str, str]:
     raise ConfigurationError(_not_found(request.model))
 
 
-def _default(request: ModelRequest) -> tuple[Path, str, str]:
-    folder = models_folder() / DEFAULT_MODEL
-    if request.environment_id != DEFAULT_ENVIRONMENT:
-        return _untrained(request, f'untrained: no model of {request.environment_id} was named')
-    if not (folder / MANIFEST_NAME).is_file():
-        return _untrained(request, f'untrained: there is no {DEFAULT_MODEL} in models/')
-    return folder, '', ''
+def _untrained(request: ModelRequest) -> Path:
+    return _made(request, 'rl_edge_compress.untrained', out=generated_folder() / UNTRAINED)
 
 
-def _untrained(request: ModelRequest, note: str) -> tuple[Path, str, str]:
-    # Imported late: the edge device, which names its model, has no simulator to ask for shapes.
-    from rl_edge_bringup.untrained import ensure_untrained
+def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
+    """Return the folder of an artifact that ``module``, run as a program, makes or has made.
 
-    path = ensure_untrained(
-        request.environment_id, request.environment_arguments, results_folder() / UNTRAINED
-    )
-    return path, '', note
-
-
-def _initial(request: ModelRequest) -> tuple[Path, str, str]:
-    # Imported late, as for untrained models.
-    from rl_edge_bringup.untrained import make_initial
-
-    path = make_initial(
-        request.preset,
-        request.training_seed,
-        environment_id=request.environment_id,
-        arguments=request.environment_arguments,
-        folder=results_folder() / UNTRAINED,
-    )
-    return path, '', f'the networks of preset {request.preset} before training'
+    It prints the folder. TensorFlow is loaded there, not in the process that starts nodes.
+    """
+    of_environment = (request.environment_id, request.environment_arguments)
+    command = [sys.executable, '-m', module, *words, *of_environment, str(out)]
+    print(f'looking for a first policy of {request.environment_id}, or making it', flush=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
+        raise ArtifactError(f'a first policy for {request.environment_id} was not made: {last}')
+    return Path(done.stdout.splitlines()[-1])
 
 
 def _not_found(model: str) -> str:
     names = model_names()
-    known = f'models/ has {", ".join(names)}' if names else f'{models_folder()} has none'
+    known = f'models/ has {", ".join(names)}' if names else 'no shipped models are installed'
+    if not model:
+        return (
+            f'the default model {DEFAULT_MODEL} is not there ({known}): build and source the '
+            f'package rl_edge_models, give model:=FOLDER, or model:={UNTRAINED} for random weights'
+        )
     hint = did_you_mean(model, names)
     return (
         f'model is {model!r}{hint}: no such artifact folder, model file, or name under models/; '
@@ -158,8 +156,10 @@ def _not_found(model: str) -> str:
 
 
 def model_names() -> list[str]:
-    """Return the names of the artifacts under models/."""
+    """Return the names of the shipped artifacts."""
     folder = models_folder()
+    if folder is None:
+        return []
     return sorted(
         str(path.parent.relative_to(folder)) for path in folder.glob(f'**/{MANIFEST_NAME}')
     )

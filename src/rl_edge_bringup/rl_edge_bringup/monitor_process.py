@@ -14,11 +14,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
-from rl_edge_bringup.perspective import (
-    installed_perspective,
-    plotted_fields,
-    render_perspective,
-)
+from rl_edge_bringup.locations import share_folder
 from rl_edge_core.files import write_atomically
 
 _LOOK_PERIOD_SEC = 0.25
@@ -26,12 +22,15 @@ _DISCOVERY_SEC = 2.0
 """How long topics that are there may take to be found."""
 _REMIND_PERIOD_SEC = 10.0
 _INTERRUPTED = 130
+_WRITTEN_FOR = '/ant0/'
+"""Namespace of the topics in the installed file, which rqt can open as it is."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run with namespace and folder for the perspective; return only when interrupted."""
     namespace, folder = sys.argv[1:] if words is None else words
-    text = render_perspective(installed_perspective().read_text(), namespace)
+    installed = share_folder() / 'config' / 'monitor.perspective'
+    text = render_perspective(installed.read_text(), namespace)
     path = Path(folder) / f'{namespace.replace("/", "-")}.perspective'
     write_atomically(path, text)
     topics = {field.rpartition('/')[0] for field in plotted_fields(text, namespace)}
@@ -40,6 +39,20 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return _become_rqt(path)
+
+
+def render_perspective(text: str, namespace: str) -> str:
+    """Return a perspective with the topics of the robot in ``namespace``, e.g. ``fleet/ant1``."""
+    return text.replace(_WRITTEN_FOR, f'/{namespace}/')
+
+
+def plotted_fields(text: str, namespace: str) -> list[str]:
+    """Return what a rendered perspective plots: topic and field, e.g. ``/ant0/a_topic/a_field``.
+
+    Each is in quotes, and no other text in quotes begins with the namespace.
+    """
+    start = f"'/{namespace}/"
+    return [start[1:] + part.partition("'")[0] for part in text.split(start)[1:]]
 
 
 def _become_rqt(path: Path) -> NoReturn:

@@ -1,11 +1,14 @@
-"""What the end of one node means for the run: decided here for both front-ends."""
+"""What the exit of one node means for the run: decided here for both front-ends."""
 
 import signal
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rl_edge_bringup.description import NodeDescription
+if TYPE_CHECKING:
+    from rl_edge_bringup.systems import NodeDescription
 
-SHUTDOWN, RESPAWN = 'shutdown', 'respawn'
+SHUTDOWN, RESPAWN, IGNORE = 'shutdown', 'respawn', 'ignore'
+ON_NODE_EXIT = (SHUTDOWN, RESPAWN, IGNORE)
 MOST_RESTARTS = 5
 """In a row; a node that ran for `HEALTHY_SEC` starts from 0 again."""
 FIRST_RESTART_SEC = 0.5
@@ -16,8 +19,8 @@ READY_PERIOD_SEC = 0.05
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What to do after a node ended."""
+class ExitDecision:
+    """What to do after a node exited."""
 
     message: str
     restart_after_sec: float | None = None
@@ -28,8 +31,8 @@ class Verdict:
     """Of the run, where it is over."""
 
 
-def judge_exit(
-    node: NodeDescription,
+def decide_after_exit(
+    node: 'NodeDescription',
     *,
     label: str,
     pid: int,
@@ -37,27 +40,32 @@ def judge_exit(
     on_node_exit: str,
     restarts: int,
     is_last: bool = True,
-) -> Verdict:
-    """Decide what follows when ``node``, called ``label``, ended on its own.
+    restart_after_sec: float | None = None,
+) -> ExitDecision:
+    """Decide what follows when ``node``, called ``label``, exited on its own.
 
     ``return_code`` is negative for a signal, as `subprocess` has it; ``restarts`` counts those
-    made in a row; ``is_last`` says that no other node that ends the run still runs.
+    made in a row; ``is_last`` says that no other node that ends the run still runs. A restart
+    comes after ``restart_after_sec``, by default twice as late each time. A node that exits with 0
+    was told to, e.g. by `ros2 lifecycle set`, and so is the run that ends with it.
     """
     what = f'{label} (pid {pid}) {describe_exit(return_code)}'
     if return_code == 0 and node.ends_run:
-        return Verdict(f'{label} has finished', is_over=is_last)
+        return ExitDecision(f'{label} has finished', is_over=is_last and on_node_exit != IGNORE)
+    if on_node_exit == IGNORE:
+        return ExitDecision(f'{what}; the others go on', is_over=False)
     if on_node_exit == RESPAWN and restarts < MOST_RESTARTS:
-        delay = FIRST_RESTART_SEC * 2**restarts
+        delay = restart_after_sec or FIRST_RESTART_SEC * 2**restarts
         attempt = f'restart {restarts + 1} of {MOST_RESTARTS}'
         message = f'{what}; {attempt} in {delay:g} s'
-        return Verdict(message, restart_after_sec=delay, is_over=False)
+        return ExitDecision(message, restart_after_sec=delay, is_over=False)
     if on_node_exit == RESPAWN:
         what += f' after {restarts} restarts'
-    return Verdict(f'{what}: the run is over', exit_code=exit_code_of(return_code) or 1)
+    return ExitDecision(f'{what}: the run is over', exit_code=exit_code_of(return_code))
 
 
 def describe_exit(return_code: int) -> str:
-    """Return in words how a process ended."""
+    """Return in words how a process exited."""
     if return_code >= 0:
         return f'died with exit code {return_code}' if return_code else 'ended with exit code 0'
     return f'was killed by {_signal_name(-return_code)} (exit code {exit_code_of(return_code)})'

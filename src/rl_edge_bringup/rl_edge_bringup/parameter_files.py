@@ -1,47 +1,43 @@
-"""One parameter file a node: its own defaults with what the arguments set."""
+"""Write config/NODE.yaml of every node from the dataclass of its parameters, or check it.
 
-from collections.abc import Mapping
+``python -m rl_edge_bringup parameters`` writes the files of the checkout; with ``--check`` it
+names those that differ and ends with 1.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from rl_edge_bringup.description import NodeDescription
-from rl_edge_bringup.locations import share_folder
-from rl_edge_core.configuration import read_yaml
+from rl_edge_bringup.locations import workspace_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
-
-_PARAMETERS = 'ros__parameters'
-
-
-def resolved_parameters(node: NodeDescription) -> dict[str, Any]:
-    """Return the parameters in the node's own file with those of the description over them."""
-    path = share_folder(node.package) / 'config' / node.parameter_file
-    return {**read_parameters(path), **node.parameters}
+from rl_edge_core.parameters import node_parameters, registered_nodes, settings_of, to_yaml
 
 
-def read_parameters(path: Path) -> dict[str, Any]:
-    """Return the parameters in a file of the form ``NODE: ros__parameters: ...``, of one node.
+def main(words: Sequence[str]) -> int:
+    """Write or check the files; return the exit code."""
+    if list(words) not in ([], ['--check']):
+        raise ConfigurationError(f'parameters takes --check or nothing, not {" ".join(words)}')
+    checkout = workspace_folder()
+    if checkout is None:
+        raise ConfigurationError('parameter files are written in a checkout, which is not here')
+    changed = {
+        path: text
+        for path, text in parameter_files(checkout).items()
+        if not path.is_file() or path.read_text() != text
+    }
+    for path, text in changed.items():
+        print(f'{path} {"differs" if words else "written"}')
+        if not words:
+            write_atomically(path, text)
+    return 1 if words and changed else 0
 
-    Raise ConfigurationError for any other form.
-    """
-    sections = list(read_yaml(path).values())
-    parameters = sections[0].get(_PARAMETERS) if _is_one_mapping(sections) else None
-    if not isinstance(parameters, Mapping):
-        raise ConfigurationError(
-            f'{path} must hold the name of one node, {_PARAMETERS}: below it, and its parameters '
-            f'below that'
-        )
-    return dict(parameters)
 
-
-def _is_one_mapping(sections: list[Any]) -> bool:
-    return len(sections) == 1 and isinstance(sections[0], Mapping)
-
-
-def write_parameters(node: NodeDescription, parameters: Mapping[str, Any], path: Path) -> Path:
-    """Write the parameters for this node alone and return the file."""
-    content = {node.full_name: {_PARAMETERS: dict(parameters)}}
-    write_atomically(path, yaml.safe_dump(content, sort_keys=False))
-    return path
+def parameter_files(checkout: Path) -> dict[Path, str]:
+    """Return path and content of the parameter file of each installed node of the checkout."""
+    files = {}
+    for executable, entry_point in registered_nodes().items():
+        package = checkout / 'src' / entry_point.value.partition('.')[0]
+        if package.is_dir():
+            text = to_yaml(executable, settings_of(node_parameters(executable)))
+            files[package / 'config' / f'{executable}.yaml'] = text
+    return files

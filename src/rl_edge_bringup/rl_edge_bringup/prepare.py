@@ -1,26 +1,33 @@
 """From a system and its arguments to processes that can be started: everything is checked here."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.validate_namespace import validate_namespace
 
-from rl_edge_bringup.arguments import Value, parse_arguments
-from rl_edge_bringup.description import NodeDescription, SystemDescription, labels
-from rl_edge_bringup.locations import executable_path, ros_log_folder
+from rl_edge_bringup.locations import (
+    executable_path,
+    install_command,
+    missing_packages,
+    missing_programs,
+    ros_log_folder,
+)
 from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
-from rl_edge_bringup.namespaces import checked_namespace
 from rl_edge_bringup.node_exit import SHUTDOWN
-from rl_edge_bringup.parameter_files import resolved_parameters, write_parameters
-from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, qos_parameters
-from rl_edge_bringup.systems.recording import recorder_nodes
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_bringup.systems import NodeDescription, SystemDescription, labels, robots_of
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
+from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of
 
 CONFIGURATION_FILE = 'configuration.yaml'
+DEFAULT_QOS = 'default'
 
 
 @dataclass(frozen=True)
@@ -31,72 +38,123 @@ class NodeProcess:
     label: str
     """What it is called where several nodes are told apart."""
     parameters: Mapping[str, Any]
-    """All that the node is given."""
-    parameter_file: Path | None
-    """None for a program that is no node of ours."""
+    """What the node is given: what differs from its defaults, and QoS overrides."""
     log_level: str
 
     @property
     def command(self) -> tuple[str, ...]:
-        """Return the command line."""
+        """Return the command line. It holds the parameters: no file can be mixed up with it."""
         node = self.node
         if node.command:
             return node.command
+        given = [f'{name}:={json.dumps(value)}' for name, value in self.parameters.items()]
         return (
             str(executable_path(node.package, node.executable)),
             '--ros-args',
             *('-r', f'__node:={node.name}'),
             *('-r', f'__ns:=/{node.namespace}'),
             *('--log-level', self.log_level),
-            *('--params-file', str(self.parameter_file)),
+            *(word for pair in given for word in ('-p', pair)),
         )
 
 
 @dataclass(frozen=True)
 class PreparedSystem:
-    """A system with all its arguments settled and its files written."""
+    """A system with all its arguments settled."""
 
     system: SystemDescription
     values: Mapping[str, Value]
     model: ChosenModel | None
     processes: tuple[NodeProcess, ...]
     folder: Path
-    """Holds the resolved configuration and the parameter files."""
+    """Holds the resolved configuration."""
 
     @property
     def on_node_exit(self) -> str:
-        """Return ``shutdown`` or ``respawn``."""
+        """Return one of `rl_edge_bringup.node_exit.ON_NODE_EXIT`."""
         return str(self.values.get('on_node_exit', SHUTDOWN))
 
+    @property
+    def summary(self) -> str:
+        """Return in some lines what is about to run."""
+        lines = [f'{self.system.name}: {self.system.description}']
+        if self.model is not None:
+            lines.append(f'model: {self.model.model_id} ({self.model.runtime})')
+            if self.model.note:
+                lines.append(f'note: the model is {self.model.note}')
+        lines.append(f'configuration: {self.folder}')
+        return '\n'.join(lines)
 
-def prepare(system: SystemDescription, given: Mapping[str, str]) -> PreparedSystem:
-    """Check ``given`` (argument name to text), choose the model, write the parameter files.
 
-    Raise ConfigurationError, ArtifactError or StorageError before anything is started.
+def prepare(
+    system: SystemDescription,
+    given: Mapping[str, str],
+    *,
+    pushed_namespace: str = '',
+    remappings: Sequence[tuple[str, str]] = (),
+) -> PreparedSystem:
+    """Check ``given`` (argument name to text), choose the model, save the resolved configuration.
+
+    ``pushed_namespace`` and ``remappings`` are those of the launch file around us. Raise
+    ConfigurationError, ArtifactError or StorageError before anything is started.
     """
     values = parse_arguments(system.arguments, given)
-    system.check()
-    values['namespace'] = checked_namespace(str(values['namespace']))
-    model = _choose(values) if 'model' in values else None
-    overrides = load_qos(str(values.get('qos', 'default')))
-    folder = ensure_folder(_output_folder(str(values['output']), system.name))
+    _check_needs(system)
+    values['namespace'] = checked_namespace(str(values['namespace']), pushed_namespace)
+    if values.get('robot_namespaces'):
+        robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
+        values['robot_namespaces'] = ', '.join(robots)
+    output = str(values['output_folder'])
+    folder = ensure_folder(Path(output).expanduser().resolve()) if output else _new_folder(system)
+    model = _choose(values, folder) if 'model' in values else None
     # The nodes get the file that was found; the configuration keeps what was asked for.
-    settled = {**values, **_model_values(model), 'output': str(folder)}
-    nodes = (*recorder_nodes(settled), *system.nodes(settled))
+    settled = {**values, **_model_values(model), 'output_folder': str(folder)}
+    nodes = (*_recorder_nodes(settled), *system.nodes(settled))
     log_level = str(values.get('log_level', 'info'))
+    qos = str(values.get('qos', DEFAULT_QOS))
     processes = tuple(
-        _process(node, label, overrides, log_level=log_level, folder=folder)
+        NodeProcess(node, label, _parameters(node, qos, remappings), log_level)
         for node, label in zip(nodes, labels(nodes), strict=True)
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
-    write_atomically(folder / CONFIGURATION_FILE, text)
+    write_atomically(_free_file(folder / CONFIGURATION_FILE), text)
     return prepared
 
 
-def _choose(values: Mapping[str, Value]) -> ChosenModel:
+def checked_namespace(namespace: str, pushed: str = '') -> str:
+    """Return ``namespace``, below ``pushed`` unless it is absolute, without the leading slash.
+
+    Raise ConfigurationError when ROS 2 does not accept it.
+    """
+    bare = namespace.removeprefix('/')
+    if not bare:
+        raise ConfigurationError('namespace is empty, must be a name such as ant0')
+    if bare == namespace and pushed.strip('/'):
+        bare = f'{pushed.strip("/")}/{bare}'
+    try:
+        validate_namespace('/' + bare)
+    except InvalidNamespaceException as error:
+        reason = str(error).splitlines()[0].removeprefix('Invalid namespace: ').rstrip(':')
+        raise ConfigurationError(
+            f'namespace is {namespace!r}: {reason}; use letters, digits and underscores, '
+            f'with / between levels, e.g. ant0 or fleet/ant0'
+        ) from None
+    return bare
+
+
+def _check_needs(system: SystemDescription) -> None:
+    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
+        raise ConfigurationError(
+            f'{system.name} needs {" and ".join(missing)}, which can not be found: '
+            f'{install_command(system.needs)}'
+        )
+
+
+def _choose(values: Mapping[str, Value], folder: Path) -> ChosenModel:
     names = [field.name for field in fields(ModelRequest) if field.name in values]
-    return choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
+    request = ModelRequest(**{name: str(values[name]) for name in names})
+    return choose_model(request, run_folder=folder)
 
 
 def _model_values(model: ChosenModel | None) -> dict[str, Value]:
@@ -105,25 +163,55 @@ def _model_values(model: ChosenModel | None) -> dict[str, Value]:
     return {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
 
 
-def _output_folder(output: str, system: str) -> Path:
-    if output:
-        return Path(output).expanduser().resolve()
+def _new_folder(system: SystemDescription) -> Path:
+    """Make a folder that no other run has, beside the logs."""
     stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
-    return ros_log_folder() / 'rl_edge' / f'{stamp}-{system}-{os.getpid()}'
+    parent = ensure_folder(ros_log_folder() / 'rl_edge')
+    name, number = f'{stamp}-{system.name}-{os.getpid()}', 1
+    with storage_errors(parent):
+        while True:
+            folder = parent / (name if number == 1 else f'{name}-{number}')
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
 
 
-def _process(
-    node: NodeDescription, label: str, overrides: QosOverrides, *, log_level: str, folder: Path
-) -> NodeProcess:
+def _free_file(path: Path) -> Path:
+    """Return ``path``, or the first free one of NAME_2, NAME_3, ...: an earlier run keeps its."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f'{path.stem}_{number}')
+    return free
+
+
+def _recorder_nodes(values: Mapping[str, Value]) -> tuple[NodeDescription, ...]:
+    if not values.get('record'):
+        return ()
+    from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
+
+    return recorder_nodes(values)
+
+
+def _parameters(
+    node: NodeDescription, qos: str, remappings: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     if node.command:
-        return NodeProcess(node, label, {}, None, log_level)
-    parameters = {
-        **resolved_parameters(node),
-        **qos_parameters(overrides, namespace=node.namespace, node=node.name),
-    }
+        return {}
     executable_path(node.package, node.executable)  # a missing program is found out here
-    file = write_parameters(node, parameters, folder / f'{label.replace("/", "-")}.yaml')
-    return NodeProcess(node, label, parameters, file, log_level)
+    # What equals the default is left to the node, so that a launch file can still set it.
+    defaults = {s.name: s.default for s in settings_of(node_parameters(node.executable))}
+    given = {name: value for name, value in node.parameters.items() if value != defaults[name]}
+    if qos != DEFAULT_QOS:
+        from rl_edge_bringup.qos_profiles import load_qos, qos_parameters  # as above
+
+        given |= qos_parameters(load_qos(qos), node=node, remappings=remappings)
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in given.items()
+    }
 
 
 def _to_mapping(prepared: PreparedSystem) -> dict[str, Any]:
@@ -135,7 +223,8 @@ def _to_mapping(prepared: PreparedSystem) -> dict[str, Any]:
             process.node.full_name: {
                 'package': process.node.package,
                 'executable': process.node.executable,
-                'parameters': dict(process.parameters),
+                'parameters': dict(process.node.parameters),
+                'overrides': dict(process.parameters),
                 'command': list(process.command),
             }
             for process in prepared.processes

@@ -1,7 +1,7 @@
 """QoS of the topics, by name: ``qos:=lossy`` gives each node the overrides for its namespace."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
-from rl_edge_bringup.arguments import did_you_mean
 from rl_edge_bringup.locations import share_folder
+from rl_edge_bringup.systems import NodeDescription
 from rl_edge_core.configuration import read_yaml
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.ros import qos
 
 DEFAULT = 'default'
@@ -111,14 +111,19 @@ def qos_from_mapping(content: Mapping[str, Any]) -> QosOverrides:
     return QosOverrides(str(content.get('description', '')), checked)
 
 
-def qos_parameters(overrides: QosOverrides, *, namespace: str, node: str) -> dict[str, str | int]:
-    """Return the parameters that give ``node`` the overrides in ``namespace``.
+def qos_parameters(
+    overrides: QosOverrides,
+    *,
+    node: NodeDescription,
+    remappings: Sequence[tuple[str, str]] = (),
+) -> dict[str, str | int]:
+    """Return the parameters that give ``node`` the overrides of its topics.
 
-    They have rclpy's form, with the resolved topic name, e.g.
+    They have rclpy's form, with the resolved and remapped topic name, e.g.
     ``qos_overrides./ant0/observation.publisher.depth``. A node ignores those of topics it has not.
     """
     return {
-        f'qos_overrides./{namespace}/{_topic_of(topic, node)}.{side}.{policy}': value
+        f'qos_overrides.{_resolved(topic, node, remappings)}.{side}.{policy}': value
         for topic, sides in overrides.topics.items()
         for side, policies in sides.items()
         for policy, value in policies.items()
@@ -131,8 +136,12 @@ def publisher_profile(overrides: QosOverrides, topic: str) -> QoSProfile:
     return _profile(topic, overrides.topics.get(topic, {}).get(publisher, {}))
 
 
-def _topic_of(topic: str, node: str) -> str:
-    return f'{topic}/{node}' if topic == RESOURCE_USAGE else topic
+def _resolved(topic: str, node: NodeDescription, remappings: Sequence[tuple[str, str]]) -> str:
+    def absolute(name: str) -> str:
+        return name if name.startswith('/') else f'/{node.namespace}/{name}'
+
+    name = absolute(f'{topic}/{node.name}' if topic == RESOURCE_USAGE else topic)
+    return next((absolute(new) for old, new in remappings if absolute(old) == name), name)
 
 
 def _sides(topic: str, given: Mapping[str, Any]) -> dict[str, Policies]:

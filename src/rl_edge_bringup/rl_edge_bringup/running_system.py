@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rl_edge_bringup.child_process import ChildProcess
-from rl_edge_bringup.description import NodeDescription, labels
 from rl_edge_bringup.line_log import LineLog
 from rl_edge_bringup.node_exit import (
     HEALTHY_SEC,
+    IGNORE,
     READY_PERIOD_SEC,
     SHUTDOWN,
+    decide_after_exit,
     describe_exit,
-    judge_exit,
 )
+from rl_edge_bringup.systems import NodeDescription, labels
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
-"""Exit codes of a process that was asked to stop and did, some before it could do so well."""
+"""Exit codes that count as a clean stop."""
 RUNNER = 'run'
 """Name under which the runner's own lines are passed on."""
 
@@ -233,7 +234,7 @@ class RunningSystem:
         return_code = child.reap()
         self._set_child(node, None)
         if self._outcome is None:
-            self._judge(node, child.pid, return_code)
+            self._decide(node, child.pid, return_code)
         elif return_code not in _STOPPED:
             self._say(f'{node.name} (pid {child.pid}) {describe_exit(return_code)} while stopping')
         self._end_if_idle()
@@ -250,10 +251,10 @@ class RunningSystem:
         node.unfinished_line = b''
         return child
 
-    def _judge(self, node: _Node, pid: int, return_code: int) -> None:
+    def _decide(self, node: _Node, pid: int, return_code: int) -> None:
         if time.monotonic() - node.started_sec > HEALTHY_SEC:
             node.restarts = 0
-        verdict = judge_exit(
+        decision = decide_after_exit(
             node.process.node,
             label=node.name,
             pid=pid,
@@ -262,12 +263,14 @@ class RunningSystem:
             restarts=node.restarts,
             is_last=not any(other.child for other in self._nodes_that_end_the_run()),
         )
-        self._say(verdict.message)
-        if verdict.is_over:
-            self._stop(Outcome(verdict.exit_code, verdict.message))
-        elif verdict.restart_after_sec is not None:
+        self._say(decision.message)
+        if decision.is_over:
+            self._stop(Outcome(decision.exit_code, decision.message))
+        elif decision.restart_after_sec is not None:
             node.restarts += 1
-            self._loop.call_later(verdict.restart_after_sec, self._start, node)
+            self._loop.call_later(decision.restart_after_sec, self._start, node)
+        elif self._on_node_exit == IGNORE and not self._running():
+            self._stop(Outcome(0, 'all nodes have exited'))
 
     def _nodes_that_end_the_run(self) -> list[_Node]:
         return [node for node in self._nodes.values() if node.process.node.ends_run]

@@ -4,8 +4,8 @@ import sys
 import textwrap
 from dataclasses import dataclass
 
-from rl_edge_bringup.description import NodeDescription
 from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import NodeDescription
 
 
 @dataclass(frozen=True)

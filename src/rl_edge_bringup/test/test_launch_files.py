@@ -13,9 +13,8 @@ from launch.launch_description_sources import get_launch_description_from_python
 from rosbags.rosbag2 import Reader
 
 from rl_edge_bringup.locations import results_folder, share_folder
-from rl_edge_bringup.models import UNTRAINED
-from rl_edge_bringup.systems import SYSTEMS
-from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_bringup.systems import SYSTEMS, UNTRAINED
+from rl_edge_compress.untrained import ensure_untrained
 
 pytestmark = pytest.mark.timeout(300)
 PENDULUM = 'environment_id:=Pendulum-v1'

@@ -137,8 +137,8 @@ def test_a_file_without_a_manifest_beside_it_is_refused(folder, tmp_path):
 
 
 def test_an_unknown_configuration_is_an_error():
-    from rl_edge_bringup.arguments import parse_arguments
     from rl_edge_bringup.systems import find_system
+    from rl_edge_core.parameters import parse_arguments
 
     with pytest.raises(ConfigurationError, match='one of compressed, uncompressed'):
         parse_arguments(find_system('sim').arguments, {'configuration': 'compresed'})

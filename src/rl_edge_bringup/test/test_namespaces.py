@@ -1,6 +1,6 @@
 import pytest
 
-from rl_edge_bringup.namespaces import checked_namespace
+from rl_edge_bringup.prepare import checked_namespace
 from rl_edge_core.errors import ConfigurationError
 
 

@@ -16,9 +16,13 @@ from rl_edge_bringup.qos_profiles import (
     qos_names,
     qos_parameters,
 )
+from rl_edge_bringup.systems import NodeDescription
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import Observation
+
+SIM = NodeDescription('rl_edge_sim', 'sim_node', 'sim', 'ant0')
+SIM_OF_FLEET = NodeDescription('rl_edge_sim', 'sim_node', 'sim', 'fleet/ant0')
 
 
 def of_topic(**policies):
@@ -29,7 +33,7 @@ def test_the_shipped_profiles_are_valid_and_the_lossy_one_sends_observations_onc
     assert {'wired', 'lossy'} <= set(qos_names())
     for name in qos_names():
         load_qos(name)
-    parameters = qos_parameters(load_qos('lossy'), namespace='fleet/ant0', node='sim')
+    parameters = qos_parameters(load_qos('lossy'), node=SIM_OF_FLEET)
     prefix = 'qos_overrides./fleet/ant0/observation'
     assert parameters[f'{prefix}.publisher.reliability'] == 'best_effort'
     assert parameters[f'{prefix}.subscription.reliability'] == 'best_effort'
@@ -37,16 +41,26 @@ def test_the_shipped_profiles_are_valid_and_the_lossy_one_sends_observations_onc
 
 
 def test_default_overrides_nothing():
-    assert qos_parameters(load_qos(DEFAULT), namespace='ant0', node='sim') == {}
+    assert qos_parameters(load_qos(DEFAULT), node=SIM) == {}
 
 
 def test_a_side_wins_over_what_both_have():
     overrides = qos_from_mapping(of_topic(depth=3, publisher={'depth': 7}))
 
-    parameters = qos_parameters(overrides, namespace='ant0', node='sim')
+    parameters = qos_parameters(overrides, node=SIM)
 
     assert parameters['qos_overrides./ant0/observation.publisher.depth'] == 7
     assert parameters['qos_overrides./ant0/observation.subscription.depth'] == 3
+
+
+def test_overrides_follow_a_topic_to_the_name_it_is_remapped_to():
+    overrides = qos_from_mapping(of_topic(depth=3))
+
+    relative = qos_parameters(overrides, node=SIM, remappings=[('observation', 'seen')])
+    absolute = qos_parameters(overrides, node=SIM, remappings=[('/ant0/observation', '/seen')])
+
+    assert relative['qos_overrides./ant0/seen.publisher.depth'] == 3
+    assert absolute['qos_overrides./seen.publisher.depth'] == 3
 
 
 @pytest.mark.parametrize(
@@ -99,12 +113,12 @@ _SIDES = st.dictionaries(
 def test_any_mapping_is_accepted_or_refused_with_a_reason(topics):
     with contextlib.suppress(ConfigurationError):  # any other exception fails the test
         overrides = qos_from_mapping({'topics': topics})
-        parameters = qos_parameters(overrides, namespace='a', node='b')
+        parameters = qos_parameters(overrides, node=SIM)
         assert all(type(value) in (str, int) for value in parameters.values())
 
 
 def test_a_node_takes_the_parameters(ros_domain_id):
-    given_parameters = qos_parameters(load_qos('lossy'), namespace='ant0', node='sim')
+    given_parameters = qos_parameters(load_qos('lossy'), node=SIM)
     context = Context()
     context.init(args=[], domain_id=ros_domain_id)
     overrides = [Parameter(name, value=value) for name, value in given_parameters.items()]

@@ -12,25 +12,24 @@ import pytest
 import yaml
 from programs import Program, run
 
-from rl_edge_bringup import rosbag2
+from rl_edge_bringup import recording
 from rl_edge_bringup.command_line import main
 from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import UNTRAINED
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.qos_profiles import qos_from_mapping
-from rl_edge_bringup.rosbag2 import (
+from rl_edge_bringup.recording import (
     RL_EDGE,
     ROSBAG2,
     choose_recorder,
     missing_for_rosbag2,
     record_command,
+    recorder_nodes,
     subscription_qos,
     topics_regex,
 )
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import find_system
-from rl_edge_bringup.systems.recording import recorder_nodes
-from rl_edge_bringup.untrained import ensure_untrained
+from rl_edge_bringup.systems import UNTRAINED, find_system
+from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.recording import SUBSCRIPTION_DEPTH, select_topics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
@@ -113,7 +112,7 @@ def test_rosbag2_keeps_as_many_steps_as_our_recorder_and_asks_for_what_is_offere
 
 
 def test_rosbag2_is_given_the_qos_of_the_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: [])
+    monkeypatch.setattr(recording, 'missing_for_rosbag2', lambda storage: [])
     chosen = values(tmp_path, recorder='rosbag2', record_topics='action', qos='lossy')
 
     (node,) = recorder_nodes(chosen)
@@ -134,7 +133,7 @@ def test_rosbag2_is_given_the_qos_of_the_run(monkeypatch, tmp_path):
     ],
 )
 def test_auto_takes_rosbag2_where_it_is_installed(monkeypatch, asked, missing, chosen):
-    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: missing)
+    monkeypatch.setattr(recording, 'missing_for_rosbag2', lambda storage: missing)
 
     assert choose_recorder(asked, 'mcap') == chosen
 
@@ -152,11 +151,11 @@ def test_without_rosbag2_the_command_that_installs_it_is_named(monkeypatch, tmp_
 
 def values(tmp_path, **given):
     defaults = {argument.name: argument.default for argument in find_system('sim').arguments}
-    return {**defaults, 'record': True, 'output': str(tmp_path), **given}
+    return {**defaults, 'record': True, 'output_folder': str(tmp_path), **given}
 
 
 def test_both_recorders_write_the_file_that_the_others_wait_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(rosbag2, 'missing_for_rosbag2', lambda storage: [])
+    monkeypatch.setattr(recording, 'missing_for_rosbag2', lambda storage: [])
     nodes = [
         *recorder_nodes(values(tmp_path, recorder='rl_edge')),
         *recorder_nodes(values(tmp_path, recorder='rosbag2')),
@@ -226,7 +225,7 @@ def prepared(tmp_path):
                 'model': str(model),
                 'record': 'true',
                 'namespace': f'run{os.getpid()}',
-                'output': str(tmp_path),
+                'output_folder': str(tmp_path),
                 **given,
             },
         )

@@ -6,31 +6,31 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 
 COMMANDS = ('report', 'publish', 'arm64')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress') -> int:
     """Run one command; return the exit status: 0, 1 for an error or a recipe that failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ['ship']:  # the command's earlier name
         given[0] = 'publish'
     if not given or given[0] not in COMMANDS:
         given.insert(0, 'compress')
-    options = _parser().parse_args(given)
+    options = _parser(prog).parse_args(given)
     try:
         return int(options.run(options))
     except RlEdgeError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+        return fail(error, exit_code=1)
     except KeyboardInterrupt:
         print('interrupted; the same command goes on from here', file=sys.stderr)
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='rl_edge_compress', description=__doc__)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='{MODEL,report,publish,arm64}')
     _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
     _add_report(commands.add_parser('report', help='measure what compression cost and saved'))

@@ -1,5 +1,8 @@
 """Errors that rl_edge raises: each names the offending value and the remedy."""
 
+import difflib
+from collections.abc import Iterable
+
 LONGEST_MESSAGE = 3000
 """Characters. A message may quote a value from a file, and a file may hold anything."""
 
@@ -30,3 +33,18 @@ class ArtifactError(RlEdgeError):
 
 class StorageError(RlEdgeError):
     """A file or folder can't be written: full disk, missing rights, read-only."""
+
+
+class MissingExtraError(RlEdgeError):
+    """Packages of an extra are not installed; see `rl_edge_core.extras`."""
+
+    def __init__(self, message: str, extra: str) -> None:
+        """``extra`` is the name that ``tools/env --with`` takes."""
+        super().__init__(message)
+        self.extra = extra
+
+
+def did_you_mean(text: str, valid: Iterable[str]) -> str:
+    """Return `` (did you mean ...?)`` for the closest valid word; empty when none is close."""
+    close = difflib.get_close_matches(text, list(valid), n=1)
+    return f' (did you mean {close[0]}?)' if close else ''

@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,64 +12,17 @@ from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import storage_errors
-from rl_edge_core.recording import ALL, DEFAULT, free_folder, select_topics
+from rl_edge_core.recording import free_folder, select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
-from rl_edge_core.ros.node_main import run_node
-from rl_edge_core.ros.parameters import declare_parameters, parameter
+from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_eval.recorder_parameters import NUMBER, RecorderParameters, main
 from rl_edge_eval.recording.arrival_order import ArrivalOrder, Received
-from rl_edge_eval.recording.bag_file import STORAGES, BagFile, Limits
+from rl_edge_eval.recording.bag_file import BagFile, Limits
 from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
 
-FAIL, NUMBER = 'fail', 'number'
 _DISCOVERY_PERIOD_SEC = 0.25
 _TAKE_PERIOD_SEC = 0.05
-
-
-@dataclass(frozen=True)
-class RecorderParameters:
-    """Parameters of the recorder node."""
-
-    output: str = parameter('', 'bag folder to create')
-    if_exists: str = parameter(
-        FAIL,
-        f'when the bag folder exists: {FAIL}, or {NUMBER}, which writes to the first free one of '
-        'bag_2, bag_3, ...',
-        choices=(FAIL, NUMBER),
-    )
-    storage: str = parameter('mcap', 'file format of the bag', choices=STORAGES)
-    record_topics: str = parameter(
-        DEFAULT,
-        f'{DEFAULT} (what an evaluation needs), {ALL} (the whole graph), or topic names '
-        'separated by commas; * stands for anything',
-    )
-    namespaces: str = parameter(
-        '', 'namespaces of the robots, separated by commas; empty for that of this node'
-    )
-    flush_period_sec: float = parameter(
-        0.5,
-        'in s: what a kill may cost at most; a power cut also what the disk had not taken yet',
-        minimum=0.05,
-        maximum=1.0,
-    )
-    max_file_size_mb: float = parameter(
-        0.0, 'in MB: begin another file where one is that large; 0 for never', minimum=0.0
-    )
-    max_file_duration_sec: float = parameter(
-        0.0, 'in s: begin another file where one spans that long; 0 for never', minimum=0.0
-    )
-    max_bag_size_mb: float = parameter(
-        0.0,
-        'in MB: delete the oldest file where all are larger; 0 for never. Files are a fifth of '
-        'it where max_file_size_mb is 0',
-        minimum=0.0,
-    )
-    linger_sec: float = parameter(
-        3.0,
-        'in s: how long to go on, once told to end, while the loop still has publishers',
-        minimum=0.0,
-        maximum=60.0,
-    )
 
 
 class RecorderNode(Node):
@@ -189,10 +141,5 @@ def _folder(settings: RecorderParameters) -> Path:
         return free_folder(folder) if settings.if_exists == NUMBER else folder
 
 
-def main() -> None:
-    """Run the node until it is told to end; exit code 1 when the bag can't be written."""
-    sys.exit(run_node(RecorderNode))
-
-
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

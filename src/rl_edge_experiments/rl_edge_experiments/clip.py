@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
-from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
+from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.gif import captioned, write_gif
 from rl_edge_policy.load import load_policy
@@ -79,14 +79,14 @@ CLIP = Experiment(
     name='clip',
     description='a short film of one policy, drawn from a simulated episode: a GIF',
     arguments=(
-        *(argument for argument in POLICY_ARGUMENTS if argument.name in _FROM_POLICY),
-        *(argument for argument in SIM_ARGUMENTS if argument.name in _FROM_SIM),
-        Argument('begin_sec', 0.0, 'where the film begins, in s of the episode', minimum=0.0),
-        Argument('seconds', 6.0, 'how long it is, in s of the episode', minimum=0.05),
-        Argument('width', 360, 'of the pictures, in pixels', minimum=16),
-        Argument('height', 270, 'of the pictures, in pixels', minimum=16),
-        Argument('every', 1, 'draw each so many-th step', minimum=1),
-        Argument('output', '', 'file to write; empty for results/clip.gif'),
+        *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
+        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
+        Setting('begin_sec', 0.0, 'where the film begins, in s of the episode', minimum=0.0),
+        Setting('seconds', 6.0, 'how long it is, in s of the episode', minimum=0.05),
+        Setting('width', 360, 'of the pictures, in pixels', minimum=16),
+        Setting('height', 270, 'of the pictures, in pixels', minimum=16),
+        Setting('every', 1, 'draw each so many-th step', minimum=1),
+        Setting('output', '', 'file to write; empty for results/clip.gif'),
     ),
     run=run_clip,
 )

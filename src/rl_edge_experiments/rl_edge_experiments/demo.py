@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rl_edge_bringup.arguments import Argument, Values, to_text
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
-from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.configuration import to_mapping
+from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import (
     describe_machine,
     result_folder,
@@ -70,10 +70,10 @@ DEMO = Experiment(
     name='demo',
     description='full and compressed policy on the same seeds: what compression cost and saved',
     arguments=(
-        Argument('episodes', 10, 'episodes of each configuration', minimum=1),
-        *(argument for argument in SIM_ARGUMENTS if argument.name in _FROM_SIM),
-        *(argument for argument in POLICY_ARGUMENTS if argument.name in _FROM_POLICY),
-        Argument('output', '', 'folder for the results; empty for results/demo'),
+        Setting('episodes', 10, 'episodes of each configuration', minimum=1),
+        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
+        *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
+        Setting('output', '', 'folder for the results; empty for results/demo'),
     ),
     run=run_demo,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rl_edge_bringup.arguments import Argument, Values
+from rl_edge_core.parameters import Setting, Values
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,6 @@ class Experiment:
 
     name: str
     description: str
-    arguments: tuple[Argument, ...]
+    arguments: tuple[Setting, ...]
     run: Callable[[Values], int]
     """Takes a checked value of each argument, returns the exit code."""

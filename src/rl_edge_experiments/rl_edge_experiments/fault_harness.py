@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.task import Future
 
-from rl_edge_bringup.description import NodeDescription
 from rl_edge_bringup.locations import executable_path
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import find_system
+from rl_edge_bringup.systems import NodeDescription, find_system
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_experiments.observer import Observer

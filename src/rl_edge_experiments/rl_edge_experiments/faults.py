@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder, workspace_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
+from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
 
 DEFAULT_DOMAIN_ID = 91
@@ -45,14 +45,14 @@ FAULTS = Experiment(
     name='faults',
     description='break the running system in every way of the fault matrix',
     arguments=(
-        Argument(
+        Setting(
             'only',
             '',
             'run only the faults with one of these, separated by commas, in their names',
         ),
-        Argument('mode', 'both', 'mode of the loop', choices=('both', 'lockstep', 'realtime')),
-        Argument('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
-        Argument('output', '', 'folder for the results; empty for results/'),
+        Setting('mode', 'both', 'mode of the loop', choices=('both', 'lockstep', 'realtime')),
+        Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
+        Setting('output', '', 'folder for the results; empty for results/'),
     ),
     run=run_faults,
 )

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rl_edge_bringup.arguments import did_you_mean
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, did_you_mean
 
 
 def words_of(name: str, text: str, choices: Sequence[str] = ()) -> tuple[str, ...]:

@@ -18,10 +18,9 @@ import psutil
 
 from rl_edge_bringup.child_process import ChildProcess
 from rl_edge_bringup.prepare import PreparedSystem, prepare
-from rl_edge_bringup.rosbag2 import RL_EDGE
+from rl_edge_bringup.recording import BAG_FOLDER, RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
-from rl_edge_bringup.systems.recording import BAG_FOLDER
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.results import write_json

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
+from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.resources import sample_resources
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.ros import qos
@@ -214,12 +214,12 @@ SOAK = Experiment(
     name='soak',
     description='the compressed loop with recording for long: what grows, by how much an hour',
     arguments=(
-        Argument('minutes', 30.0, 'how long', minimum=0.1),
-        Argument('mode', 'realtime', 'mode of the loop', choices=('realtime', 'lockstep')),
-        Argument('environment_id', 'Ant-v5', 'Gymnasium environment'),
-        Argument('model', '', 'artifact; empty for the default one'),
-        Argument('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loop', minimum=0),
-        Argument('output', '', 'folder for the results; empty for results/'),
+        Setting('minutes', 30.0, 'how long', minimum=0.1),
+        Setting('mode', 'realtime', 'mode of the loop', choices=('realtime', 'lockstep')),
+        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        Setting('model', '', 'artifact; empty for the default one'),
+        Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loop', minimum=0),
+        Setting('output', '', 'folder for the results; empty for results/'),
     ),
     run=run_soak,
 )

@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_core.artifact import pack_artifact
 from rl_edge_core.files import ensure_folder, sha256_of
+from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
@@ -280,13 +280,13 @@ TWO_HOSTS_EXPERIMENT = Experiment(
     name='two_hosts',
     description='sim and policy on two hosts (network namespaces), beside one host; needs root',
     arguments=(
-        Argument('environment_id', 'Ant-v5', 'Gymnasium environment'),
-        Argument('model', '', 'artifact; empty for the default one'),
-        Argument('parts', 'all', 'all, or only the cut of the link', choices=('all', CUT_ALONE)),
-        Argument('steps', 2000, 'steps of each measurement', minimum=10),
-        Argument('rounds', 2, 'times that one host and two are measured in turn', minimum=1),
-        Argument('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
-        Argument('output', '', 'folder for the results; empty for results/'),
+        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        Setting('model', '', 'artifact; empty for the default one'),
+        Setting('parts', 'all', 'all, or only the cut of the link', choices=('all', CUT_ALONE)),
+        Setting('steps', 2000, 'steps of each measurement', minimum=10),
+        Setting('rounds', 2, 'times that one host and two are measured in turn', minimum=1),
+        Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
+        Setting('output', '', 'folder for the results; empty for results/'),
     ),
     run=run_two_hosts,
 )

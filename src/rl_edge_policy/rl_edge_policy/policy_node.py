@@ -19,13 +19,12 @@ from rl_edge_core.ros.conversions import (
     from_float32_field,
     to_float32_field,
 )
-from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import current_parameters, declare_parameters
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
 from rl_edge_interfaces.srv import LoadModel
 from rl_edge_policy.metrics import process_age_sec
 from rl_edge_policy.policy import Policy, RejectedActionError, RejectedObservationError
-from rl_edge_policy.policy_parameters import PolicyParameters
+from rl_edge_policy.policy_parameters import PolicyParameters, main
 from rl_edge_policy.ros.lifecycle import GuardedLifecycleNode, transition
 from rl_edge_policy.ros.model_loading import ModelLoading
 from rl_edge_policy.ros.reports import PolicyReports
@@ -369,11 +368,6 @@ def make_policy_node() -> PolicyNode:
     node = PolicyNode()
     node.autostart()
     return node
-
-
-def main() -> int:
-    """Serve the policy node until it is told to end; return the exit code."""
-    return run_node(make_policy_node)
 
 
 if __name__ == '__main__':

@@ -1,35 +1,37 @@
-"""Parameters of the policy node."""
+"""The parameters of the policy node. Imports nothing heavy: launch files and help read them."""
 
 from dataclasses import dataclass
 
-from rl_edge_core.ros.parameters import parameter
+from rl_edge_core.parameters import parameter
 from rl_edge_policy.policy import AUTO, RUNTIME_CHOICES
 
 
 @dataclass(frozen=True)
 class PolicyParameters:
-    """What the policy node is started with; some may be set again while it is unconfigured."""
+    """What the policy node is told; some may be set again while it is unconfigured."""
 
     model: str = parameter('', 'Artifact folder, or a model file inside one.', may_change=True)
     recipe: str = parameter(
         '',
-        "File of the artifact; '' for the compressed one that its manifest prefers.",
+        'File of the artifact, e.g. int8; empty for the compressed one its manifest prefers.',
         may_change=True,
     )
     runtime: str = parameter(
         AUTO,
-        'auto takes the first runtime of the file that is installed.',
+        'What loads the model; auto takes the first of the file that is installed.',
         choices=RUNTIME_CHOICES,
         may_change=True,
     )
-    threads: int = parameter(1, 'Threads of the runtime.', minimum=1, maximum=256, may_change=True)
+    threads: int = parameter(
+        1, 'Threads that compute an action.', minimum=1, maximum=256, may_change=True
+    )
     exploration: str = parameter(
         'none',
-        'stochastic samples from the action distribution, for training (recipe keras alone).',
+        'Act as the policy is, or sample from its distribution to train (recipe keras alone).',
         choices=('none', 'stochastic'),
     )
     exploration_seed: int = parameter(
-        0, 'Seed of the noise; robots that train together need one each.', minimum=0
+        0, 'Seed of what is sampled; robots that train together need one each.', minimum=0
     )
     tolerated_arguments: str = parameter(
         '',
@@ -39,5 +41,12 @@ class PolicyParameters:
     )
     autostart: bool = parameter(True, 'Configure and activate without being told to.')
     status_period_sec: float = parameter(
-        1.0, 'Between two policy_status messages, in s.', minimum=0.01, maximum=3600.0
+        1.0, 'Between two policy_status messages.', unit='s', minimum=0.01, maximum=3600.0
     )
+
+
+def main() -> int:
+    """Run the policy node until it is told to end; return the exit code."""
+    from rl_edge_core.ros.node_main import run_node_process  # launch files need no more than above
+
+    return run_node_process('rl_edge_policy.policy_node:make_policy_node', PolicyParameters)

@@ -13,8 +13,8 @@ from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_sim import mujoco_names
 from rl_edge_sim.reward_terms import RewardTerms, study_shaping
+from rl_edge_sim.sim_parameters import REWARD_SHAPINGS
 
-REWARD_SHAPINGS = ('none', 'study')
 WRAPPERS = 'wrappers'
 _NOT_DYNAMICS = {
     *('max_episode_steps', 'render_mode', 'width', 'height', 'camera_id', 'camera_name'),

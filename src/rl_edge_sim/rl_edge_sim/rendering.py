@@ -12,9 +12,8 @@ from gymnasium.envs.mujoco import MujocoEnv
 
 from rl_edge_core.errors import ConfigurationError
 
-RENDERINGS = ('none', 'window', 'topic')
 RENDER_MODES = {'none': None, 'window': 'human', 'topic': 'rgb_array'}
-"""Gymnasium's name for each of `RENDERINGS`."""
+"""Gymnasium's name for each value of the parameter ``render``."""
 
 _STATE = mujoco.mjtState.mjSTATE_PHYSICS
 _TRACKING_CAMERA = 'track'

@@ -17,7 +17,6 @@ from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import DiagnosticsPublisher
-from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.qos_events import incompatible_peers, stop_watching_qos_events
 from rl_edge_core.ros.resource_reporter import ResourceReporter
@@ -37,9 +36,9 @@ from rl_edge_sim.rendering import (
 )
 from rl_edge_sim.ros.health import Health, figures_of, health_of
 from rl_edge_sim.ros.messages import to_answer, to_image
-from rl_edge_sim.ros.parameters import SimParameters
 from rl_edge_sim.ros.publications import Publications, Throttle
 from rl_edge_sim.ros.roles import missing_peers, rivals
+from rl_edge_sim.sim_parameters import SimParameters, main
 from rl_edge_sim.simulation import Simulation
 
 _WATCH_PERIOD_SEC = 0.05
@@ -273,10 +272,5 @@ class SimNode(Node):
         self._rendering_failure = reason
 
 
-def main() -> None:
-    """Run the node until it is told to end."""
-    sys.exit(run_node(SimNode))
-
-
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,9 +13,9 @@ from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 from rl_edge_train.run_config import preset_descriptions
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_train') -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog='rl_edge_train', description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, dest='command')
     _add_train(commands)
     _add_sweep(commands)

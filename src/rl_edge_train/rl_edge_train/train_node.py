@@ -18,7 +18,6 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.ros import conversions, diagnostics, qos
-from rl_edge_core.ros.node_main import run_node
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
@@ -30,7 +29,7 @@ from rl_edge_train.online.learner_thread import LearnerThread
 from rl_edge_train.online.policy_export import export_online_policy
 from rl_edge_train.robot_link import RobotLink
 from rl_edge_train.run_config import load_preset
-from rl_edge_train.train_parameters import TrainParameters
+from rl_edge_train.train_parameters import TrainParameters, main
 
 PAUSE_MARKER = 'sims_paused'
 """File in the output folder while the sims are paused: whoever goes on there lifts the pause."""
@@ -270,11 +269,11 @@ class TrainNode(Node):
         self._resources.close()
 
 
-def main() -> None:
-    """Run the node."""
+def make_train_node() -> TrainNode:
+    """Make the node in a process whose TensorFlow is set up for it."""
     set_up_tensorflow()  # the learner's thread imports it
-    sys.exit(run_node(TrainNode))
+    return TrainNode()
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

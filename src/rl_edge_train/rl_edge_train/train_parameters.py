@@ -1,13 +1,13 @@
-"""Parameters of the train node; its file config/train_node.yaml holds the same defaults."""
+"""The parameters of the train node. Imports nothing heavy: launch files and help read them."""
 
 from dataclasses import dataclass
 
-from rl_edge_core.ros.parameters import parameter
+from rl_edge_core.parameters import parameter
 
 
 @dataclass(frozen=True)
 class TrainParameters:
-    """Parameters of the train node."""
+    """What the train node is told."""
 
     robots: tuple[str, ...] = parameter(('ant0',), 'Namespaces of the robots to learn from.')
     policy_node: str = parameter('policy', 'Name of the policy node in each namespace.')
@@ -26,6 +26,15 @@ class TrainParameters:
         minimum=0,
     )
     export_period_sec: float = parameter(
-        10.0, 'Time between policies sent to the robots, in s.', minimum=0.1
+        10.0, 'Time between policies sent to the robots.', unit='s', minimum=0.1
     )
-    checkpoint_period_sec: float = parameter(300.0, 'Time between checkpoints, in s.', minimum=1.0)
+    checkpoint_period_sec: float = parameter(
+        300.0, 'Time between checkpoints.', unit='s', minimum=1.0
+    )
+
+
+def main() -> int:
+    """Run the train node until it is told to end; return the exit code."""
+    from rl_edge_core.ros.node_main import run_node_process  # launch files need no more than above
+
+    return run_node_process('rl_edge_train.train_node:make_train_node', TrainParameters)

@@ -1,24 +1,35 @@
-"""The main of every node: start, serve until told to end, leave cleanly with an exit code."""
+"""The main of every node: help, start, serve until told to end, leave cleanly with an exit code.
+
+rclpy is imported late, so that a node's executable answers ``--help``, refuses words that are no
+arguments, and ends cleanly at once when it is interrupted while it still imports.
+"""
+
+from __future__ import annotations
 
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
+from rl_edge_core.parameters import help_lines, settings_of
 
-from rl_edge_core.errors import RlEdgeError
+if TYPE_CHECKING:
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.task import Future
 
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAME_REQUEST_SEC = 2.0
-"""Signals that come so soon after the first are the same request: a service manager, or a shell
-without a terminal, tells the nodes and ros2 launch, which tells the nodes as well."""
+"""Signals that come so soon after the first are the same request: a service manager sends SIGHUP
+after SIGTERM, and a shell without a terminal tells the nodes and ros2 launch, which tells the
+nodes as well."""
+_HELP_WORDS = ('-h', '--help')
+_ROS_ARGS = '--ros-args'
+_USAGE_ERROR = 2
 
 
 class FinishingNode(Protocol):
@@ -28,33 +39,80 @@ class FinishingNode(Protocol):
     """Completed by the node with the exit code of the process."""
 
     def close(self) -> None:
-        """Publish last words and stop threads. Called once, before the node is destroyed."""
+        """Publish final messages and stop threads. Called once, before the node is destroyed."""
+
+
+def run_node_process(
+    make_node: str, parameters_type: type, *, words: Sequence[str] | None = None
+) -> int:
+    """Run the node that ``make_node`` (``module:callable``) makes; return the exit code.
+
+    ``words`` default to the command line's. ``--help`` prints the parameters in
+    ``parameters_type``; other words than ``--ros-args ...`` are refused with exit code 2. A signal
+    that asks the process to end while modules are imported ends it with 0, as later on.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that needs an ending
+    own = _own_words(given)
+    module, _, maker = make_node.partition(':')
+    executable = module.rpartition('.')[2]
+    if any(word in _HELP_WORDS for word in own):
+        print('\n'.join(_help(executable, parameters_type)))
+        return 0
+    if own:
+        print(f'error: {_refusal(executable, own)}', file=sys.stderr)
+        return _USAGE_ERROR
+    return run_node(getattr(import_module(module), maker), [sys.argv[0], *given])
 
 
 def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
     """Serve the node that ``make_node`` makes; return the exit code.
 
-    Ends with 0 on SIGINT or SIGTERM, with the node's own code when it completes ``finished``,
-    with 1 and one line on stderr for an RlEdgeError; other exceptions pass through. The node can
-    still publish in `close`, since its context outlives the signal. A second signal, two seconds
-    or more after the first, ends the process at once.
+    Ends with 0 on SIGINT, SIGTERM or SIGHUP, with the node's own code when it completes
+    ``finished``, with 1 and one line on stderr for an RlEdgeError and for arguments or log folders
+    that ROS 2 refuses; other exceptions pass through. The node can still publish in `close`, since
+    its context outlives the signal. A second signal, two seconds or more after the first, ends the
+    process at once.
     """
+    import rclpy
+    from rclpy.task import Future
+
     stop_requested = Future()
     _complete_on_signal(stop_requested)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        _init(args)
         return _serve(make_node, stop_requested)
     except RlEdgeError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         return 1
     finally:
-        # All is said: a signal that comes now would only turn a clean end into a death.
+        # Shutdown is complete; ignore further signals so that they cannot change the exit status.
         for number in _ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         rclpy.try_shutdown()
 
 
+def _init(args: list[str] | None) -> None:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy raises several unrelated types here
+        raise ConfigurationError(_reason_of(error)) from error
+
+
+def _reason_of(error: Exception) -> str:
+    reason = str(error).partition(', at ')[0].replace('\n', ' ').strip()
+    if 'logging' in reason or 'log dir' in reason:
+        return f'{reason}: set ROS_LOG_DIR to a folder that can be written to'
+    return reason
+
+
 def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
     node = make_node()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -94,7 +152,8 @@ def _complete_on_signal(stop_requested: Future) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     for number in _ENDING_SIGNALS:
-        signal.signal(number, _leave_to_thread)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+            signal.signal(number, _leave_to_thread)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(
         target=_wait_for_signals, args=(reading, stop_requested), name='signals', daemon=True
@@ -119,3 +178,33 @@ def _next_signal(reading: int) -> int:
     while (number := os.read(reading, 1)[0]) not in _ENDING_SIGNALS:
         pass
     return number
+
+
+def _own_words(words: list[str]) -> list[str]:
+    """Return the words that are not ROS arguments: outside of ``--ros-args ... [--]``."""
+    own, of_ros = [], False
+    for word in words:
+        if word == _ROS_ARGS:
+            of_ros = True
+        elif of_ros and word == '--':
+            of_ros = False
+        elif not of_ros:
+            own.append(word)
+    return own
+
+
+def _refusal(executable: str, own: list[str]) -> ConfigurationError:
+    if ':=' in own[0]:
+        hint = f'write {_ROS_ARGS} -p {own[0]}'
+    else:
+        hint = f'see {executable} --help{did_you_mean(own[0], [_ROS_ARGS, *_HELP_WORDS])}'
+    return ConfigurationError(f'{own[0]!r} is no argument of {executable}: {hint}')
+
+
+def _help(executable: str, parameters_type: type) -> list[str]:
+    return [
+        f'usage: {executable} [{_ROS_ARGS} -p name:=value ... --params-file FILE ...]',
+        '',
+        'parameters:',
+        *help_lines(settings_of(parameters_type)),
+    ]

@@ -1,7 +1,6 @@
-"""Node parameters as frozen dataclasses: declared, described and checked in one place."""
+"""Declare the settings of a dataclass as parameters of a node: described, checked, read-only."""
 
-import dataclasses
-import typing
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,37 +13,21 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.parameters import (
+    Setting,
+    node_parameters,
+    parameter,
+    registered_nodes,
+    settings_of,
+)
+
+__all__ = ['current_parameters', 'declare_parameters', 'parameter']
 
 Parameters = TypeVar('Parameters')
 
-_LARGEST_INTEGER = 2**62
-_LARGEST_FLOAT = 1.0e300
-
-
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    may_change: bool = False,
-) -> Any:
-    """Return a dataclass field that `declare_parameters` turns into a parameter.
-
-    It is read-only, unless it ``may_change`` while its node reads it again.
-    """
-    metadata = {
-        'description': description,
-        'minimum': minimum,
-        'maximum': maximum,
-        'choices': choices,
-        'may_change': may_change,
-    }
-    if isinstance(default, list):
-        raise TypeError('give a tuple: defaults of frozen dataclasses must not change')
-    return dataclasses.field(default=default, metadata=metadata)
+_OF_ROS = ('use_sim_time', 'start_type_description_service')
+_QOS_OVERRIDES = 'qos_overrides.'
 
 
 def declare_parameters(
@@ -57,82 +40,114 @@ def declare_parameters(
 
     They are read-only: a node reads its configuration once. Those that are declared to may be set
     while ``may_change()``, and are read by `current_parameters`. Raise ConfigurationError for
-    values out of range, of another type, or not among the choices, naming them.
+    values out of range, of another type, or not among the choices, and for a parameter that the
+    node was given under a name close to one of these: a misspelt one.
     """
-    values = {}
-    for field in dataclasses.fields(parameters_type):  # type: ignore[arg-type]
-        values[field.name] = _declare(node, field)
-    changing = {
-        field.name: field
-        for field in dataclasses.fields(parameters_type)  # type: ignore[arg-type]
-        if field.metadata['may_change']
-    }
+    settings = settings_of(parameters_type)
+    _check_given_names(node, settings)
+    for setting in settings:
+        _declare(node, setting)
+    changing = {setting.name: setting for setting in settings if setting.may_change}
 
     def check(parameters: list[Parameter]) -> SetParametersResult:
-        for given in parameters:
-            if given.name not in changing:
-                continue
-            choices = changing[given.name].metadata['choices']
-            reason = ''
-            if not may_change():
-                reason = f'{given.name} can be set while the node is unconfigured: clean it up'
-            elif choices and given.value not in choices:
-                reason = f'{given.name} is {given.value!r}, must be one of {", ".join(choices)}'
-            if reason:
-                return SetParametersResult(successful=False, reason=reason)
+        try:
+            for given in parameters:
+                if given.name in changing:
+                    if not may_change():
+                        raise ConfigurationError(
+                            f'{given.name} can be set while the node is unconfigured: clean it up'
+                        )
+                    changing[given.name].check(given.value)
+        except ConfigurationError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
+    values = current_parameters(node, parameters_type)
     if changing:
         node.add_on_set_parameters_callback(check)
-    return parameters_type(**values)
+    return values
 
 
 def current_parameters(node: Node, parameters_type: type[Parameters]) -> Parameters:
     """Return the values that the parameters of `declare_parameters` have now."""
     values = {}
-    for field in dataclasses.fields(parameters_type):  # type: ignore[arg-type]
-        value = node.get_parameter(field.name).value
-        values[field.name] = tuple(value) if isinstance(field.default, tuple) else value
+    for setting in settings_of(parameters_type):
+        value = node.get_parameter(setting.name).value
+        value = tuple(value) if isinstance(setting.default, tuple) else value
+        values[setting.name] = _checked(setting, value)
     return parameters_type(**values)
 
 
-def _declare(node: Node, field: Any) -> Any:
-    is_tuple = isinstance(field.default, tuple)
-    default = list(field.default) if is_tuple else field.default
-    try:
-        value = node.declare_parameter(field.name, default, _descriptor(field)).value
-    except Exception as error:  # rclpy raises several unrelated types here
-        raise ConfigurationError(f'parameter {field.name}: {error}') from error
-    choices = field.metadata['choices']
-    if choices and value not in choices:
+def _declare(node: Node, setting: Setting) -> None:
+    default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
+    given = _given(node).get(setting.name)
+    if isinstance(default, float) and given is not None and type(given.value) is int:
         raise ConfigurationError(
-            f'parameter {field.name} is {value!r}, must be one of {", ".join(choices)}'
+            f'parameter {setting.name} is {given.value}, which is an integer to ROS 2: write '
+            f'{float(given.value)}'
         )
-    return tuple(value) if is_tuple else value
+    try:
+        node.declare_parameter(setting.name, default, _descriptor(setting))
+    except Exception as error:  # rclpy raises several unrelated types here
+        what = '' if given is None else f' is {given.value!r}, must be {_kind(setting)}'
+        raise ConfigurationError(f'parameter {setting.name}{what or f": {error}"}') from error
 
 
-def _descriptor(field: Any) -> ParameterDescriptor:
-    metadata = field.metadata
-    descriptor = ParameterDescriptor(
-        description=metadata['description'], read_only=not metadata['may_change']
-    )
-    if metadata['choices']:
-        descriptor.additional_constraints = 'one of ' + ', '.join(metadata['choices'])
-    low, high = metadata['minimum'], metadata['maximum']
-    if low is None and high is None:
-        return descriptor
-    if isinstance(field.default, int):
-        descriptor.integer_range = [
-            IntegerRange(
-                from_value=-_LARGEST_INTEGER if low is None else typing.cast(int, low),
-                to_value=_LARGEST_INTEGER if high is None else typing.cast(int, high),
+def _kind(setting: Setting) -> str:
+    return setting.valid or 'a text: put it in quotes'
+
+
+def _checked(setting: Setting, value: Any) -> Any:
+    try:
+        return setting.check(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'parameter {error}') from None
+
+
+def _given(node: Node) -> dict[str, Any]:
+    # Public only through the declaration of a name that is known beforehand.
+    return dict(node._parameter_overrides)
+
+
+def _check_given_names(node: Node, settings: tuple[Setting, ...]) -> None:
+    """Refuse misspelt parameters; those of other nodes come along in files and from launch."""
+    valid = [setting.name for setting in settings]
+    unknown = [
+        name
+        for name in _given(node)
+        if name not in valid and name not in _OF_ROS and not name.startswith(_QOS_OVERRIDES)
+    ]
+    for name in unknown:
+        if name in _names_of_all_nodes() or node.has_parameter(name):
+            continue
+        hint = did_you_mean(name, valid)
+        if hint:
+            raise ConfigurationError(
+                f'parameter {name} is unknown{hint}; valid are {", ".join(valid)}'
             )
-        ]
+        node.get_logger().warning(f'parameter {name} is not one of this node and has no effect')
+
+
+@functools.cache
+def _names_of_all_nodes() -> frozenset[str]:
+    every = [settings_of(node_parameters(executable)) for executable in registered_nodes()]
+    return frozenset(setting.name for settings in every for setting in settings)
+
+
+def _descriptor(setting: Setting) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        description=setting.description + (f' In {setting.unit}.' if setting.unit else ''),
+        read_only=not setting.may_change,
+    )
+    low, high = setting.minimum, setting.maximum
+    if low is None or high is None:
+        # A range has two ends in ROS 2; where we have one, `Setting.check` looks at the value.
+        constraint = setting.limits or (setting.valid if setting.choices else '')
+        descriptor.additional_constraints = constraint
+    elif isinstance(setting.default, int):
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     else:
         descriptor.floating_point_range = [
-            FloatingPointRange(
-                from_value=-_LARGEST_FLOAT if low is None else float(low),
-                to_value=_LARGEST_FLOAT if high is None else float(high),
-            )
+            FloatingPointRange(from_value=float(low), to_value=float(high))
         ]
     return descriptor

@@ -1,1 +1,24 @@
-"""The commands of ``python -m rl_edge_eval``."""
+"""The commands of ``python -m rl_edge_eval``, and what they add to the command ``rl_edge``."""
+
+from rl_edge_core.command import Command
+
+_RUN = 'rl_edge_eval.__main__:main'
+
+COMMANDS = (
+    Command(
+        name='bag',
+        group='look',
+        help='what recorded runs were like: tables, plots, JSON, CSV',
+        run=_RUN,
+        words=('bag',),
+        example='results/report/bags/* --plots plots',
+    ),
+    Command(
+        name='replay',
+        group='look',
+        help='give the observations of a bag to a model and compare its actions',
+        run=_RUN,
+        words=('replay',),
+        example='mybag --model models/ant_v5/best',
+    ),
+)

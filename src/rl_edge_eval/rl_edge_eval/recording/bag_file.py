@@ -22,7 +22,6 @@ from rl_edge_eval.recording.storage_writers import (
 )
 
 _STORAGES = {'mcap': McapStorage, 'sqlite3': SqliteStorage}
-STORAGES = tuple(_STORAGES)
 FILES_OF_A_CAPPED_BAG = 5
 """So many files a bag with a largest size is split into, where no size of a file is given."""
 _BYTES_PER_MB = 1_000_000
@@ -82,7 +81,7 @@ class BagFile:
         """
         if storage not in _STORAGES:
             raise ConfigurationError(
-                f'storage is {storage!r}, must be one of {", ".join(STORAGES)}'
+                f'storage is {storage!r}, must be one of {", ".join(_STORAGES)}'
             )
         with storage_errors(folder):
             if folder.exists():

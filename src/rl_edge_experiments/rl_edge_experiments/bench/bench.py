@@ -10,12 +10,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.arguments import Argument, Values
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_compress.benchmark import Candidate, candidates, time_in_turns
 from rl_edge_compress.timing_worker import BARE_INTERPRETER, KERAS_CALL, KERAS_GRAPH
 from rl_edge_core.artifact import FULL_RECIPE, load_manifest
+from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import (
     describe_machine,
     result_folder,
@@ -133,9 +133,9 @@ BENCH = Experiment(
     name='bench',
     description='inference, the loop over ROS 2, memory and start-up beside their limits',
     arguments=(
-        Argument('model', '', 'artifact folder or name under models/; empty for ant_v5/best'),
-        Argument('rounds', 5, 'times that everything has its turn', minimum=1),
-        Argument('output', '', 'folder for bench.json; empty for results'),
+        Setting('model', '', 'artifact folder or name under models/; empty for ant_v5/best'),
+        Setting('rounds', 5, 'times that everything has its turn', minimum=1),
+        Setting('output', '', 'folder for bench.json; empty for results'),
     ),
     run=run_bench,
 )

@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.arguments import Argument, Values, to_text
 from rl_edge_bringup.locations import results_folder
 from rl_edge_bringup.models import CONFIGURATIONS, ModelRequest, choose_model
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_bringup.systems import policy_arguments, sim_arguments
+from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, result_folder, write_json
 from rl_edge_eval.output.columns import make_console
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
@@ -232,18 +232,18 @@ ENVELOPE = Experiment(
     name='envelope',
     description='the policy held to shares of a core: the smallest computer that still walks',
     arguments=(
-        Argument('shares', '50,10,2', 'shares of a core to try, in percent'),
-        Argument('real_time_factors', '1,5', 'real-time factors to run each at'),
-        Argument('configurations', ','.join(CONFIGURATIONS), 'which of both to run'),
-        Argument('search', 3, 'further shares to try, to find the smallest one', minimum=0),
-        Argument(
+        Setting('shares', '50,10,2', 'shares of a core to try, in percent'),
+        Setting('real_time_factors', '1,5', 'real-time factors to run each at'),
+        Setting('configurations', ','.join(CONFIGURATIONS), 'which of both to run'),
+        Setting('search', 3, 'further shares to try, to find the smallest one', minimum=0),
+        Setting(
             'keep', 0.9, 'share of the speed without a quota that counts as walking', minimum=0.0
         ),
-        Argument('episodes', 2, 'episodes of each run', minimum=1),
-        *(argument for argument in SIM_ARGUMENTS if argument.name in _FROM_SIM),
-        *(argument for argument in POLICY_ARGUMENTS if argument.name in _FROM_POLICY),
-        Argument('reuse', False, 'take equal runs from the bags of an earlier call'),
-        Argument('output', '', 'folder for the results; empty for results/'),
+        Setting('episodes', 2, 'episodes of each run', minimum=1),
+        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
+        *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
+        Setting('reuse', False, 'take equal runs from the bags of an earlier call'),
+        Setting('output', '', 'folder for the results; empty for results/'),
     ),
     run=run_envelope,
 )

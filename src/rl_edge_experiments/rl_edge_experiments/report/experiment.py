@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.arguments import Argument, Values, to_text
 from rl_edge_bringup.locations import models_folder, results_folder
 from rl_edge_bringup.models import (
     CONFIGURATIONS,
@@ -19,10 +18,11 @@ from rl_edge_bringup.models import (
     choose_model,
     model_names,
 )
-from rl_edge_bringup.systems.common import POLICY_ARGUMENTS, SIM_ARGUMENTS
+from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
+from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, result_folder, write_json
 from rl_edge_eval.output.columns import make_console
 from rl_edge_experiments.experiment import Experiment
@@ -263,22 +263,22 @@ REPORT = Experiment(
     name='report',
     description="the study's experiment, recorded and evaluated from bags: a page and figures",
     arguments=(
-        Argument(
+        Setting(
             'models',
             '',
             f'artifacts, or names under models/, separated by commas; empty for all of '
             f'models/{_FOLDER}',
         ),
-        Argument('episodes', 10, 'whole episodes of each policy, in lockstep', minimum=1),
-        *(argument for argument in SIM_ARGUMENTS if argument.name in _FROM_SIM),
-        *(argument for argument in POLICY_ARGUMENTS if argument.name == 'recipe'),
-        Argument('seconds', 20.0, 'how long each acts in real time', minimum=4.0),
-        Argument('load', 2, 'busy processes beside it in the second run; 0 for none', minimum=0),
-        Argument('render', 'topic', 'whether pictures are drawn', choices=('topic', 'none')),
-        Argument('picture_width', 240, 'of the pictures, in pixels', minimum=16),
-        Argument('picture_height', 180, 'of the pictures, in pixels', minimum=16),
-        Argument('reuse', False, 'take equal runs from the bags of an earlier call'),
-        Argument('output', '', 'folder for the results; empty for results/report'),
+        Setting('episodes', 10, 'whole episodes of each policy, in lockstep', minimum=1),
+        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
+        *(argument for argument in policy_arguments() if argument.name == 'recipe'),
+        Setting('seconds', 20.0, 'how long each acts in real time', minimum=4.0),
+        Setting('load', 2, 'busy processes beside it in the second run; 0 for none', minimum=0),
+        Setting('render', 'topic', 'whether pictures are drawn', choices=('topic', 'none')),
+        Setting('picture_width', 240, 'of the pictures, in pixels', minimum=16),
+        Setting('picture_height', 180, 'of the pictures, in pixels', minimum=16),
+        Setting('reuse', False, 'take equal runs from the bags of an earlier call'),
+        Setting('output', '', 'folder for the results; empty for results/report'),
     ),
     run=run_report,
 )

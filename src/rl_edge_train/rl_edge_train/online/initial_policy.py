@@ -1,8 +1,8 @@
 """The policy that robots start with before the train node has learned anything.
 
 Run as a program (``python -m rl_edge_train.online.initial_policy`` with preset, seed, environment
-id, its arguments and the folder) so that TensorFlow is loaded in a process of its own and not in
-the one that starts nodes.
+id, its arguments and the folder, which it prints) so that TensorFlow is loaded in a process of its
+own and not in the one that starts nodes.
 """
 
 from __future__ import annotations
@@ -47,3 +47,4 @@ if __name__ == '__main__':
         )
     except RlEdgeError as error:
         sys.exit(f'error: {error}')
+    print(_out)

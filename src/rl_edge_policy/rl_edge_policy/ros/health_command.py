@@ -1,11 +1,9 @@
 """Ask the policy of one robot for its state: exit code 0 when it answers observations.
 
-usage: policy_health.py NAMESPACE [TIMEOUT_SEC]
-
-It reads the latched topic policy_status, so it is answered at once by a policy that lives.
+It reads the transient-local topic policy_status, so a policy that runs answers at once.
 """
 
-import sys
+from collections.abc import Sequence
 
 import rclpy
 from rclpy.context import Context
@@ -13,9 +11,15 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import PolicyStatus
+from rl_edge_policy.commands import robot_namespace
 
+_USAGE = """usage: {prog} health [TIMEOUT_SEC]
+
+0 when the policy of the robot that RL_EDGE_NAMESPACE names (ant0 by default) answers observations,
+else 1 and the reason."""
 DEFAULT_TIMEOUT_SEC = 5.0
 STATES = {
     PolicyStatus.UNCONFIGURED: 'unconfigured',
@@ -48,13 +52,16 @@ def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
     return received.result() if received.done() else None
 
 
-def main() -> int:
+def main(words: Sequence[str], prog: str) -> int:
     """Print one line and return the exit code."""
-    if not 2 <= len(sys.argv) <= 3:
-        print(__doc__, file=sys.stderr)
-        return 2
-    namespace = sys.argv[1]
-    timeout_sec = float(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_TIMEOUT_SEC
+    if any(word in ('-h', '--help') for word in words):
+        print(_USAGE.format(prog=prog))
+        return 0
+    try:
+        timeout_sec = float(words[0]) if words else DEFAULT_TIMEOUT_SEC
+    except ValueError:
+        raise ConfigurationError(f'{words[0]!r} is no time in s, e.g. 5') from None
+    namespace = robot_namespace()
     status = latest_status(namespace, timeout_sec)
     if status is None:
         print(f'no policy in {namespace} answered within {timeout_sec:g} s')
@@ -64,7 +71,3 @@ def main() -> int:
         f'{status.actions} actions{"; " + status.reason if status.reason else ""}'
     )
     return 0 if status.state == PolicyStatus.ACTIVE else 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,18 +1,18 @@
 import pytest
 
-from rl_edge_bringup.arguments import (
-    Argument,
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.parameters import (
+    Setting,
     check_names,
     parse_arguments,
     parse_pairs,
     to_text,
 )
-from rl_edge_core.errors import ConfigurationError
 
-MODE = Argument('mode', 'lockstep', 'how', choices=('lockstep', 'realtime'))
-EPISODES = Argument('episodes', 0, 'how many', minimum=0)
-FACTOR = Argument('real_time_factor', 1.0, 'how fast', minimum=0.001)
-CLOCK = Argument('publish_clock', False, 'whether')
+MODE = Setting('mode', 'lockstep', 'how', choices=('lockstep', 'realtime'))
+EPISODES = Setting('episodes', 0, 'how many', minimum=0)
+FACTOR = Setting('real_time_factor', 1.0, 'how fast', minimum=0.001)
+CLOCK = Setting('publish_clock', False, 'whether')
 ARGUMENTS = (MODE, EPISODES, FACTOR, CLOCK)
 
 

@@ -1,7 +1,5 @@
 """Measure a policy on this machine and print a row for the table of docs/results.md.
 
-usage: measure_board.py INSTALLATION MODEL [RECIPE]
-
 The policy node is started as a device starts it and asked, one observation after the other, as a
 simulator in lockstep would ask; all of it stays on this machine.
 """
@@ -17,8 +15,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-
 import numpy as np
 import psutil
 import rclpy
@@ -32,6 +28,7 @@ from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatu
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 
+_USAGE = 'usage: {prog} measure MODEL [RECIPE]'
 NAMESPACE = 'rl_edge_measure'
 RUN_ID = 1
 WARM_UP = 200
@@ -107,9 +104,9 @@ def inference_us(policy: Policy) -> list[float]:
     return times[WARM_UP:]
 
 
-def ask_node(installation: Path, model: str, recipe: str, policy: Policy) -> tuple[Asker, float]:
+def ask_node(model: str, recipe: str, policy: Policy) -> tuple[Asker, float]:
     """Run the policy node through `STEPS` observations; return the asker and its memory in MB."""
-    command = [str(installation / 'bin' / 'rl_edge'), 'policy', model]
+    command = [sys.executable, '-m', 'rl_edge_core.command', 'policy', model]
     if recipe:
         command += ['-p', f'recipe:={recipe}']
     rclpy.init()
@@ -154,28 +151,35 @@ def row(values: Sequence[str]) -> str:
     return f'| {" | ".join(values)} |'
 
 
-def main() -> int:
-    """Print the head of the table and our row, and the load, which the figures depend on."""
-    if not 3 <= len(sys.argv) <= 4:
-        print('usage: rl_edge measure MODEL [RECIPE]', file=sys.stderr)
-        return 2
-    installation, model = Path(sys.argv[1]), sys.argv[2]
-    recipe = sys.argv[3] if len(sys.argv) > 3 else ''
+def main(words: Sequence[str], prog: str) -> int:
+    """Print the head of the table and our row, and the load, which the measurement depends on."""
+    if not 1 <= len(words) <= 2 or words[0] in ('-h', '--help'):
+        print(_USAGE.format(prog=prog))
+        return 0 if words and words[0] in ('-h', '--help') else 2
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    model, recipe = words[0], words[1] if len(words) > 1 else ''
     load = os.getloadavg()[0]
     policy = load_policy(model, recipe=recipe or None)
     times_us = inference_us(policy)
-    asker, memory_mb = ask_node(installation, model, recipe, policy)
+    asker, memory_mb = ask_node(model, recipe, policy)
     assert asker.status is not None
-    facts = json.loads((installation / 'installation.json').read_text())
+    system, packages_mb = installation_facts()
     print(row(COLUMNS))
     print(row(['---'] * len(COLUMNS)))
-    values = [machine(), f'Python {facts["python"]}, ROS 2 {facts["ros_2"]}', policy.model_id]
-    values += [policy.runtime, p50_p99(times_us), p50_p99(asker.responses_us[WARM_UP:])]
+    values = [machine(), system, policy.model_id, policy.runtime]
+    values += [p50_p99(times_us), p50_p99(asker.responses_us[WARM_UP:])]
     values += [f'{asker.status.first_action_sec:.2f}', f'{memory_mb:.1f}']
-    print(row([*values, f'{facts["python_packages_mb"]:.1f}']))
+    print(row([*values, packages_mb]))
     print(f'load average before: {load:.1f} on {os.cpu_count()} cores', file=sys.stderr)
     return 0
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def installation_facts() -> tuple[str, str]:
+    """Return the system, and the MB of Python packages where an edge installation says so."""
+    folder = os.environ.get('RL_EDGE_INSTALLED')
+    if not folder:
+        distribution = os.environ.get('ROS_DISTRO', 'unknown')
+        return f'Python {platform.python_version()}, ROS 2 {distribution}', '-'
+    facts = json.loads((Path(folder) / 'installation.json').read_text())
+    system = f'Python {facts["python"]}, ROS 2 {facts["ros_2"]}'
+    return system, f'{facts["python_packages_mb"]:.1f}'

@@ -1,16 +1,23 @@
 """Artifacts with random weights, of the study's shape: they stand in until a policy is trained.
 
-Run as a program (``python -m rl_edge_bringup.untrained ID ARGUMENTS FOLDER``) it makes one, so
-that TensorFlow is loaded in a process of its own and not in the one that starts nodes.
+Run as a program (``python -m rl_edge_compress.untrained ID ARGUMENTS FOLDER``) it prints the
+folder of the one for an environment, and makes it first where there is none, so that TensorFlow is
+loaded in a process of its own and not in the one that starts nodes.
 """
 
+import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from rl_edge_core.artifact import MANIFEST_NAME, load_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, RlEdgeError
+from rl_edge_core.files import ensure_folder
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.rollout import rollout
 
@@ -29,34 +36,23 @@ def ensure_untrained(environment_id: str, arguments: str, folder: Path) -> Path:
     """
     spec = _spec(environment_id, arguments)
     path = folder / f'{environment_id.replace("/", "_")}-{spec.hash[:8]}'
-    if _is_usable(path, spec):
-        return path
-    print(f'making an untrained policy for {environment_id} in {path}', flush=True)
-    module = 'rl_edge_bringup.untrained'
-    _run_maker([module, environment_id, arguments, str(path)], environment_id)
+    with _alone(ensure_folder(folder)):
+        if not _is_usable(path, spec):
+            command = [sys.executable, '-m', 'rl_edge_compress.untrained', '--make']
+            command += [environment_id, arguments, str(path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
+                raise ArtifactError(f'no policy was made for {environment_id}: {last}')
     return path
 
 
-def make_initial(
-    preset: str, seed: str, *, environment_id: str, arguments: str, folder: Path
-) -> Path:
-    """Write the networks of a training preset before training, and return their folder.
-
-    Raise ArtifactError, naming the reason, when the preset or the environment does not exist.
-    """
-    path = folder / f'{environment_id.replace("/", "_")}-{Path(preset).stem}-{seed}'
-    print(f'making the first policy of preset {preset} in {path}', flush=True)
-    module = 'rl_edge_train.online.initial_policy'
-    _run_maker([module, preset, seed, environment_id, arguments, str(path)], environment_id)
-    return path
-
-
-def _run_maker(module_and_arguments: list[str], environment_id: str) -> None:
-    command = [sys.executable, '-m', *module_and_arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
-        raise ArtifactError(f'a first policy for {environment_id} could not be made: {last}')
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time look for an artifact in ``folder`` and make it."""
+    with (folder / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_usable(path: Path, spec: EnvironmentSpec) -> bool:
@@ -79,7 +75,6 @@ def _spec(environment_id: str, arguments: str) -> EnvironmentSpec:
 def make_untrained(environment_id: str, arguments: str, path: Path) -> None:
     """Write the artifact; imports TensorFlow."""
     import keras
-    import numpy as np
 
     from rl_edge_compress.export import export_artifact
 
@@ -111,7 +106,6 @@ def make_untrained(environment_id: str, arguments: str, path: Path) -> None:
 def _actor_critic(spec: EnvironmentSpec):  # type: ignore[no-untyped-def]  # keras comes late
     """Return the study's actor and critic: Dense 256 relu, LayerNorm, Dense 256 relu, head."""
     import keras
-    import numpy as np
 
     layers = keras.layers
     observation = keras.Input((spec.observation_size,), name='observation')
@@ -131,8 +125,11 @@ def _actor_critic(spec: EnvironmentSpec):  # type: ignore[no-untyped-def]  # ker
 
 
 if __name__ == '__main__':
-    _id, _arguments, _path = sys.argv[1:]
+    *_make, _id, _arguments, _path = sys.argv[1:]
     try:
-        make_untrained(_id, _arguments, Path(_path))
+        if _make:
+            make_untrained(_id, _arguments, Path(_path))
+        else:
+            print(ensure_untrained(_id, _arguments, Path(_path)))
     except RlEdgeError as error:
         sys.exit(f'error: {error}')

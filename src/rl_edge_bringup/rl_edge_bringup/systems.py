@@ -1,0 +1,358 @@
+"""The systems, as data: which nodes run, and which arguments they are made from.
+
+The arguments are the parameters of the nodes, read from the dataclass that each node's package
+registers, so that a system needs no more packages than those of its own nodes.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rl_edge_bringup.node_exit import ON_NODE_EXIT, SHUTDOWN
+from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.parameters import Setting, Values, node_parameters, settings_of
+
+POLICY, SIM, TRAIN, RECORDER = 'policy_node', 'sim_node', 'train_node', 'recorder_node'
+"""Executables."""
+CONFIGURATIONS = ('compressed', 'uncompressed')
+DEFAULT_MODEL = 'ant_v5/best'
+UNTRAINED = 'untrained'
+"""``model:=untrained`` is an artifact of the study's shape with random weights, made on demand."""
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One node, or another program beside the nodes, in a process of its own."""
+
+    package: str
+    executable: str
+    name: str
+    namespace: str
+    """Without the leading slash, e.g. ``ant0``."""
+    command: tuple[str, ...] = ()
+    """Command line of a program that is not ours; empty for a node."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the arguments set."""
+    ends_run: bool = False
+    """True: the run is over when it, and all others like it, have ended with exit code 0."""
+    ready_file: str = ''
+    """Pattern of a file that the nodes after this one wait for; empty for none."""
+
+    @property
+    def full_name(self) -> str:
+        """Return the name in the graph, e.g. ``/ant0/policy``."""
+        return f'/{self.namespace}/{self.name}'
+
+
+@dataclass(frozen=True)
+class SystemDescription:
+    """A named set of nodes and the arguments they are made from."""
+
+    name: str
+    description: str
+    make_arguments: Callable[[], tuple[Setting, ...]]
+    nodes: Callable[[Values], tuple[NodeDescription, ...]]
+    """Makes the nodes from a checked value of each argument. Starts nothing."""
+    needs: tuple[str, ...] = ()
+    """ROS packages that are not ours and have to be installed."""
+    programs: tuple[str, ...] = ()
+    """What of them has to be on the PATH."""
+
+    @property
+    def arguments(self) -> tuple[Setting, ...]:
+        """Return the arguments; raise ConfigurationError where a node is not installed."""
+        return self.make_arguments()
+
+
+def find_system(name: str) -> SystemDescription:
+    """Return the system called ``name``; raise ConfigurationError that lists those there are."""
+    for system in SYSTEMS:
+        if system.name == name:
+            return system
+    names = [system.name for system in SYSTEMS]
+    raise ConfigurationError(
+        f'no system is called {name!r}{did_you_mean(name, names)}; there are {", ".join(names)}'
+    )
+
+
+def labels(nodes: Sequence[NodeDescription]) -> list[str]:
+    """Return what to call each node: its name, with the namespace where several have that name."""
+    names = [node.name for node in nodes]
+    return [
+        node.name if names.count(node.name) == 1 else f'{node.namespace}/{node.name}'
+        for node in nodes
+    ]
+
+
+# Arguments -------------------------------------------------------------------------------------
+
+RUN_ARGUMENTS = (
+    Setting('namespace', 'ant0', 'Namespace of the robot: all its topics and nodes are in it.'),
+    Setting(
+        'on_node_exit',
+        SHUTDOWN,
+        'When a node exits: end the run with its name and exit code, start the node again, or go '
+        'on without it.',
+        choices=ON_NODE_EXIT,
+    ),
+    Setting(
+        'qos',
+        'default',
+        'QoS of the topics: default, wired, lossy, or a file like config/qos_lossy.yaml.',
+    ),
+    Setting(
+        'output_folder',
+        '',
+        'Folder for the resolved configuration; empty for a new one beside the ROS 2 logs.',
+        alias='output',
+    ),
+    Setting(
+        'log_level',
+        'info',
+        'Least severe messages that the nodes log.',
+        choices=('debug', 'info', 'warn', 'error', 'fatal'),
+    ),
+)
+_RECORD = Setting('record', False, 'Record a bag into the folder bag of the output folder.')
+_RECORDER = Setting(
+    'recorder',
+    'auto',
+    'ros2 bag record or the recorder of rl_edge; auto takes the first where it is installed.',
+    choices=('auto', 'rosbag2', 'rl_edge'),
+)
+_CONFIGURATION = Setting(
+    'configuration',
+    'compressed',
+    'The TFLite actor alone, or the full Keras actor-critic it was made from.',
+    choices=CONFIGURATIONS,
+)
+_ROBOTS = Setting(
+    'robot_namespaces',
+    '',
+    'Namespaces of the robots to learn from, separated by commas; empty for namespace alone.',
+)
+_MODEL_TEXT = (
+    f'Artifact folder, model file in one, or name under models/; empty for {DEFAULT_MODEL}, '
+    f'{UNTRAINED} for random weights.'
+)
+
+
+def arguments_of(
+    executable: str,
+    *,
+    without: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
+    changed: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Setting, ...]:
+    """Return the parameters of a node as arguments of a system.
+
+    ``without`` are those that the system itself sets; ``renamed`` gives others a name of the
+    system's own; ``changed`` gives, by parameter, fields of `Setting` that differ here. Raise
+    ConfigurationError when the node's package is not installed.
+    """
+    new_names, changes = renamed or {}, changed or {}
+    return tuple(
+        replace(
+            setting,
+            **{'name': new_names.get(setting.name, setting.name), **changes.get(setting.name, {})},
+        )
+        for setting in settings_of(node_parameters(executable))
+        if setting.name not in without
+    )
+
+
+def policy_arguments(**changed: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Return the arguments that the policy is made from; ``changed`` as for `arguments_of`."""
+    changes = {'model': {'description': _MODEL_TEXT}, **changed}
+    return (_CONFIGURATION, *arguments_of(POLICY, changed=changes))
+
+
+def sim_arguments(**changed: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Return the arguments that the simulator is made from."""
+    return arguments_of(SIM, without=('transition_subscribers',), changed=changed)
+
+
+def run_arguments() -> tuple[Setting, ...]:
+    """Return the arguments that every system with nodes has: how to run, and what to record."""
+    try:
+        of_recorder = arguments_of(
+            RECORDER,
+            without=('output', 'if_exists', 'namespaces', 'flush_period_sec', 'linger_sec'),
+            renamed={'storage': 'record_storage'},
+        )
+    except ConfigurationError:  # as on the edge device, where nothing is recorded
+        return (*RUN_ARGUMENTS, _RECORD)
+    return (*RUN_ARGUMENTS, _RECORD, *of_recorder, _RECORDER)
+
+
+def _train_arguments() -> tuple[Setting, ...]:
+    of_policy = {
+        # Only the full model can explore, and robots wait for a trainer that compiles.
+        'exploration': {'default': 'stochastic'},
+        'model': {
+            'description': 'The first policy: as for sim; empty for the networks of the preset.'
+        },
+    }
+    configuration, *rest = policy_arguments(**of_policy)
+    return (
+        *arguments_of(
+            TRAIN,
+            without=('robots', 'policy_node', 'sim_node', 'output'),
+            renamed={'seed': 'training_seed'},
+        ),
+        _ROBOTS,
+        replace(configuration, default='uncompressed', choices=('uncompressed',)),
+        *rest,
+        *sim_arguments(on_policy_timeout={'default': 'wait'}),
+        *run_arguments(),
+    )
+
+
+def _record_arguments() -> tuple[Setting, ...]:
+    of_robots = replace(
+        _ROBOTS, description=_ROBOTS.description.replace('to learn from', 'to record')
+    )
+    return (of_robots, *(replace(s, default=True) if s is _RECORD else s for s in run_arguments()))
+
+
+# Nodes -----------------------------------------------------------------------------------------
+
+
+def policy_node(values: Values) -> NodeDescription:
+    """Return the node that answers observations with actions."""
+    return NodeDescription(
+        package='rl_edge_policy',
+        executable=POLICY,
+        name='policy',
+        namespace=str(values['namespace']),
+        parameters=_values_of(POLICY, values),
+    )
+
+
+def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription:
+    """Return the node that simulates; the run is over when it has finished its episodes.
+
+    It begins when ``learners`` and the recorder, where there is one, receive transitions.
+    """
+    return NodeDescription(
+        package='rl_edge_sim',
+        executable=SIM,
+        name='sim',
+        namespace=str(values['namespace']),
+        parameters={
+            **_values_of(SIM, values),
+            'transition_subscribers': ', '.join((*learners, *_transition_recorders(values))),
+        },
+        ends_run=True,
+    )
+
+
+def train_node(values: Values, robots: Sequence[str]) -> NodeDescription:
+    """Return the node that learns; it lives in the run's namespace, the robots in their own."""
+    parameters = {
+        **_values_of(TRAIN, values),
+        'robots': [f'/{robot}' for robot in robots],
+        'seed': values['training_seed'],
+        'output': f'{values["output_folder"]}/training',
+    }
+    return NodeDescription(
+        package='rl_edge_train',
+        executable=TRAIN,
+        name='train',
+        namespace=str(values['namespace']),
+        parameters=parameters,
+    )
+
+
+def robots_of(values: Values) -> list[str]:
+    """Return the namespaces of the robots in a run."""
+    names = str(values.get('robot_namespaces') or values['namespace'])
+    return names.replace(',', ' ').split()
+
+
+def _values_of(executable: str, values: Values) -> dict[str, Any]:
+    names = [setting.name for setting in settings_of(node_parameters(executable))]
+    return {name: values[name] for name in names if name in values}
+
+
+def _transition_recorders(values: Values) -> tuple[str, ...]:
+    if not values.get('record'):
+        return ()
+    from rl_edge_bringup.recording import transition_recorders  # loaded where it is needed
+
+    return transition_recorders(values)
+
+
+def _training_nodes(values: Values) -> tuple[NodeDescription, ...]:
+    robots = robots_of(values)
+    nodes: list[NodeDescription] = []
+    for index, robot in enumerate(robots):
+        # Robots that explore alike teach less: each has seeds of its own, far from the others'.
+        own = {
+            **values,
+            'namespace': robot,
+            'seed': int(values['seed']) + 1_000_000 * index,
+            'exploration_seed': int(values['exploration_seed']) + index,
+        }
+        nodes += [sim_node(own, learners=('train',)), policy_node(own)]
+    return (*nodes, train_node(values, robots))
+
+
+def _monitor_nodes(values: Values) -> tuple[NodeDescription, ...]:
+    namespace, folder = str(values['namespace']), str(values['output_folder'])
+    module = 'rl_edge_bringup.monitor_process'
+    return (
+        NodeDescription(
+            package='rqt_gui',
+            executable='rqt',
+            name='rqt',
+            namespace=namespace,
+            command=(sys.executable, '-m', module, namespace, folder),
+            ends_run=True,
+        ),
+    )
+
+
+SYSTEMS = (
+    SystemDescription(
+        name='sim',
+        description='the closed loop on one machine: simulator and policy',
+        make_arguments=lambda: (*policy_arguments(), *sim_arguments(), *run_arguments()),
+        nodes=lambda values: (sim_node(values), policy_node(values)),
+    ),
+    SystemDescription(
+        name='edge',
+        description='the policy alone, for the edge device; desktop is its counterpart',
+        make_arguments=lambda: (*policy_arguments(), *run_arguments()),
+        nodes=lambda values: (policy_node(values),),
+    ),
+    SystemDescription(
+        name='desktop',
+        description='everything but the policy, which edge runs on another computer',
+        make_arguments=lambda: (*sim_arguments(), *run_arguments()),
+        nodes=lambda values: (sim_node(values),),
+    ),
+    SystemDescription(
+        name='train',
+        description='robots that act and explore, and a node that learns from them',
+        make_arguments=_train_arguments,
+        nodes=_training_nodes,
+    ),
+    SystemDescription(
+        name='record',
+        description='a bag of one or more robots that run, until Ctrl-C',
+        make_arguments=_record_arguments,
+        nodes=lambda _: (),
+    ),
+    SystemDescription(
+        name='monitor',
+        description='rqt with plots of CPU, memory and latency of a robot that runs',
+        make_arguments=lambda: tuple(
+            setting for setting in RUN_ARGUMENTS if setting.name in ('namespace', 'output_folder')
+        ),
+        nodes=_monitor_nodes,
+        needs=('rqt_gui', 'rqt_plot'),
+        programs=('rqt',),
+    ),
+)

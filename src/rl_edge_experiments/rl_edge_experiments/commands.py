@@ -1,0 +1,66 @@
+"""What this package adds to the command ``rl_edge``, and how an experiment is run by it."""
+
+import sys
+from collections.abc import Sequence
+
+from rl_edge_core.command import Command, fail
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
+from rl_edge_core.parameters import help_lines, parse_arguments, parse_pairs
+
+_RUN = 'rl_edge_experiments.commands:main'
+_HELP_WORDS = ('-h', '--help')
+
+
+def _command(name: str, text: str, example: str = '', *, group: str = 'prove') -> Command:
+    return Command(
+        name=name,
+        group=group,
+        help=text,
+        run=_RUN,
+        words=(name,),
+        example=example,
+        starts_nodes=True,
+    )
+
+
+COMMANDS = (
+    _command('demo', 'full and compressed policy on the same seeds, in one table', 'episodes:=5'),
+    _command('report', "the study's experiment, recorded: one page", 'episodes:=10'),
+    _command('bench', 'inference, the loop over ROS 2, memory and start-up, with their limits'),
+    _command('envelope', 'the policy held to shares of a core', 'episodes:=2'),
+    _command('faults', 'break the running system in every way of the fault matrix', 'only:=disk'),
+    _command('soak', 'the compressed loop with recording for long: what grows', 'minutes:=30'),
+    _command('two_hosts', 'sim and policy on two hosts (network namespaces); needs root'),
+    _command(
+        'clip',
+        'a short video of one policy, as a GIF',
+        'model:=ant_v5/best seconds:=6',
+        group='look',
+    ),
+)
+
+
+def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
+    """Run the experiment that the first word names with the others; return the exit code."""
+    from rl_edge_experiments import experiments  # late: `rl_edge --help` needs `COMMANDS` alone
+
+    name, *rest = words
+    try:
+        found = {experiment.name: experiment for experiment in experiments()}
+        if name not in found:
+            raise ConfigurationError(
+                f'no experiment is called {name!r}{did_you_mean(name, found)}; there are '
+                f'{", ".join(found)}'
+            )
+        experiment = found[name]
+        if any(word in _HELP_WORDS for word in rest):
+            lines = [f'usage: {prog} {name} [argument:=value ...]', '', experiment.description, '']
+            print('\n'.join([*lines, *help_lines(experiment.arguments)]))
+            return 0
+        return experiment.run(parse_arguments(experiment.arguments, parse_pairs(rest)))
+    except RlEdgeError as error:
+        return fail(error)
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:], prog='python -m rl_edge_experiments.commands'))

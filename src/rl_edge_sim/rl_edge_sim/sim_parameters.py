@@ -1,0 +1,103 @@
+"""The parameters of the sim node. Imports nothing heavy: launch files and help read them."""
+
+from dataclasses import dataclass
+
+from rl_edge_core.parameters import parameter
+
+MODES = ('lockstep', 'realtime')
+ON_POLICY_TIMEOUT = ('fail', 'wait')
+RENDERINGS = ('none', 'window', 'topic')
+REWARD_SHAPINGS = ('none', 'study')
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """What the sim node is told."""
+
+    environment_id: str = parameter(
+        'Ant-v5', 'Gymnasium environment with continuous actions, e.g. InvertedPendulum-v5.'
+    )
+    environment_arguments: str = parameter(
+        '', 'Arguments of the environment as a YAML mapping, e.g. {max_episode_steps: 200}.'
+    )
+    reward_shaping: str = parameter(
+        'none',
+        "The environment's own reward, or with the study's shaping.",
+        choices=REWARD_SHAPINGS,
+    )
+    mode: str = parameter(
+        'lockstep',
+        'lockstep: a step waits for the action that answers it; realtime: on the steady clock.',
+        choices=MODES,
+    )
+    real_time_factor: float = parameter(
+        1.0,
+        'Simulated over real time in mode realtime; 1 is 20 Hz for Ant-v5.',
+        minimum=0.001,
+        maximum=1000.0,
+    )
+    episodes: int = parameter(
+        0, 'Episodes after which the node, and with it the run, ends; 0 for no end.', minimum=0
+    )
+    seed: int = parameter(
+        0, 'Seed of the first episode; each further one has the next.', minimum=0
+    )
+    on_policy_timeout: str = parameter(
+        'fail',
+        'When the policy is silent in lockstep: end with an error, or wait for it.',
+        choices=ON_POLICY_TIMEOUT,
+    )
+    policy_timeout_sec: float = parameter(
+        10.0,
+        'From when on an unanswered observation makes the policy silent, in lockstep.',
+        unit='s',
+        minimum=0.01,
+    )
+    first_action_timeout_sec: float = parameter(
+        60.0,
+        'The same from the start of the node to the first action, which Keras takes seconds for.',
+        unit='s',
+        minimum=0.01,
+    )
+    transition_subscribers: str = parameter(
+        '', 'Nodes that receive transition before the run begins, e.g. recorder, train.'
+    )
+    republish_period_sec: float = parameter(
+        0.5, 'After which an unanswered observation is published again.', unit='s', minimum=0.01
+    )
+    action_max_age_sec: float = parameter(
+        0.2,
+        'For how long an action is held in mode realtime before the safe action stands in.',
+        unit='s',
+        minimum=0.0,
+    )
+    render: str = parameter(
+        'none', 'Nothing, a window, or sensor_msgs/Image on the topic image.', choices=RENDERINGS
+    )
+    render_rate_hz: float = parameter(
+        20.0, 'Pictures per second at most.', unit='Hz', minimum=0.1, maximum=240
+    )
+    render_width: int = parameter(
+        480, 'Width of the pictures.', unit='pixels', minimum=16, maximum=4096
+    )
+    render_height: int = parameter(
+        480, 'Height of the pictures.', unit='pixels', minimum=16, maximum=4096
+    )
+    joint_states_rate_hz: float = parameter(
+        20.0, 'Joint states per second at most; 0 for none.', unit='Hz', minimum=0.0, maximum=1000
+    )
+    publish_clock: bool = parameter(
+        False, 'Publish simulated time on /clock; for one sim of a graph alone.'
+    )
+
+    @property
+    def awaited_subscribers(self) -> tuple[str, ...]:
+        """Return the names in `transition_subscribers`."""
+        return tuple(self.transition_subscribers.replace(',', ' ').split())
+
+
+def main() -> int:
+    """Run the sim node until it is told to end; return the exit code."""
+    from rl_edge_core.ros.node_main import run_node_process  # launch files need no more than above
+
+    return run_node_process('rl_edge_sim.sim_node:SimNode', SimParameters)
