@@ -137,8 +137,15 @@ def _add_export(commands: Any) -> None:
 
 def _add_bench(commands: Any) -> None:
     parser = commands.add_parser('bench', help='compare with Stable-Baselines3 on this machine')
-    parser.add_argument('--algorithms', nargs='+', default=['sac', 'ppo'])
-    parser.add_argument('--seconds', type=float, default=60.0, help='of each run')
+    parser.add_argument('--algorithms', nargs='+', help='default: all that a part compares')
+    parser.add_argument(
+        '--parts',
+        nargs='+',
+        default=['speed', 'learning'],
+        help='speed takes minutes, learning hours; stopped, it goes on where it was',
+    )
+    parser.add_argument('--seconds', type=float, default=60.0, help='of each run for speed')
+    parser.add_argument('--seeds', type=int, default=3, help='runs for learning of each side')
     parser.add_argument('--out', type=Path, default=Path('results/bench_train.json'))
     parser.set_defaults(run=_bench)
 

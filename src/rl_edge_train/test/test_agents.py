@@ -296,3 +296,46 @@ def test_the_first_rollouts_may_train_the_value_network_alone():
     rows = np.stack([rows_of(agent, 8, seed=seed) for seed in range(4)])
     assert changed(agent, lambda: agent.update(rows)) == {'critic', 'normalizer', 'return_scaler'}
     assert {'actor', 'log_std'} <= changed(agent, lambda: agent.update(rows))
+
+
+def rollout_of(agent, *, reward_scale=1.0, observation_scale=1.0):
+    """Return rows (time, environments, width) of one rollout of 16 steps in 2 environments."""
+    named = agents.transitions(agent, 32, seed=3)
+    named['reward'] = named['reward'] * np.float32(reward_scale)
+    for name in ('observation', 'next_observation'):
+        named[name] = named[name] * np.float32(observation_scale)
+    return agent.layout.rows(named).reshape(16, 2, -1)
+
+
+def test_large_rewards_do_not_shorten_the_steps_of_the_policy():
+    # Each network's gradient is limited alone. Stable-Baselines3 limits both together: there a
+    # value loss of some thousands leaves the policy next to nothing of its gradient.
+    def updated_actor(scale):
+        agent = small_agent('ppo', seed=2, scale_rewards=False, normalize_observations=False)
+        for weights in agent.critic.layers[-1].weights:  # so that advantages scale with rewards
+            weights.assign(tf.zeros_like(weights))
+        agent.update(rollout_of(agent, reward_scale=scale))
+        return agent.actor.get_weights()
+
+    for small, large in zip(updated_actor(1.0), updated_actor(1000.0), strict=True):
+        np.testing.assert_allclose(small, large, atol=1e-5)
+
+
+def test_the_first_updates_of_ppo_see_observations_of_size_one():
+    agent = small_agent('ppo', seed=2)
+    seen = []
+    train = agent._train_policy
+
+    def remember(shuffled):
+        batch = shuffled(0).reshape(-1, shuffled(0).shape[-1])
+        seen.append(agent.normalizer(tf.constant(batch[:, : agents.KEPT])).numpy())
+        return train(shuffled)
+
+    agent._train_policy = remember
+    rows = rollout_of(agent, observation_scale=50.0)
+    agent.update(rows)
+    np.testing.assert_allclose(seen[0].mean(axis=0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(seen[0].std(axis=0), 1.0, atol=1e-3)
+    assert agent.normalizer.count == 32  # taken in once
+    agent.update(rows)
+    assert agent.normalizer.count == 64

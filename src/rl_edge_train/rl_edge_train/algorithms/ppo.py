@@ -146,6 +146,12 @@ class PpoAgent(BaseAgent):
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from one rollout, rows (time, environments, width); return the losses."""
+        observed = self.layout.column(rows, 'observation').reshape(-1, self.inputs)
+        is_first = not self.normalizer.count
+        if is_first:
+            # So that the first updates learn about inputs of the size that later ones have: the
+            # new actor's mean is near 0 for either, and what it stored still belongs to it.
+            self.observe(observed)
         batch = self._training_batch(rows)
         size = len(batch) // self.config.minibatches
         if not size:
@@ -169,7 +175,8 @@ class PpoAgent(BaseAgent):
         self.log_std.assign(tf.maximum(self.log_std, self.config.minimum_log_std))
         self.updates.assign_add(1)
         self.actor_has_changed()
-        self.observe(self.layout.column(rows, 'observation').reshape(len(batch), -1))
+        if not is_first:
+            self.observe(observed)
         return measured
 
     def _train_value(self, shuffled: Callable[[int], np.ndarray]) -> float:

@@ -9,38 +9,69 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
 from rl_edge_core.results import describe_machine
+from rl_edge_train.bench.learning import compare_learning
 from rl_edge_train.bench.stable_baselines import VECTOR_ENVIRONMENTS
-from rl_edge_train.bench.task import TASKS, Task
+from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, Task
 
 TRIAL_SHARE = 0.2
 """Share of the time that each of Stable-Baselines3's settings is tried for."""
+PARTS = ('speed', 'learning')
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Write `steps_over_sb3` of each algorithm, and the figures behind it, as JSON."""
-    report: dict[str, Any] = {
-        'machine': {'cpu_count': os.cpu_count(), **describe_machine()},
-        'command': ' '.join(['python -m rl_edge_train', *sys.argv[1:]]),
-    }
-    for algorithm in arguments.algorithms:
-        if algorithm not in TASKS:
+    """Write what each part finds, and the numbers behind it, as JSON.
+
+    `speed` is steps per second in a given time, `learning` the return at equal numbers of steps
+    and the time to returns. What the file holds of other parts and algorithms stays.
+    """
+    out: Path = arguments.out
+    _check_names('part', arguments.parts, PARTS)
+    _check_names('algorithm', arguments.algorithms or [], {**TASKS, **LEARNING_TASKS})
+    report: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    report['machine'] = {'cpu_count': os.cpu_count(), **describe_machine()}
+    report['command'] = ' '.join(['python -m rl_edge_train', *sys.argv[1:]])
+    if 'speed' in arguments.parts:
+        for algorithm in _chosen(arguments.algorithms, TASKS):
+            task = dataclasses.replace(TASKS[algorithm], seconds=arguments.seconds)
+            report[algorithm] = _compare_speed(task)
+            write_atomically(out, json.dumps(report, indent=1))
+            print(_summary(algorithm, report[algorithm]), flush=True)
+    if 'learning' in arguments.parts:
+        for algorithm in _chosen(arguments.algorithms, LEARNING_TASKS):
+            for result in compare_learning(
+                LEARNING_TASKS[algorithm],
+                seeds=arguments.seeds,
+                folder=out.with_suffix(''),
+                run_side=_run_learning,
+            ):
+                report.setdefault('parity', {})[algorithm] = result['parity']
+                report.setdefault('time_to', {})[algorithm] = result['time_to']
+                write_atomically(out, json.dumps(report, indent=1))
+            for row in report['parity'][algorithm]:
+                print(f'{algorithm}: {_parity_line(row)}', flush=True)
+    print(out)
+
+
+def _check_names(what: str, names: Sequence[str], valid: Sequence[str] | dict[str, Any]) -> None:
+    for name in names:
+        if name not in valid:
             raise ConfigurationError(
-                f'{algorithm!r} is not compared; valid are {", ".join(TASKS)}'
+                f'{what} {name!r} is not compared; valid are {", ".join(valid)}'
             )
-        task = dataclasses.replace(TASKS[algorithm], seconds=arguments.seconds)
-        report[algorithm] = _compare(task)
-        print(_summary(algorithm, report[algorithm]), flush=True)
-    write_atomically(arguments.out, json.dumps(report, indent=1))
-    print(arguments.out)
 
 
-def _compare(task: Task) -> dict[str, Any]:
+def _chosen(algorithms: Sequence[str] | None, tasks: dict[str, Task]) -> list[str]:
+    return [name for name in tasks if not algorithms or name in algorithms]
+
+
+def _compare_speed(task: Task) -> dict[str, Any]:
     setting, trials = _fastest_setting(task)
     theirs = _run('stable_baselines', task, setting)
     ours = _run('ours', task, [])
@@ -66,13 +97,22 @@ def _fastest_setting(task: Task) -> tuple[list[str], dict[str, float]]:
     return list(fastest), {f'{kind}, {count} threads': r for (kind, count), r in rates.items()}
 
 
-def _run(side: str, task: Task, arguments: Sequence[str]) -> dict[str, float]:
+def _run_learning(side: str, task: Task) -> dict[str, Any]:
+    print(f'{task.algorithm}, seed {task.seed}, {side}: {task.total_steps:,} steps', flush=True)
+    if side == 'ours':
+        return _run('ours', task, [])
+    # What its speed part has found the faster setting on every machine so far.
+    kind, threads = ('subproc', 1) if task.algorithm == 'ppo' else ('dummy', os.cpu_count() or 1)
+    return _run('stable_baselines', task, [kind, str(threads)])
+
+
+def _run(side: str, task: Task, arguments: Sequence[str]) -> dict[str, Any]:
     command = [sys.executable, '-m', f'rl_edge_train.bench.{side}', task.to_json(), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = '\n'.join(done.stderr.splitlines()[-5:])
         raise RlEdgeError(f'{side} failed on {task.algorithm}: {last}')
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
@@ -82,4 +122,13 @@ def _summary(algorithm: str, figures: dict[str, Any]) -> str:
         f'{algorithm}: ours {ours["steps_per_second"]:.0f} steps/s, return {ours["return"]:.0f}; '
         f'Stable-Baselines3 {theirs["steps_per_second"]:.0f} steps/s, return '
         f'{theirs["return"]:.0f}; {figures["steps_over_sb3"]:.2f} times its steps'
+    )
+
+
+def _parity_line(row: dict[str, Any]) -> str:
+    ours, theirs = (
+        '{mean:.0f} [{low:.0f}, {high:.0f}]'.format(**row[side]) for side in ('ours', 'sb3')
+    )
+    return (
+        f'{row["steps"]:,} steps: ours {ours}, Stable-Baselines3 {theirs} ({row["seeds"]} seeds)'
     )

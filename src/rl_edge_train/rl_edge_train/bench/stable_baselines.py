@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from rl_edge_train.bench.task import SEED, Task
+from rl_edge_train.bench.task import LearningCurve, Task
 from rl_edge_train.environments import EnvironmentConfig, make
 from rl_edge_train.selection import SELECTION_SEED
 
@@ -19,37 +20,44 @@ VECTOR_ENVIRONMENTS = ('dummy', 'subproc')
 def build_model(task: Task, vector_environment: str) -> Any:
     """Return the Stable-Baselines3 algorithm that does the task."""
     import torch
-    from stable_baselines3 import PPO, SAC
+    from stable_baselines3 import PPO, SAC, TD3
     from stable_baselines3.common.env_util import make_vec_env
-    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+    from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
     environment = make_vec_env(
         task.environment_id,
         n_envs=task.environments,
-        seed=SEED,
+        seed=task.seed,
         vec_env_cls=SubprocVecEnv if vector_environment == 'subproc' else DummyVecEnv,
     )
     common: dict[str, Any] = {
         'learning_rate': task.learning_rate,
         'batch_size': task.batch_size,
-        'seed': SEED,
+        'seed': task.seed,
+        'device': 'cpu',
     }
+    if task.algorithm in ('sac', 'td3'):
+        common |= {
+            'train_freq': 1,
+            'gradient_steps': task.updates_per_iteration,
+            'learning_starts': task.warmup_steps,
+            'buffer_size': 1_000_000,
+            'policy_kwargs': {'net_arch': list(task.widths)},
+        }
     if task.algorithm == 'sac':
-        policy = {'net_arch': list(task.widths)}
-        return SAC(
-            'MlpPolicy',
-            environment,
-            train_freq=1,
-            gradient_steps=task.updates_per_iteration,
-            learning_starts=task.warmup_steps,
-            buffer_size=1_000_000,
-            policy_kwargs=policy,
-            device='cpu',
-            **common,
-        )
+        return SAC('MlpPolicy', environment, **common)
+    if task.algorithm == 'td3':
+        size = environment.action_space.shape[0]
+        noise = NormalActionNoise(np.zeros(size), 0.1 * np.ones(size))
+        noises = VectorizedActionNoise(noise, task.environments)
+        return TD3('MlpPolicy', environment, action_noise=noises, **common)
+    if task.normalize:
+        environment = VecNormalize(environment, gamma=0.99)
     policy_networks: dict[str, Any] = {
         'net_arch': {'pi': list(task.widths), 'vf': list(task.widths)},
         'activation_fn': torch.nn.Tanh,
+        'log_std_init': task.initial_log_std,
     }
     return PPO(
         'MlpPolicy',
@@ -57,13 +65,12 @@ def build_model(task: Task, vector_environment: str) -> Any:
         n_steps=task.rollout_length,
         n_epochs=task.epochs,
         policy_kwargs=policy_networks,
-        device='cpu',
         **common,
     )
 
 
 def measure(task: Task, vector_environment: str, threads: int) -> dict[str, float]:
-    """Train for the task's time; return the return reached and steps a second while learning."""
+    """Train for the task's time; return the return reached and steps per second of learning."""
     import torch
     from stable_baselines3.common.callbacks import BaseCallback
 
@@ -89,10 +96,7 @@ def measure(task: Task, vector_environment: str, threads: int) -> dict[str, floa
     clock = Clock()
     model.learn(10**9, callback=clock)
     (began, first), (ended, last) = clock.rounds
-    returned = float(
-        np.mean([_episode_return(task, model, i) for i in range(task.evaluation_episodes)])
-    )
-    steps = model.num_timesteps
+    steps, returned = model.num_timesteps, evaluate(task, model)
     model.get_env().close()
     return {
         'steps_per_second': (last - first) / (ended - began),
@@ -102,18 +106,64 @@ def measure(task: Task, vector_environment: str, threads: int) -> dict[str, floa
     }
 
 
-def _episode_return(task: Task, model: Any, episode: int) -> float:
-    environment = make(EnvironmentConfig(task.environment_id))
-    observation, _ = environment.reset(seed=SELECTION_SEED + episode)
-    total, ended = 0.0, False
-    while not ended:
-        action, _ = model.predict(observation, deterministic=True)
-        observation, reward, terminated, truncated, _ = environment.step(action)
-        total += float(reward)
-        ended = terminated or truncated
-    environment.close()
-    return total
+def learn(task: Task, vector_environment: str, threads: int) -> LearningCurve:
+    """Train for the task's steps; return what was reached on the way."""
+    import torch
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    curve = LearningCurve([], [], [])
+
+    class Evaluations(BaseCallback):
+        """Evaluate between rounds of collecting and learning, with the clock stopped."""
+
+        start = paused = 0.0
+
+        def _on_training_start(self) -> None:
+            self.start = time.perf_counter()
+
+        def _on_rollout_start(self) -> None:
+            due = (len(curve.steps) + 1) * task.evaluate_every
+            if self.num_timesteps < due:
+                return
+            now = time.perf_counter()
+            curve.steps.append(due)
+            curve.seconds.append(now - self.start - self.paused)
+            curve.returns.append(evaluate(task, self.model))
+            self.paused += time.perf_counter() - now
+
+        def _on_step(self) -> bool:
+            return len(curve.steps) * task.evaluate_every < task.total_steps
+
+    torch.set_num_threads(threads)
+    model = build_model(task, vector_environment)
+    model.learn(10**9, callback=Evaluations())
+    model.get_env().close()
+    return curve
+
+
+def evaluate(task: Task, model: Any) -> float:
+    """Return the mean return of the deterministic policy, on the seeds of our selection."""
+    normalization = model.get_vec_normalize_env()
+    returns = []
+    for episode in range(task.evaluation_episodes):
+        environment = make(EnvironmentConfig(task.environment_id))
+        observation, _ = environment.reset(seed=SELECTION_SEED + episode)
+        total, ended = 0.0, False
+        while not ended:
+            if normalization is not None:
+                observation = normalization.normalize_obs(observation)
+            action, _ = model.predict(observation, deterministic=True)
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            total += float(reward)
+            ended = terminated or truncated
+        environment.close()
+        returns.append(total)
+    return float(np.mean(returns))
 
 
 if __name__ == '__main__':
-    print(json.dumps(measure(Task.from_json(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+    _task, _setting = Task.from_json(sys.argv[1]), (sys.argv[2], int(sys.argv[3]))
+    if _task.total_steps:
+        print(json.dumps(asdict(learn(_task, *_setting))))
+    else:
+        print(json.dumps(measure(_task, *_setting)))
