@@ -24,11 +24,13 @@ def summary(command, model, tmp_path):
     words = ('environment_id:=Pendulum-v1', f'model:={model}', 'episodes:=2')
     demo = command('demo', *words, f'output:={tmp_path}')
     assert demo.exit_code(380) == 0, demo.text
-    assert 'full / compressed' in demo.text
-    assert 'return kept' in demo.text
+    assert 'compressed is' in demo.text
+    assert '2 episodes are too few to tell more' in demo.text
+    assert 'fall' not in demo.text
     assert (tmp_path / 'comparison.png').stat().st_size > 10_000
     for name in ('compressed', 'uncompressed'):
-        assert (tmp_path / name / 'edge' / 'configuration.yaml').is_file()
+        assert (tmp_path / name / 'configuration.yaml').is_file()
+        assert list((tmp_path / name / 'bag').glob('*.mcap'))
     return json.loads((tmp_path / 'summary.json').read_text())
 
 

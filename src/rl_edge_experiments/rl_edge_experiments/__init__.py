@@ -9,10 +9,10 @@ def experiments() -> tuple[Experiment, ...]:
     from rl_edge_experiments.bench.bench import BENCH
     from rl_edge_experiments.clip import CLIP
     from rl_edge_experiments.demo import DEMO
-    from rl_edge_experiments.envelope.experiment import ENVELOPE
+    from rl_edge_experiments.envelope import ENVELOPE
     from rl_edge_experiments.faults import FAULTS
-    from rl_edge_experiments.report.experiment import REPORT
+    from rl_edge_experiments.report.report import REPORT
     from rl_edge_experiments.soak import SOAK
-    from rl_edge_experiments.two_hosts import TWO_HOSTS_EXPERIMENT
+    from rl_edge_experiments.two_hosts import TWO_HOSTS_RUN
 
-    return (DEMO, REPORT, BENCH, FAULTS, TWO_HOSTS_EXPERIMENT, SOAK, ENVELOPE, CLIP)
+    return (DEMO, REPORT, BENCH, FAULTS, TWO_HOSTS_RUN, SOAK, ENVELOPE, CLIP)

@@ -12,7 +12,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
-from rl_edge_experiments.gif import captioned, write_gif
+from rl_edge_experiments.video import captioned, write_gif
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.film import Film, draw_film, film_episode
 

@@ -1,120 +1,144 @@
-"""Both configurations on the same seeds, side by side: what compression cost and saved."""
+"""Both configurations on the same seeds, side by side: what compression costs and saves."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
-from rl_edge_bringup.systems import policy_arguments, sim_arguments
+from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.parameters import Setting, Values, to_text
-from rl_edge_core.results import (
-    describe_machine,
-    result_folder,
-    write_json,
+from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.statistics import Interval, difference_interval, ratio_interval
+from rl_edge_eval.metrics.run_metrics import NodeMetrics
+from rl_edge_eval.output.columns import (
+    HIGHER,
+    LOWER,
+    Column,
+    comparison_table,
+    ratios_of,
+    values_of,
 )
-from rl_edge_core.statistics import Interval, ratio_interval
-from rl_edge_experiments.demo_picture import write_picture
-from rl_edge_experiments.experiment import Experiment
-from rl_edge_experiments.figures import comparison_table, ratios
-from rl_edge_experiments.measured_run import MeasuredRun, measure_run
+from rl_edge_experiments.demo_plot import write_plot
+from rl_edge_experiments.experiment import (
+    COMPRESSED,
+    FEWEST_EPISODES,
+    FULL,
+    Experiment,
+    choose,
+    output_folder,
+    system_arguments,
+)
+from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 
-SUMMARY_FILE, PICTURE_FILE = 'summary.json', 'comparison.png'
-COMPRESSED, FULL = CONFIGURATIONS
+SUMMARY_FILE, PLOT_FILE = 'summary.json', 'comparison.png'
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed', 'reward_shaping')
-_FROM_POLICY = ('model', 'recipe')
 _FIRST_ACTION_TIMEOUT_SEC = 300.0
 """A slow start is a result here, and no failure."""
 
 
+def _mean(attribute: str) -> Any:
+    def value_of(run: RecordedRun) -> float:
+        summary = run.robot.summary
+        return float(getattr(summary, attribute).estimate) if summary else float('nan')
+
+    return value_of
+
+
+def _policy(run: RecordedRun) -> NodeMetrics:
+    return run.robot.node('policy')
+
+
+def _cpu_ms(run: RecordedRun) -> float:
+    return run.acting.node('policy').cpu_ms_per_step
+
+
+_FIRST_ACTION = 'process start to first action'
+QUALITY_COLUMNS: tuple[Column[RecordedRun], ...] = (
+    Column('return', '', _mean('episode_return'), HIGHER, 1, 'return_mean', True),
+    Column(
+        'forward distance', 'm', _mean('forward_distance_m'), HIGHER, 2, 'forward_distance_m', True
+    ),
+    Column(
+        'episode length', 'steps', _mean('episode_length'), HIGHER, 0, 'episode_length_mean', True
+    ),
+)
+POLICY_COLUMNS: tuple[Column[RecordedRun], ...] = (
+    Column(
+        'peak memory', 'MB', lambda run: _policy(run).peak_memory_mb, LOWER, 1, 'policy_memory_mb'
+    ),
+    Column('CPU per action', 'ms', _cpu_ms, LOWER, 3, 'policy_cpu_ms_per_action'),
+    Column(_FIRST_ACTION, 's', lambda run: run.robot.first_action_sec, LOWER, 2, 'first_action_s'),
+    Column(
+        'inference p50', 'us', lambda r: r.robot.inference_us.p50, LOWER, 1, 'inference_us_p50'
+    ),
+    Column(
+        'inference p99', 'us', lambda r: r.robot.inference_us.p99, LOWER, 1, 'inference_us_p99'
+    ),
+    Column(
+        'observation to action p50',
+        'us',
+        lambda r: r.robot.response_us.p50,
+        LOWER,
+        0,
+        'response_us_p50',
+    ),
+    Column(
+        'observation to action p99',
+        'us',
+        lambda r: r.robot.response_us.p99,
+        LOWER,
+        0,
+        'response_us_p99',
+    ),
+    Column('steps', '1/s', lambda run: run.robot.steps_per_sec, HIGHER, 0, 'steps_per_s'),
+)
+COLUMNS = (*QUALITY_COLUMNS, *POLICY_COLUMNS)
+
+
 def run_demo(values: Values) -> int:
-    """Run both configurations, print the table, write the summary and the picture.
+    """Run both configurations, print the table, write the summary and the plot.
 
     Raise StorageError, ConfigurationError or ArtifactError before anything runs when the folder
-    can't be written or a model is not there; RunFailedError when a node dies.
+    can't be written or a model is not there; RunFailedError when a node exits.
     """
     console = Console()
-    folder = result_folder(Path(str(values['output'] or results_folder() / 'demo')).expanduser())
-    models = {name: _model(name, values) for name in (FULL, COMPRESSED)}
+    folder = output_folder(values, 'demo')
+    models = {name: choose(name, values) for name in (FULL, COMPRESSED)}
     console.print(_announcement(models, values))
-    runs = {
-        name: _run(name, model, values, folder=folder, console=console)
-        for name, model in models.items()
-    }
-    figures = {name: figures_of(run) for name, run in runs.items()}
-    kept = return_kept(runs[FULL], runs[COMPRESSED])
-    write_json(folder / SUMMARY_FILE, _summary(values, models, runs, figures, kept))
+    runs = {name: _run(name, model, values, folder, console) for name, model in models.items()}
+    write_json(folder / SUMMARY_FILE, _summary(values, models, runs))
     note = models[COMPRESSED].note
-    write_picture(folder / PICTURE_FILE, runs[FULL], runs[COMPRESSED], note=note)
+    shown = {'full': runs[FULL], 'compressed': runs[COMPRESSED]}
+    write_plot(folder / PLOT_FILE, shown, note=note)
+    columns = (*QUALITY_COLUMNS, *_early_end_columns(runs), *POLICY_COLUMNS)
     title = f'{values["environment_id"]}, {values["episodes"]} episodes, the same seeds'
-    chance = (
-        f'return kept {kept}, 95 % interval: falls weigh much in {kept.count} episodes, '
-        f'docs/results.md has more of them'
+    console.print(
+        comparison_table(shown, columns, title=title, note='↑ higher is better, ↓ lower is better')
     )
-    captions = [line for line in (note, chance) if line]
-    table = comparison_table(
-        figures[FULL], figures[COMPRESSED], title=title, note='\n'.join(captions)
-    )
-    console.print(table)
-    console.print(f'written: {folder / SUMMARY_FILE}, {folder / PICTURE_FILE}', soft_wrap=True)
+    for line in (note, *verdict(runs[FULL], runs[COMPRESSED], models[COMPRESSED])):
+        if line:
+            console.print(line, soft_wrap=True, highlight=False)
+    console.print(f'written: {folder / SUMMARY_FILE}, {folder / PLOT_FILE}', soft_wrap=True)
     return 0
 
 
 DEMO = Experiment(
     name='demo',
-    description='full and compressed policy on the same seeds: what compression cost and saved',
+    description='full and compressed policy on the same seeds: what compression costs and saves',
     arguments=(
         Setting('episodes', 10, 'episodes of each configuration', minimum=1),
-        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
-        *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
+        *system_arguments(*_FROM_SIM, 'model', 'recipe'),
         Setting('output', '', 'folder for the results; empty for results/demo'),
     ),
     run=run_demo,
 )
-
-
-def figures_of(run: MeasuredRun) -> dict[str, float]:
-    """Return the figures of one configuration, keyed as in summary.json."""
-    episodes = run.episodes
-    return {
-        'return_mean': float(np.mean([episode.episode_return for episode in episodes])),
-        'forward_distance_m': float(np.mean([episode.forward_distance for episode in episodes])),
-        'episode_length_mean': float(np.mean([episode.length for episode in episodes])),
-        'policy_memory_mb': run.policy_memory_mb,
-        'policy_cpu_ms_per_action': run.policy_cpu_ms_per_action,
-        'first_action_s': run.first_action_sec,
-        'inference_us_p50': float(np.nanquantile(run.inference_us, 0.5)),
-        'inference_us_p99': float(np.nanquantile(run.inference_us, 0.99)),
-        'response_us_p50': float(np.nanquantile(run.response_us, 0.5)),
-        'response_us_p99': float(np.nanquantile(run.response_us, 0.99)),
-        'steps_per_s': run.steps_per_sec,
-    }
-
-
-def return_kept(full: MeasuredRun, compressed: MeasuredRun) -> Interval:
-    """Return the compressed policy's mean return over the full one's, seeds paired."""
-    return ratio_interval(
-        *([episode.episode_return for episode in run.episodes] for run in (compressed, full))
-    )
-
-
-def _model(configuration: str, values: Values) -> ChosenModel:
-    recipe = str(values['recipe']) if configuration == COMPRESSED else ''
-    return choose_model(
-        ModelRequest(
-            configuration=configuration,
-            model=str(values['model']),
-            recipe=recipe,
-            environment_id=str(values['environment_id']),
-            environment_arguments=str(values['environment_arguments']),
-        )
-    )
 
 
 def _announcement(models: Mapping[str, ChosenModel], values: Values) -> str:
@@ -126,56 +150,118 @@ def _announcement(models: Mapping[str, ChosenModel], values: Values) -> str:
 
 
 def _run(
-    configuration: str, model: ChosenModel, values: Values, *, folder: Path, console: Console
-) -> MeasuredRun:
-    episodes = int(values['episodes'])
-    shared = {'namespace': f'demo{os.getpid()}', 'log_level': 'warn'}
-    desktop = {name: to_text(values[name]) for name in _FROM_SIM}
-    desktop |= {
-        'episodes': str(episodes),
-        'first_action_timeout_sec': str(_FIRST_ACTION_TIMEOUT_SEC),
-        'output': str(folder / configuration / 'desktop'),
-    }
-    edge = {
+    configuration: str, model: ChosenModel, values: Values, folder: Path, console: Console
+) -> RecordedRun:
+    arguments = {name: to_text(values[name]) for name in _FROM_SIM} | {
         'configuration': configuration,
         'model': str(model.folder),
         'recipe': model.recipe if configuration == COMPRESSED else '',
-        'output': str(folder / configuration / 'edge'),
+        'episodes': to_text(values['episodes']),
+        'first_action_timeout_sec': str(_FIRST_ACTION_TIMEOUT_SEC),
     }
     bar = Progress(
         TextColumn(f'{configuration:<13}'),
         BarColumn(),
-        TextColumn('episode {task.completed:.0f}/{task.total:.0f}, {task.fields[steps]} steps'),
+        TextColumn('episode {task.completed:.0f}/{task.total:.0f}'),
         TimeElapsedColumn(),
         console=console,
     )
     with bar:
-        task = bar.add_task('', total=episodes, steps=0)
-        return measure_run(
-            desktop={**desktop, **shared},
-            edge={**edge, **shared},
-            on_progress=lambda steps, done: bar.update(task, completed=done, steps=steps),
+        task = bar.add_task('', total=int(values['episodes']))
+        return record_run(
+            RunRequest(folder / configuration, arguments),
+            on_episodes=lambda episodes: bar.update(task, completed=episodes),
         )
 
 
+def return_kept(full: RecordedRun, compressed: RecordedRun) -> Interval:
+    """Return the compressed policy's mean return over the full one's, seeds paired."""
+    return ratio_interval(returns_of(compressed), returns_of(full))
+
+
+def returns_of(run: RecordedRun) -> list[float]:
+    """Return the return of each episode, by seed."""
+    return [episode.episode_return for episode in run.robot.counted]
+
+
+def early_ends(run: RecordedRun) -> Counter[str]:
+    """Return how many episodes the environment ended before their time limit, by reason."""
+    return Counter(
+        episode.termination_reason for episode in run.robot.counted if episode.result.ended_early
+    )
+
+
+def _early_ends_by(reason: str, run: RecordedRun) -> float:
+    return float(early_ends(run)[reason])
+
+
+def _early_end_columns(runs: Mapping[str, RecordedRun]) -> list[Column[RecordedRun]]:
+    """Return a column for all early ends and one for each reason that there was."""
+
+    def ended_early(name: str, value_of: Callable[[RecordedRun], float]) -> Column[RecordedRun]:
+        return Column(name, '', value_of, LOWER, digits=0, is_difference=True)
+
+    reasons = dict.fromkeys(reason for run in runs.values() for reason in early_ends(run))
+    return [
+        ended_early('episodes ended early', lambda run: float(early_ends(run).total())),
+        *(ended_early(f'  {reason}', partial(_early_ends_by, reason)) for reason in reasons),
+    ]
+
+
+def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> list[str]:
+    """Return what the returns say about compression, in sentences."""
+    before, after = returns_of(full), returns_of(compressed)
+    count = len(before)
+    if count != len(after) or not count:
+        return [f'{len(before)} and {len(after)} whole episodes: returns cannot be compared']
+    difference = difference_interval(after, before)
+    change = f'{difference.estimate:+.1f}'
+    kept = return_kept(full, compressed)
+    share = f' ({100 * kept.estimate:.0f} % kept)' if min(*before, *after) > 0 else ''
+    if count < FEWEST_EPISODES:
+        text = f'The return differs by {change}{share}: {count} episodes are too few to tell more.'
+    elif difference.low <= 0.0 <= difference.high:
+        text = (
+            f'{count} episodes cannot tell the difference in return of {change}{share} from none: '
+            f'the 95 % interval is {difference.low:+.0f} to {difference.high:+.0f}.'
+        )
+    else:
+        text = (
+            f'Over {count} episodes the return differs by {change}{share}, 95 % interval '
+            f'{difference.low:+.0f} to {difference.high:+.0f}.'
+        )
+    return [text, *_more_episodes(model)]
+
+
+def _more_episodes(model: ChosenModel) -> list[str]:
+    """Return what the files beside the model say about more episodes than a demo runs."""
+    try:
+        content = json.loads((model.folder / 'report' / 'report.json').read_text())
+        (recipe,) = (one for one in content['recipes'] if one['recipe'] == model.recipe)
+        kept = (recipe['confirmed'] or recipe['chosen_by'])['return_kept']
+        share, low, high = (f'{100 * kept[key]:.1f} %' for key in ('estimate', 'low', 'high'))
+        return [f'Over {kept["count"]} episodes it keeps {share} [{low}, {high}] of the return.']
+    except (OSError, ValueError, KeyError, TypeError):
+        card = model.folder / 'card.md'
+        return [f'{os.path.relpath(card)} has more episodes.'] if card.is_file() else []
+
+
 def _summary(
-    values: Values,
-    models: Mapping[str, ChosenModel],
-    runs: Mapping[str, MeasuredRun],
-    figures: Mapping[str, Mapping[str, float]],
-    kept: Interval,
+    values: Values, models: Mapping[str, ChosenModel], runs: Mapping[str, RecordedRun]
 ) -> dict[str, Any]:
     return {
-        'configurations': dict(figures),
-        'ratios': ratios(figures[FULL], figures[COMPRESSED]),
+        'configurations': values_of(runs, COLUMNS),
+        'ratios': ratios_of(runs[FULL], runs[COMPRESSED], COLUMNS),
         'ratios_are': f'{FULL} over {COMPRESSED}',
-        'return_kept': kept.to_dict(),
+        'return_kept': return_kept(runs[FULL], runs[COMPRESSED]).to_dict(),
+        'early_ends': {name: dict(early_ends(run)) for name, run in runs.items()},
         'note': models[COMPRESSED].note,
         'arguments': dict(values),
         'models': {name: model.to_mapping() for name, model in models.items()},
         'episodes': {
-            name: [to_mapping(episode) for episode in run.episodes] for name, run in runs.items()
+            name: [to_mapping(episode.result) for episode in run.robot.counted]
+            for name, run in runs.items()
         },
-        'lost_transitions': {name: run.lost_transitions for name, run in runs.items()},
+        'lost_transitions': {name: run.robot.lost_transitions for name, run in runs.items()},
         'machine': describe_machine(),
     }

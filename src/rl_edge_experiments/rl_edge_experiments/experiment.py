@@ -1,9 +1,19 @@
-"""What an experiment is to the command line."""
+"""What an experiment is to the command line, and how it reads its arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
+from rl_edge_bringup.systems import policy_arguments, sim_arguments
+from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import Setting, Values
+from rl_edge_core.results import result_folder
+
+COMPRESSED, FULL = CONFIGURATIONS
+FEWEST_EPISODES = 5
+"""A 95 % interval over fewer says nothing."""
 
 
 @dataclass(frozen=True)
@@ -15,3 +25,65 @@ class Experiment:
     arguments: tuple[Setting, ...]
     run: Callable[[Values], int]
     """Takes a checked value of each argument, returns the exit code."""
+
+
+def system_arguments(*names: str) -> tuple[Setting, ...]:
+    """Return those arguments of the system ``sim`` that an experiment passes on."""
+    return tuple(one for one in (*sim_arguments(), *policy_arguments()) if one.name in names)
+
+
+def output_folder(values: Values, name: str = '') -> Path:
+    """Return the folder of the argument ``output``, else results/``name``, ready to be written.
+
+    Raise StorageError before anything is run when it can't be.
+    """
+    return result_folder(Path(str(values['output'] or results_folder() / name)).expanduser())
+
+
+def choose(configuration: str, values: Values, model: str | None = None) -> ChosenModel:
+    """Return the model of one configuration; ``recipe`` is that of the compressed one."""
+    return choose_model(
+        ModelRequest(
+            configuration=configuration,
+            model=str(values['model']) if model is None else model,
+            recipe=recipe_of(configuration, values),
+            environment_id=str(values['environment_id']),
+            environment_arguments=str(values.get('environment_arguments', '')),
+        )
+    )
+
+
+def recipe_of(configuration: str, values: Values) -> str:
+    """Return the argument ``recipe`` where the configuration is compressed, else nothing."""
+    return str(values.get('recipe', '')) if configuration == COMPRESSED else ''
+
+
+def words_of(name: str, text: str, choices: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the words in ``text``, each once; raise ConfigurationError for other than choices."""
+    words = tuple(dict.fromkeys(word for part in text.split(',') if (word := part.strip())))
+    if not words:
+        raise ConfigurationError(f'{name} is empty, must name one or more, separated by commas')
+    for word in words:
+        if choices and word not in choices:
+            raise ConfigurationError(
+                f'{name} has {word!r}{did_you_mean(word, choices)}, must be of '
+                f'{", ".join(choices)}'
+            )
+    return words
+
+
+def numbers_of(name: str, text: str, *, above: float, most: float) -> tuple[float, ...]:
+    """Return the numbers in ``text``, above ``above`` and at most ``most``; raise otherwise."""
+    numbers = []
+    for word in words_of(name, text):
+        try:
+            number = float(word)
+        except ValueError:
+            number = float('nan')
+        if not above < number <= most:
+            raise ConfigurationError(
+                f'{name} has {word!r}, must be numbers above {above:g} and at most {most:g}, '
+                f'separated by commas'
+            )
+        numbers.append(number)
+    return tuple(numbers)

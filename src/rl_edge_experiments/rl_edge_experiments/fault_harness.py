@@ -20,6 +20,7 @@ from rl_edge_bringup.systems import NodeDescription, find_system
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_experiments.observer import Observer
+from rl_edge_experiments.record_run import Program
 from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import LoadModel
 
@@ -35,14 +36,6 @@ Found = TypeVar('Found')
 
 class FaultFailedError(RlEdgeError):
     """What was expected of a fault did not happen."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """A node that no system of rl_edge_bringup starts, with its whole command line."""
-
-    node: NodeDescription
-    command: tuple[str, ...]
 
 
 @dataclass
@@ -93,7 +86,7 @@ class FaultHarness:
         description = find_system(name)
         valid = {argument.name for argument in description.arguments}
         given = self._arguments()
-        given['output'] = str(self.folder / f'{name}-{next(self._number)}')
+        given['output_folder'] = str(self.folder / f'{name}-{next(self._number)}')
         prepared = prepare(description, {key: given[key] for key in given if key in valid})
         programs = [
             Program(process.node, (*prefix, *process.command)) for process in prepared.processes

@@ -1,34 +1,26 @@
 """Simulator and policy on two hosts, beside the same two on one host."""
 
 import contextlib
-import dataclasses
-import math
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.artifact import pack_artifact
-from rl_edge_core.files import ensure_folder, sha256_of
+from rl_edge_core.files import sha256_of
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_experiments.experiment import Experiment
+from rl_edge_eval.metrics.series import Percentiles, ratio
+from rl_edge_eval.output.columns import Column, make_console, runs_table
+from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
-from rl_edge_experiments.network import (
-    OVER_UDP,
-    TwoHosts,
-    environment,
-    inside,
-    two_hosts,
-)
-from rl_edge_experiments.observer import Observer
+from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
+from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_runs
 from rl_edge_experiments.transition_audit import audit_settled
 from rl_edge_interfaces.srv import LoadModel
 
@@ -41,94 +33,92 @@ CUT_ALONE, CUT_FILE = 'cut', 'two_hosts_cut.json'
 DEFAULT_DOMAIN_ID = 93
 
 
-@dataclasses.dataclass(frozen=True)
-class Link:
-    """How fast the loop ran over one link."""
+@dataclass(frozen=True)
+class Loops:
+    """Loops of one model on one or two hosts."""
+
+    hosts: TwoHosts
+    folder: Path
+    model: ChosenModel
+    environment_id: str
+    domain_id: int
+
+    def record(self, place: str, steps: int, *, robots: int = 1) -> list[RecordedRun]:
+        """Record robots in lockstep on one host, or with their policies on the second."""
+        two = place == TWO_HOSTS
+        variables = OVER_UDP if two else {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        requests = [
+            RunRequest(
+                self.folder / f'{"two_hosts" if two else "one_host"}-{robots}-{index}',
+                {'environment_id': self.environment_id, 'model': str(self.model.folder)},
+                steps=WARM_UP_STEPS + steps,
+                policy_prefix=self.hosts.on_second() if two else (),
+                variables={'ROS_DOMAIN_ID': str(self.domain_id), **variables},
+            )
+            for index in range(robots)
+        ]
+        with inside(self.hosts.first), environment(**variables):
+            return record_runs(requests)
+
+    @contextlib.contextmanager
+    def harness(self) -> Iterator[FaultHarness]:
+        """Start a loop in real time with its policy on the second host."""
+        with (
+            inside(self.hosts.first),
+            environment(**OVER_UDP),
+            FaultHarness(
+                self.folder / 'cut',
+                self.model.folder,
+                'realtime',
+                self.domain_id,
+                OVER_UDP,
+                environment_id=self.environment_id,
+                policy_prefix=self.hosts.on_second(),
+            ) as loop,
+        ):
+            yield loop
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How fast one or more loops ran over a link, after a warm-up."""
 
     response_us: np.ndarray
     steps_per_sec: float
 
-    def to_mapping(self) -> dict[str, float]:
-        """Return its figures."""
-        p50, p99 = np.nanquantile(self.response_us, [0.5, 0.99])
-        return {
-            'response_us_p50': float(p50),
-            'response_us_p99': float(p99),
-            'steps_per_sec': self.steps_per_sec,
-            'steps': len(self.response_us),
-        }
-
-
-@contextlib.contextmanager
-def loop_on_two_hosts(
-    hosts: TwoHosts,
-    *,
-    folder: Path,
-    model: Path,
-    domain_id: int,
-    environment_id: str,
-    mode: str,
-    robots: int = 1,
-) -> Iterator[list[FaultHarness]]:
-    """Start ``robots`` simulators on the first host and their policies on the second."""
-    with inside(hosts.first), environment(**OVER_UDP):
-        loops = [
-            FaultHarness(
-                folder / f'robot{index}',
-                model,
-                mode,
-                domain_id,
-                OVER_UDP,
-                environment_id=environment_id,
-                namespace=f'ant{index}',
-                policy_prefix=hosts.on_second(),
-            )
-            for index in range(robots)
-        ]
-        with contextlib.ExitStack() as started:
-            for loop in loops:
-                started.enter_context(loop)
-            yield loops
-
-
-@contextlib.contextmanager
-def _loop_on_one_host(
-    hosts: TwoHosts, *, folder: Path, model: Path, domain_id: int, environment_id: str
-) -> Iterator[list[FaultHarness]]:
-    with (
-        inside(hosts.first),
-        environment(ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST'),
-        FaultHarness(folder, model, 'lockstep', domain_id, environment_id=environment_id) as loop,
-    ):
-        yield [loop]
-
-
-def measure(loop: FaultHarness, steps: int) -> Link:
-    """Return the response times of ``steps`` steps after a warm-up."""
-    with loop.watched() as observer:
-        loop.wait_for('the loop runs', lambda: observer.transition_count > WARM_UP_STEPS)
-        began, first = time.monotonic(), observer.transition_count
-        loop.wait_for('enough steps', lambda: observer.transition_count >= first + steps)
-        rate = (observer.transition_count - first) / (time.monotonic() - began)
-        transitions = observer.transitions()[first : first + steps]
-    return Link(np.array([t.response_time_us for t in transitions]), rate)
-
-
-def compare(hosts: TwoHosts, *, steps: int, rounds: int, **settings: Any) -> dict[str, Link]:
-    """Measure one host and two in turns, so that a machine that changes disturbs both alike."""
-    found: dict[str, list[Link]] = {ONE_HOST: [], TWO_HOSTS: []}
-    for _ in range(rounds):
-        with _loop_on_one_host(hosts, **settings) as (loop,):
-            found[ONE_HOST].append(measure(loop, steps))
-        with loop_on_two_hosts(hosts, mode='lockstep', **settings) as (loop,):
-            found[TWO_HOSTS].append(measure(loop, steps))
-    return {
-        name: Link(
-            np.concatenate([link.response_us for link in links]),
-            float(np.mean([link.steps_per_sec for link in links])),
+    @classmethod
+    def together(cls, runs: Sequence[RecordedRun], steps: int) -> 'Measured':
+        """Return what loops reached side by side, until each had made ``steps`` steps."""
+        times = [one[one >= run.begin_ns] for run in runs for one in [run.robot.series.time_ns]]
+        begin_ns = max(one[WARM_UP_STEPS] for one in times)
+        end_ns = max(one[WARM_UP_STEPS + steps - 1] for one in times)
+        series = [run.robot.series.between(int(begin_ns), int(end_ns)) for run in runs]
+        intervals = sum(len(one) for one in series) - len(series)
+        return cls(
+            np.concatenate([one.response_us for one in series]),
+            ratio(intervals, (end_ns - begin_ns) * 1e-9),
         )
-        for name, links in found.items()
-    }
+
+    @classmethod
+    def of_rounds(cls, rounds: Sequence['Measured']) -> 'Measured':
+        """Return what several rounds come to."""
+        return cls(
+            np.concatenate([one.response_us for one in rounds]),
+            float(np.mean([one.steps_per_sec for one in rounds])),
+        )
+
+    @property
+    def percentiles(self) -> Percentiles:
+        """Return the order statistics of the response times."""
+        return Percentiles.of(self.response_us)
+
+    def to_mapping(self) -> dict[str, float]:
+        """Return a mapping of JSON types."""
+        return {
+            'response_us_p50': self.percentiles.p50,
+            'response_us_p99': self.percentiles.p99,
+            'steps_per_sec': self.steps_per_sec,
+        }
 
 
 def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
@@ -184,99 +174,69 @@ def send_policy(loop: FaultHarness, model: Path, recipe: str) -> dict[str, Any]:
     return {'bytes': len(archive), 'loaded_after_sec': round(duration_sec, 2)}
 
 
-def measure_robots(loops: list[FaultHarness], steps: int) -> dict[str, float]:
-    """Return what ``loops``, each with its policy on the other host, reach together."""
-    with contextlib.ExitStack() as stack:
-        observers = [stack.enter_context(loop.watched()) for loop in loops]
-
-        def counts() -> list[int]:
-            return [observer.transition_count for observer in observers]
-
-        loops[0].wait_for('all robots move', lambda: min(counts()) > WARM_UP_STEPS)
-        before, began = counts(), time.monotonic()
-        loops[0].wait_for('enough steps', lambda: sum(counts()) - sum(before) >= steps)
-        elapsed, after = time.monotonic() - began, counts()
-        times = [_response_us(o, *span) for o, *span in zip(observers, before, after, strict=True)]
-    all_us = np.concatenate(times)
-    return {
-        'robots': len(loops),
-        'steps_per_sec': (sum(after) - sum(before)) / elapsed,
-        'response_us_p50': float(np.nanquantile(all_us, 0.5)),
-        'response_us_p99': float(np.nanquantile(all_us, 0.99)),
-    }
-
-
-def _response_us(observer: Observer, first: int, last: int) -> np.ndarray:
-    return np.array([t.response_time_us for t in observer.transitions()[first:last]])
-
-
 def run_two_hosts(values: Values) -> int:
     """Measure, cut, send, and multiply; write two_hosts.json; return 0."""
-    console = Console()
-    folder = ensure_folder(Path(str(values['output'] or results_folder())).expanduser())
-    environment_id, steps = str(values['environment_id']), int(values['steps'])
-    request = ModelRequest(
-        configuration='compressed', model=str(values['model']), environment_id=environment_id
-    )
-    model = choose_model(request)
-    settings: dict[str, Any] = {
-        'folder': ensure_folder(folder / 'two_hosts'),
-        'model': model.folder,
-        'domain_id': int(values['ros_domain_id']),
-        'environment_id': environment_id,
-    }
+    console = make_console(data_on_stdout=False)
+    folder = output_folder(values)
+    model, steps = choose(COMPRESSED, values), int(values['steps'])
     with two_hosts() as hosts:
-        with loop_on_two_hosts(hosts, mode='realtime', **settings) as (loop,):
+        loops = Loops(
+            hosts,
+            folder / 'two_hosts',
+            model,
+            str(values['environment_id']),
+            int(values['ros_domain_id']),
+        )
+        with loops.harness() as loop:
             cut = cut_the_link(loop, hosts)
             sent = send_policy(loop, model.folder, model.recipe)
         if values['parts'] == CUT_ALONE:
             write_json(folder / CUT_FILE, {'cut': cut, 'load_model': sent})
             console.print(cut)
             return 0
-        links = compare(hosts, steps=steps, rounds=int(values['rounds']), **settings)
-        many = []
-        for robots in (1, 2, 4):
-            with loop_on_two_hosts(hosts, mode='lockstep', robots=robots, **settings) as loops:
-                many.append(measure_robots(loops, steps))
-    p50 = {name: link.to_mapping()['response_us_p50'] for name, link in links.items()}
-    ratio = p50[TWO_HOSTS] / p50[ONE_HOST] if p50[ONE_HOST] else math.nan
+        # In turns, so that a machine that changes disturbs both alike.
+        rounds: dict[str, list[Measured]] = {ONE_HOST: [], TWO_HOSTS: []}
+        for _ in range(int(values['rounds'])):
+            for place, found in rounds.items():
+                found.append(Measured.together(loops.record(place, steps), steps))
+        links = {place: Measured.of_rounds(found) for place, found in rounds.items()}
+        many = {
+            robots: Measured.together(
+                loops.record(TWO_HOSTS, steps // robots, robots=robots), steps // robots
+            )
+            for robots in (1, 2, 4)
+        }
+    slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
     content = {
-        'links': {name: link.to_mapping() for name, link in links.items()},
-        'response_ratio_p50': ratio,
+        'links': {
+            place: {**one.to_mapping(), 'steps': len(one.response_us)}
+            for place, one in links.items()
+        },
+        'response_ratio_p50': slower,
         'cut': cut,
         'load_model': sent,
-        'robots': many,
+        'robots': [{'robots': robots, **one.to_mapping()} for robots, one in many.items()],
         'model': model.to_mapping(),
         'machine': describe_machine(),
     }
     write_json(folder / 'two_hosts.json', content)
-    console.print(_table(links))
-    console.print(f'p50 on two hosts over one: {ratio:.2f} (aim: at most {LARGEST_RATIO:g})')
+    console.print(runs_table(links, COLUMNS))
+    console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
     console.print(f'link cut for {cut["cut_sec"]} s: {cut}')
     console.print(f'policy sent: {sent}')
-    console.print(_robots_table(many))
+    together = {f'two hosts, robots together: {robots}': one for robots, one in many.items()}
+    console.print(runs_table(together, COLUMNS))
     console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)
     return 0
 
 
-def _table(links: dict[str, Link]) -> Table:
-    table = Table('link', 'response p50 us', 'p99 us', 'steps/s')
-    for name, link in links.items():
-        figures = link.to_mapping()
-        cells = (figures['response_us_p50'], figures['response_us_p99'], figures['steps_per_sec'])
-        table.add_row(name, *(f'{value:.0f}' for value in cells))
-    return table
+COLUMNS: tuple[Column[Measured], ...] = (
+    Column('response p50', 'us', lambda one: one.percentiles.p50, digits=0),
+    Column('response p99', 'us', lambda one: one.percentiles.p99, digits=0),
+    Column('steps', '1/s', lambda one: one.steps_per_sec, digits=0),
+)
 
-
-def _robots_table(rows: list[dict[str, float]]) -> Table:
-    table = Table('robots', 'steps/s together', 'response p50 us', 'p99 us')
-    for row in rows:
-        cells = (row['steps_per_sec'], row['response_us_p50'], row['response_us_p99'])
-        table.add_row(f'{row["robots"]:g}', *(f'{value:.0f}' for value in cells))
-    return table
-
-
-TWO_HOSTS_EXPERIMENT = Experiment(
+TWO_HOSTS_RUN = Experiment(
     name='two_hosts',
     description='sim and policy on two hosts (network namespaces), beside one host; needs root',
     arguments=(

@@ -6,19 +6,19 @@ import pytest
 
 from rl_edge_bringup.command_line import main
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_experiments.envelope.cells import (
-    WHOLE,
-    Cell,
-    judge,
+from rl_edge_experiments.budget_run import (
+    NO_QUOTA,
+    BudgetRun,
+    compare,
     next_share,
     share_kept,
     smallest_that_walks,
 )
-from rl_edge_experiments.lists import numbers_of, words_of
+from rl_edge_experiments.experiment import numbers_of, words_of
 
 
-def cell(*, episode_return=0.0, speed=math.nan, falls=0, episodes=1):
-    return Cell(
+def run(*, episode_return=0.0, speed=math.nan, falls=0, episodes=1):
+    return BudgetRun(
         configuration='compressed',
         real_time_factor=1.0,
         core_percent=10.0,
@@ -50,10 +50,10 @@ def test_nothing_is_kept_of_nothing():
 
 
 def test_walking_is_keeping_the_speed():
-    reference = cell(episode_return=6000.0, speed=6.0)
+    reference = run(episode_return=6000.0, speed=6.0)
 
-    fine = judge(cell(episode_return=5500.0, speed=5.5), reference, keep=0.9)
-    standing = judge(cell(episode_return=1000.0, speed=0.1), reference, keep=0.9)
+    fine = compare(run(episode_return=5500.0, speed=5.5), reference, keep=0.9)
+    standing = compare(run(episode_return=1000.0, speed=0.1), reference, keep=0.9)
 
     assert (fine.walks, standing.walks) == (True, False)
     assert fine.return_kept == pytest.approx(5500 / 6000)
@@ -62,29 +62,29 @@ def test_walking_is_keeping_the_speed():
 
 @pytest.mark.parametrize(('falls', 'walks'), [(0, True), (1, True), (2, False), (3, False)])
 def test_more_than_half_of_the_episodes_falling_is_not_walking(falls, walks):
-    reference = cell(speed=6.0, episodes=3)
+    reference = run(speed=6.0, episodes=3)
 
-    assert judge(cell(speed=6.0, falls=falls, episodes=3), reference, keep=0.9).walks is walks
+    assert compare(run(speed=6.0, falls=falls, episodes=3), reference, keep=0.9).walks is walks
 
 
 def test_a_reference_that_falls_does_not_walk_either():
-    reference = cell(speed=6.0, falls=3, episodes=3)
+    reference = run(speed=6.0, falls=3, episodes=3)
 
-    assert not judge(reference, reference, keep=0.9).walks
+    assert not compare(reference, reference, keep=0.9).walks
 
 
 def test_where_there_is_no_distance_the_return_decides():
-    assert judge(cell(episode_return=95.0), cell(episode_return=100.0), keep=0.9).walks
+    assert compare(run(episode_return=95.0), run(episode_return=100.0), keep=0.9).walks
 
 
 def test_the_smallest_share_that_walks_counts_whatever_fell_by_chance_above_it():
     assert smallest_that_walks({100: True, 50: False, 10: True, 2: False}) == 10
-    assert smallest_that_walks({100: True, 50: False}) == WHOLE
+    assert smallest_that_walks({100: True, 50: False}) == NO_QUOTA
     assert smallest_that_walks({100: False, 50: False}) is None
 
 
 @pytest.mark.parametrize(
-    ('judged', 'share'),
+    ('walks_at', 'share'),
     [
         ({100: True, 50: True, 10: True, 2: True}, 1.0),  # half of what walks
         ({100: True, 50: True, 2: False}, 10.0),  # sqrt(50 * 2)
@@ -94,8 +94,8 @@ def test_the_smallest_share_that_walks_counts_whatever_fell_by_chance_above_it()
         ({100: False, 50: False}, None),  # nothing walks
     ],
 )
-def test_the_search_halves_until_it_fails_and_then_goes_between(judged, share):
-    assert next_share(judged) == (share if share is None else pytest.approx(share))
+def test_the_search_halves_until_it_fails_and_then_goes_between(walks_at, share):
+    assert next_share(walks_at) == (share if share is None else pytest.approx(share))
 
 
 def test_lists_are_separated_by_commas():

@@ -4,44 +4,87 @@ import json
 import math
 import subprocess
 
+import numpy as np
 import pytest
 
+from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.errors import StorageError
 from rl_edge_core.results import result_folder, write_json
 from rl_edge_experiments.bench.spread import section, spread
-from rl_edge_experiments.figures import FIGURES, comparison_table, ratios
-
-FULL = {figure.key: 6.0 for figure in FIGURES}
-COMPRESSED = {figure.key: 2.0 for figure in FIGURES}
+from rl_edge_experiments.demo import verdict
 
 
-def test_ratios_are_full_over_compressed_and_undefined_over_zero():
-    quotients = ratios(FULL, {**COMPRESSED, 'return_mean': 0.0})
+class Run:
+    """What the verdict reads of a recorded run."""
 
-    assert quotients['policy_memory_mb'] == 3.0
-    assert math.isnan(quotients['return_mean'])
-    assert list(quotients) == list(FULL)
+    def __init__(self, *returns):
+        self.robot = self
+        self.counted = [Episode(value) for value in returns]
 
 
-def test_the_table_has_a_row_for_every_figure_and_the_note():
-    table = comparison_table(FULL, COMPRESSED, title='both', note='untrained')
+class Episode:
+    def __init__(self, episode_return):
+        self.episode_return = episode_return
 
-    assert table.row_count == len(FIGURES)
-    assert table.caption == 'untrained'
+
+@pytest.fixture
+def model(tmp_path):
+    return ChosenModel(tmp_path, 'int8', 'litert', 'best/actor_int8.tflite', 'abc')
+
+
+def test_a_verdict_needs_more_than_a_few_episodes(model):
+    (line,) = verdict(Run(100.0, 110.0), Run(90.0, 99.0), model)
+
+    assert line == (
+        'The return differs by -10.5 (90 % kept): 2 episodes are too few to tell more.'
+    )
+
+
+def test_a_verdict_says_when_the_episodes_cannot_tell(model):
+    noise = np.random.default_rng(0).normal(0.0, 50.0, 10)
+
+    (line,) = verdict(Run(*[500.0] * 10), Run(*(500.0 + noise)), model)
+
+    assert line.startswith('10 episodes cannot tell the difference in return of ')
+    assert ' from none: the 95 % interval is -' in line
+
+
+def test_a_verdict_has_no_share_of_returns_that_may_be_negative(model):
+    (line,) = verdict(Run(*[-100.0] * 10), Run(*[-120.0] * 10), model)
+
+    assert line == 'Over 10 episodes the return differs by -20.0, 95 % interval -20 to -20.'
+
+
+def test_a_verdict_names_the_report_of_the_model(model):
+    report = {'recipes': [{'recipe': 'int8', 'chosen_by': None, 'confirmed': {
+        'return_kept': {'estimate': 0.99, 'low': 0.973, 'high': 1.008, 'count': 1000},
+    }}]}  # fmt: skip
+    (model.folder / 'report').mkdir()
+    (model.folder / 'report' / 'report.json').write_text(json.dumps(report))
+
+    *_, line = verdict(Run(1.0), Run(1.0), model)
+
+    assert line == 'Over 1000 episodes it keeps 99.0 % [97.3 %, 100.8 %] of the return.'
+
+
+def test_a_verdict_says_what_cannot_be_compared(model):
+    (line,) = verdict(Run(1.0, 2.0), Run(1.0), model)
+
+    assert line == '2 and 1 whole episodes: returns cannot be compared'
 
 
 def test_spread_is_the_median_with_the_quartiles():
-    figure = spread([1.0, 2.0, 3.0, 4.0, 100.0])
+    value = spread([1.0, 2.0, 3.0, 4.0, 100.0])
 
-    assert (figure.quartile_low, figure.median, figure.quartile_high) == (2.0, 3.0, 4.0)
-    assert section({'a': figure}, rounds=5) == {
+    assert (value.quartile_low, value.median, value.quartile_high) == (2.0, 3.0, 4.0)
+    assert section({'a': value}, rounds=5) == {
         'a': 3.0,
         'quartiles': {'a': [2.0, 4.0]},
         'rounds': 5,
     }
 
 
-def test_json_has_null_where_a_figure_is_not_finite(tmp_path):
+def test_json_has_null_where_a_value_is_not_finite(tmp_path):
     path = tmp_path / 'summary.json'
 
     write_json(path, {'a': math.nan, 'b': [1.0, math.inf], 'c': {'d': 2}})

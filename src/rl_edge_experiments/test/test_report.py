@@ -18,13 +18,12 @@ from rl_edge_experiments.report.claims import (
     Finding,
     above,
     below,
-    judge_claims,
+    check_claims,
     worst,
 )
-from rl_edge_experiments.report.experiment import models_of
-from rl_edge_experiments.report.figures import mean_speed
-from rl_edge_experiments.report.page import Row, render_page
-from rl_edge_experiments.report.pictures import newest_at
+from rl_edge_experiments.report.page import render_page
+from rl_edge_experiments.report.plots import newest_at
+from rl_edge_experiments.report.report import models_of
 
 
 def interval(low, high):
@@ -74,7 +73,7 @@ def test_a_claim_over_several_models(verdicts, all_together):
 
 
 def test_what_was_not_run_is_said_to_be_not_measured():
-    by_text = {one.text: one for one in judge_claims([], cores=2)}
+    by_text = {one.text: one for one in check_claims([])}
 
     assert by_text['PPO moves best'].verdict == MISSING
     (finding,) = by_text['PPO moves best'].findings.values()
@@ -82,7 +81,7 @@ def test_what_was_not_run_is_said_to_be_not_measured():
 
 
 def test_the_study_s_models_come_first_and_missing_ones_are_said(monkeypatch):
-    module = 'rl_edge_experiments.report.experiment.model_names'
+    module = 'rl_edge_experiments.report.report.model_names'
     monkeypatch.setattr(module, lambda: ['ant_v5/best', 'ant_v5/ppo', 'ant_v5/wide', 'hopper/x'])
 
     names, missing = models_of('')
@@ -96,28 +95,12 @@ def test_models_that_are_named_are_taken_as_they_are():
     assert models_of('ant_v5/best, other') == (('ant_v5/best', 'other'), [])
 
 
-def test_the_picture_that_is_shown_is_the_newest_that_had_come():
-    pictures = [Frame(time, np.full((1, 1, 3), time, np.uint8)) for time in (10, 20, 50)]
+def test_the_image_that_is_shown_is_the_newest_that_had_come():
+    frames = [Frame(time, np.full((1, 1, 3), time, np.uint8)) for time in (10, 20, 50)]
 
-    shown = newest_at(pictures, np.array([5, 10, 30, 49, 60]))
+    shown = newest_at(frames, np.array([5, 10, 30, 49, 60]))
 
     assert [int(pixels[0, 0, 0]) for pixels in shown] == [10, 10, 20, 20, 50]
-
-
-def test_speed_is_distance_over_time_of_all_episodes():
-    class Episode:
-        def __init__(self, length, forward_distance_m):
-            self.length, self.forward_distance_m = length, forward_distance_m
-
-    # 12 m in 60 steps of 0.05 s
-    assert mean_speed((Episode(40, 10.0), Episode(20, 2.0)), 0.05) == pytest.approx(4.0)
-    assert math.isnan(mean_speed((), 0.05))
-
-
-def test_a_row_has_the_ratio_and_a_dash_for_what_is_not_there():
-    assert Row('memory', 1200.0, 300.0, 0).cells == ('memory', '1,200', '300', '4.00')
-    assert Row('distance', math.nan, 1.0, 1).cells == ('distance', '-', '1.0', '-')
-    assert Row('misses', 1.0, 0.0, 1).cells[-1] == '-'
 
 
 def test_the_page_needs_nothing_beside_it_and_escapes_what_it_shows():

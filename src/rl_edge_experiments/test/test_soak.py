@@ -24,9 +24,30 @@ def test_noise_without_growth_has_an_interval_around_zero():
 
 
 def test_the_warm_up_is_left_out():
-    samples = [{'time_sec': float(i), 'memory': 10.0 if i < 2 else 50.0} for i in range(10)]
+    times = np.arange(100.0)
 
-    assert slopes_of(samples)['memory'].per_hour == pytest.approx(0.0)
+    slopes = slopes_of({'memory': (times, np.where(times < 20.0, 10.0, 50.0))})
+
+    assert slopes['memory'].mean == 50.0
+    assert slopes['memory'].per_hour == pytest.approx(0.0)
+
+
+def test_slopes_are_those_of_medians_over_windows():
+    times = np.arange(0.0, 1000.0, 0.1)
+    values = 100.0 + times / 3600.0  # 1 more per hour
+    values[::10] = 1e6  # a single slow one in each second decides nothing
+    values[5::10] = np.nan
+
+    slope = slopes_of({'response': (times, values)})['response']
+
+    assert slope.per_hour == pytest.approx(1.0, rel=0.05)
+    assert slope.samples == 200
+
+
+def test_a_value_with_too_few_samples_has_no_slope():
+    long = (np.arange(100.0), np.ones(100))
+
+    assert set(slopes_of({'a': long, 'b': (np.array([99.0]), np.array([1.0]))})) == {'a'}
 
 
 @pytest.mark.parametrize(

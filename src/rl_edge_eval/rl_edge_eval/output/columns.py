@@ -40,11 +40,19 @@ class Column(Generic[Row]):
     """Behind the point; None for as many as suit the value."""
     key: str = ''
     """In JSON; empty for the name with underscores."""
+    is_difference: bool = False
+    """Compare two runs by their difference: for values that may be negative or zero."""
 
     @property
     def heading(self) -> str:
         """Return the name with its unit."""
         return f'{self.name} ({self.unit})' if self.unit else self.name
+
+    @property
+    def heading_with_direction(self) -> str:
+        """Return the heading with an arrow where one direction is better."""
+        arrow = {HIGHER: ' ↑', LOWER: ' ↓'}.get(self.better, '')
+        return f'{self.heading}{arrow}'
 
     @property
     def json_key(self) -> str:
@@ -54,6 +62,19 @@ class Column(Generic[Row]):
     def text(self, value: float) -> str:
         """Write a value of this column; ``-`` where it is missing."""
         return number(value, digits=self.digits)
+
+    def compare(self, first: float, second: float) -> str:
+        """Write how the second value differs from the first: ``-12.0``, ``6.5x less``, same."""
+        if not (math.isfinite(first) and math.isfinite(second)):
+            return MISSING
+        if first == second:
+            return 'same'
+        if self.is_difference:
+            return f'{second - first:+.{self.digits if self.digits is not None else 3}f}'
+        if not min(first, second) > 0:
+            return MISSING
+        quotient = number(max(first, second) / min(first, second), digits=2)
+        return f'{quotient}x {"less" if second < first else "more"}'
 
 
 def number(value: float | None, *, digits: int | None = None) -> str:
@@ -89,21 +110,30 @@ def comparison_table(
 ) -> Table:
     """Return a table with a line per column and a run beside the other.
 
-    Two runs have the first over the second in a last column.
+    Two runs have in a last column how the second differs from the first.
     """
-    table = Table(title=title or None, caption=note or None)
     names = list(runs)
-    headings = [*names, ' / '.join(names)] if len(names) == 2 else names
-    for heading in ('', *headings):
+    headings = ['', *names, f'{names[1]} is'] if len(names) == 2 else ['', *names]
+    table = Table(title=title or None, caption=note or None)
+    for heading in headings:
         table.add_column(heading, justify='right' if heading else 'left')
+    for row in comparison_rows(runs, columns):
+        table.add_row(*row)
+    return table
+
+
+def comparison_rows(
+    runs: Mapping[str, Row], columns: Iterable[Column[Row]]
+) -> list[tuple[str, ...]]:
+    """Return the texts of `comparison_table`, a row per column."""
+    rows = []
     for column in columns:
         values = [float(column.value_of(run)) for run in runs.values()]
         cells = [column.text(value) for value in values]
         if len(values) == 2:
-            quotient = values[0] / values[1] if values[1] else math.nan
-            cells.append(number(quotient, digits=2))
-        table.add_row(column.heading, *cells)
-    return table
+            cells.append(column.compare(*values))
+        rows.append((column.heading_with_direction, *cells))
+    return rows
 
 
 def runs_table(

@@ -8,15 +8,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rl_edge_bringup.prepare import PreparedSystem, prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import find_system
 from rl_edge_core.artifact import Manifest, load_manifest
-from rl_edge_core.errors import RlEdgeError
 from rl_edge_experiments.bench.echo_client import EchoClient
 from rl_edge_experiments.bench.policy_process import BaselineNode
 from rl_edge_experiments.bench.spread import section, spread
-from rl_edge_experiments.observer import Observer
+from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 
@@ -30,11 +27,12 @@ def measure_lockstep(folder: Path, *, rounds: int, output: Path) -> dict[str, An
     manifest = load_manifest(folder)
     policy = load_policy(folder)
     episodes = _episodes_for(_STEPS, manifest, policy)
-    systems = _systems(folder, episodes=episodes, output=output)
     rows = []
     for _ in range(rounds):
         step, inference = _simulation_and_inference_us(manifest, policy, episodes)
-        rows.append((step, _echo_us(manifest), inference, 1e6 / _steps_per_sec(*systems)))
+        environment_id = manifest.environment.environment_id
+        loop_us = _loop_us(folder, environment_id, episodes=episodes, output=output)
+        rows.append((step, _echo_us(manifest), inference, loop_us))
     step, echo, inference, loop = np.array(rows).T
     limit = step + echo + inference
     return section(
@@ -105,37 +103,16 @@ def _echo_us(manifest: Manifest) -> float:
         return 1e6 * (time.perf_counter() - started) / _STEPS
 
 
-def _systems(
-    folder: Path, *, episodes: int, output: Path
-) -> tuple[PreparedSystem, PreparedSystem]:
-    """Return the simulator and the compressed policy."""
-    shared = {'namespace': f'lockstep{os.getpid()}', 'log_level': 'warn'}
-    desktop = {
-        'environment_id': load_manifest(folder).environment.environment_id,
+def _loop_us(folder: Path, environment_id: str, *, episodes: int, output: Path) -> float:
+    """Return the mean time of a step of the loop, from the end of the first episode to the last.
+
+    Nobody receives the transitions: what is measured is the loop alone.
+    """
+    arguments = {
+        'environment_id': environment_id,
+        'model': str(folder),
         'episodes': str(episodes),
-        'first_action_timeout_sec': str(_RUN_TIMEOUT_SEC),
-        'output': str(output / 'desktop'),
+        'record_topics': 'environment,episode,resource_usage/*',
     }
-    edge = {'model': str(folder), 'output': str(output / 'edge')}
-    return (
-        prepare(find_system('desktop'), {**desktop, **shared}),
-        prepare(find_system('edge'), {**edge, **shared}),
-    )
-
-
-def _steps_per_sec(desktop: PreparedSystem, edge: PreparedSystem) -> float:
-    """Run the loop; return the rate from the end of the first episode to that of the last."""
-    # Nobody subscribes to the transitions: what is measured is the loop alone.
-    with Observer(str(desktop.values['namespace']), transitions=False) as observer:
-        with RunningSystem(desktop.processes) as simulator:
-            observer.wait_for(lambda: observer.sees_simulator, _RUN_TIMEOUT_SEC)
-            with RunningSystem(edge.processes):
-                outcome = simulator.wait(_RUN_TIMEOUT_SEC)
-            if outcome.exit_code:
-                last = '\n'.join(simulator.log.of()[-10:])
-                raise RlEdgeError(f'{outcome.reason}; the last lines were\n{last}')
-        episodes = int(desktop.values['episodes'])
-        observer.wait_for(lambda: len(observer.episodes) == episodes)
-        steps = sum(episode.length for episode in observer.episodes[1:])
-        arrivals = observer.episode_arrivals_sec
-        return steps / (arrivals[-1] - arrivals[0])
+    run = record_run(RunRequest(output / 'lockstep', arguments))
+    return 1e6 / run.robot.steps_per_sec

@@ -1,5 +1,6 @@
 """The study's claims, each beside what was measured: what holds, what does not, what is open."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 
 from rl_edge_core.statistics import Interval, mean_interval, ratio_interval
 from rl_edge_eval.metrics.comparison import unpaired_difference
-from rl_edge_experiments.report.figures import ALONE, Pair
+from rl_edge_experiments.experiment import FEWEST_EPISODES
+from rl_edge_experiments.report.sides import ALONE, Pair, Side
 
 HOLDS, FAILS, OPEN, MISSING = 'holds', 'does not hold', 'open', 'not measured'
 DIFFERS = 'differs by model'
@@ -78,60 +80,19 @@ def worst(verdicts: Sequence[str]) -> str:
     return next((one for one in (FAILS, OPEN) if one in verdicts), HOLDS)
 
 
-def judge_claims(pairs: Sequence[Pair], *, cores: int) -> list[Claim]:
+def check_claims(pairs: Sequence[Pair]) -> list[Claim]:
     """Return every claim with a finding for each pair."""
-    of_pairs: list[tuple[str, str, Callable[[Pair], Finding]]] = [
-        (
-            'at least 1 GB less memory in use',
-            f'resident memory of the policy process, full minus compressed, is at least '
-            f'{MEMORY_SAVED_MB:.0f} MB',
-            _memory,
-        ),
-        (
-            'lower average CPU',
-            'CPU of the policy process: the 95 % interval of compressed minus full is below 0, '
-            'with and without load',
-            _cpu,
-        ),
-        (
-            'no visible stutter with the compressed policy',
-            f'at most {LATE_SHARE:.0%} of the rendered pictures come later than 1.5 periods after '
-            f'the one before (the whole 95 % interval), with and without load',
-            _no_stutter,
-        ),
-        (
-            'with the full model, rendering stutters',
-            f'more than {LATE_SHARE:.0%} of the rendered pictures are late, with or without load',
-            _stutter,
-        ),
-        (
-            f'with the full model, CPU up to {HIGHEST_CPU_PERCENT:.0f} %',
-            f'the busiest second of policy and simulator, without load, takes at least '
-            f"{HIGHEST_CPU_PERCENT:.0f} % of this machine's cores",
-            lambda pair: _highest_cpu(pair, cores),
-        ),
-        (
-            'quantization costs at most 1 to 2 % accuracy',
-            f'the return kept over the same seeds is at least {RETURN_KEPT:.0%} (the whole 95 % '
-            f'interval)',
-            _accuracy,
-        ),
-        (
-            'quantization leaves a quarter of the size',
-            f'the compressed file has at most {QUARTER:.1%} of the float32 TFLite file',
-            _size,
-        ),
-    ]
     claims = [
-        Claim(text, criterion, {pair.name: judge(pair) for pair in pairs})
-        for text, criterion, judge in of_pairs
+        Claim(text, criterion, {pair.name: find(pair) for pair in pairs})
+        for text, criterion, find in _OF_A_PAIR
     ]
     return [*claims, _ppo_moves_best(pairs), _hardly_moves(pairs)]
 
 
 def _memory(pair: Pair) -> Finding:
     full, compressed = (
-        side.acting[ALONE].policy_resident_mb for side in (pair.full, pair.compressed)
+        side.acting[ALONE].run.usage_of('policy').resident_memory_mb_max
+        for side in pair.sides.values()
     )
     saved_mb = full - compressed
     return Finding(
@@ -149,7 +110,7 @@ def _cpu(pair: Pair) -> Finding:
 
 
 def _no_stutter(pair: Pair) -> Finding:
-    shares = _late_shares(pair, 'compressed')
+    shares = _late_shares(pair.compressed)
     if not shares:
         return Finding(MISSING, 'nothing was rendered')
     verdicts = [below(share, LATE_SHARE) for share in shares.values()]
@@ -157,7 +118,7 @@ def _no_stutter(pair: Pair) -> Finding:
 
 
 def _stutter(pair: Pair) -> Finding:
-    shares = _late_shares(pair, 'full')
+    shares = _late_shares(pair.full)
     if not shares:
         return Finding(MISSING, 'nothing was rendered')
     verdicts = [below(share, LATE_SHARE) for share in shares.values()]
@@ -165,13 +126,8 @@ def _stutter(pair: Pair) -> Finding:
     return Finding(verdict, _in_percent(shares))
 
 
-def _late_shares(pair: Pair, side: str) -> dict[str, Interval]:
-    acting = getattr(pair, side).acting
-    return {
-        name: figures.pictures.late_share
-        for name, figures in acting.items()
-        if figures.pictures is not None
-    }
+def _late_shares(side: Side) -> dict[str, Interval]:
+    return {name: one.images.late_share for name, one in side.acting.items() if one.images}
 
 
 def _in_percent(shares: Mapping[str, Interval]) -> str:
@@ -181,7 +137,8 @@ def _in_percent(shares: Mapping[str, Interval]) -> str:
     )
 
 
-def _highest_cpu(pair: Pair, cores: int) -> Finding:
+def _highest_cpu(pair: Pair) -> Finding:
+    cores = os.cpu_count() or 1
     highest = pair.full.acting[ALONE].loop_cpu_percent_max / cores
     return Finding(
         HOLDS if highest >= HIGHEST_CPU_PERCENT else FAILS,
@@ -193,6 +150,8 @@ def _accuracy(pair: Pair) -> Finding:
     full, compressed = pair.full.returns, pair.compressed.returns
     if full.shape != compressed.shape:
         return Finding(OPEN, f'{full.size} and {compressed.size} whole episodes: no pairs')
+    if full.size < FEWEST_EPISODES:
+        return Finding(OPEN, f'{full.size} episodes are too few for an interval')
     if full.mean() <= 0.0:
         return Finding(
             OPEN, f'the full policy returns {full.mean():.1f}: a share of it says nothing'
@@ -226,6 +185,9 @@ def _ppo_moves_best(pairs: Sequence[Pair]) -> Claim:
         finding = Finding(MISSING, f'without {" and ".join(missing)}')
         return Claim(text, criterion, {ALL_MODELS: finding})
     ppo, other = (by_name[name].full.distances_m for name in ('ppo', 'actor_critic'))
+    if min(ppo.size, other.size) < FEWEST_EPISODES:
+        finding = Finding(OPEN, f'{ppo.size} episodes are too few for an interval')
+        return Claim(text, criterion, {ALL_MODELS: finding})
     difference = unpaired_difference(other, ppo)
     finding = Finding(above(difference, 0.0), f'{difference} m further')
     return Claim(text, criterion, {ALL_MODELS: finding})
@@ -237,5 +199,52 @@ def _hardly_moves(pairs: Sequence[Pair]) -> Claim:
     pair = next((pair for pair in pairs if pair.name == 'actor_critic'), None)
     if pair is None:
         return Claim(text, criterion, {ALL_MODELS: Finding(MISSING, 'without actor_critic')})
+    if pair.compressed.distances_m.size < FEWEST_EPISODES:
+        finding = Finding(OPEN, 'too few episodes for an interval')
+        return Claim(text, criterion, {pair.name: finding})
     distance = mean_interval(pair.compressed.distances_m)
     return Claim(text, criterion, {pair.name: Finding(below(distance, HARDLY_M), f'{distance} m')})
+
+
+_OF_A_PAIR: tuple[tuple[str, str, Callable[[Pair], Finding]], ...] = (
+    (
+        'at least 1 GB less memory in use',
+        f'resident memory of the policy process, full minus compressed, is at least '
+        f'{MEMORY_SAVED_MB:.0f} MB',
+        _memory,
+    ),
+    (
+        'lower average CPU',
+        'CPU of the policy process: the 95 % interval of compressed minus full is below 0, '
+        'with and without load',
+        _cpu,
+    ),
+    (
+        'no visible stutter with the compressed policy',
+        f'at most {LATE_SHARE:.0%} of the rendered images come later than 1.5 periods after '
+        f'the one before (the whole 95 % interval), with and without load',
+        _no_stutter,
+    ),
+    (
+        'with the full model, rendering stutters',
+        f'more than {LATE_SHARE:.0%} of the rendered images are late, with or without load',
+        _stutter,
+    ),
+    (
+        f'with the full model, CPU up to {HIGHEST_CPU_PERCENT:.0f} %',
+        f'the busiest second of policy and simulator, without load, takes at least '
+        f"{HIGHEST_CPU_PERCENT:.0f} % of this machine's cores",
+        _highest_cpu,
+    ),
+    (
+        'quantization costs at most 1 to 2 % accuracy',
+        f'the return kept over the same seeds is at least {RETURN_KEPT:.0%} (the whole 95 % '
+        f'interval)',
+        _accuracy,
+    ),
+    (
+        'quantization leaves a quarter of the size',
+        f'the compressed file has at most {QUARTER:.1%} of the float32 TFLite file',
+        _size,
+    ),
+)

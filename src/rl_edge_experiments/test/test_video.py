@@ -6,7 +6,7 @@ from PIL import Image
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_experiments.clip import distance_text
-from rl_edge_experiments.gif import captioned, side_by_side, whole_hundredths, write_gif
+from rl_edge_experiments.video import captioned, side_by_side, whole_hundredths, write_gif
 from rl_edge_sim.film import Film
 
 

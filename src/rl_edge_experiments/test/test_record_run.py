@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from rl_edge_experiments.recorded_run import busy_processes
+from rl_edge_experiments.record_run import busy_processes
 
 
 @pytest.mark.parametrize('count', [0, 2])

@@ -1,1 +1,0 @@
-"""The low-spec envelope: the policy on a share of a core."""

@@ -1,0 +1,243 @@
+"""Run the study's experiment and write it as a page and as figures."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rl_edge_bringup.models import DEFAULT_MODEL, ChosenModel, model_names
+from rl_edge_core.artifact import load_manifest
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.files import write_atomically
+from rl_edge_core.parameters import Setting, Values, to_text
+from rl_edge_core.results import describe_machine, write_json
+from rl_edge_eval.output.columns import make_console
+from rl_edge_experiments.experiment import (
+    COMPRESSED,
+    FULL,
+    Experiment,
+    choose,
+    output_folder,
+    recipe_of,
+    system_arguments,
+    words_of,
+)
+from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
+from rl_edge_experiments.report.claims import Claim, check_claims
+from rl_edge_experiments.report.page import HEADINGS, render_page
+from rl_edge_experiments.report.plots import write_plot, write_video
+from rl_edge_experiments.report.sides import ALONE, LOADED, ActingRun, Pair, Side
+
+PAGE_FILE, SUMMARY_FILE = 'index.html', 'summary.json'
+STUDY_MODELS = ('actor_critic', 'ppo', 'best')
+_FLOAT_RECIPE = 'float32'
+_FOLDER = DEFAULT_MODEL.split('/', maxsplit=1)[0]
+_VIDEO_SEC = 5.0
+_FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
+
+
+def run_report(values: Values) -> int:
+    """Run everything that was asked for, write the page and the summary; return 0."""
+    console = make_console(data_on_stdout=False)
+    names, missing = models_of(str(values['models']))
+    chosen = {
+        (name, configuration): choose(configuration, values, name)
+        for name, configuration in itertools.product(names, (FULL, COMPRESSED))
+    }
+    folder = output_folder(values, 'report')
+    for line in missing:
+        console.print(f'note: {line}')
+    pairs = []
+    for name in names:
+        full, compressed = (
+            _side(configuration, chosen[name, configuration], name, values, folder, console)
+            for configuration in (FULL, COMPRESSED)
+        )
+        manifest = load_manifest(full.model.folder)
+        has_float = _FLOAT_RECIPE in manifest.recipes
+        float_bytes = manifest.entry(_FLOAT_RECIPE).bytes if has_float else 0
+        pair = Pair(_short(name, names), full, compressed, float_bytes)
+        console.print(_table(pair))
+        pairs.append(pair)
+    claims = check_claims(pairs)
+    _write(folder, pairs, claims, values=values, missing=missing)
+    console.print(_claims_table(claims))
+    console.print(f'written: {folder / PAGE_FILE}, {folder / SUMMARY_FILE}', soft_wrap=True)
+    return 0
+
+
+def models_of(text: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the models to run and a line for each of the study's that is not there.
+
+    ``text`` names them; empty stands for all that are shipped for Ant-v5, the study's first.
+    """
+    if text:
+        return words_of('models', text), []
+    there = [name.partition('/')[2] for name in model_names() if name.startswith(f'{_FOLDER}/')]
+    names = [name for name in STUDY_MODELS if name in there]
+    names += [name for name in there if name not in names]
+    if not names:
+        raise ConfigurationError(
+            f'no model of {_FOLDER} is shipped here: name artifacts with models:=A,B'
+        )
+    missing = [
+        f'{_FOLDER}/{name} is missing: there is no such model, so it is left out'
+        for name in STUDY_MODELS
+        if name not in names
+    ]
+    return tuple(f'{_FOLDER}/{name}' for name in names), missing
+
+
+def _side(
+    configuration: str,
+    model: ChosenModel,
+    name: str,
+    values: Values,
+    folder: Path,
+    console: Console,
+) -> Side:
+    """Run one configuration: whole episodes in lockstep, then in real time."""
+    manifest = load_manifest(model.folder)
+    period_sec = manifest.environment.control_period_sec
+    shared = {key: to_text(values[key]) for key in _FROM_SIM} | {
+        'configuration': configuration,
+        'model': name,
+        'recipe': recipe_of(configuration, values),
+    }
+
+    def record(what: str, arguments: dict[str, str], **how: Any) -> RecordedRun:
+        runs = folder / 'runs' / name.strip('/').replace('/', '-')
+        request = RunRequest(runs / f'{configuration}-{what}', shared | arguments, **how)
+        with console.status(f'{name}, {configuration}, {what}'):
+            run = record_run(request, reuse=bool(values['reuse']))
+        console.print(f'{name}, {configuration}, {what}: recorded {run.bag}')
+        return run
+
+    quality = record('lockstep', {'mode': 'lockstep', 'episodes': to_text(values['episodes'])})
+    acting = _acting_arguments(values, period_sec)
+    seconds, load = float(values['seconds']), int(values['load'])
+    runs = {ALONE: record(ALONE, acting, seconds=seconds)}
+    if load:
+        runs[LOADED] = record(LOADED, acting, seconds=seconds, load=load)
+    return Side(
+        model=model,
+        file_bytes=manifest.entry(model.recipe).bytes,
+        quality_run=quality,
+        acting={what: ActingRun(run, period_sec) for what, run in runs.items()},
+    )
+
+
+def _acting_arguments(values: Values, period_sec: float) -> dict[str, str]:
+    arguments = {'mode': 'realtime', 'render': str(values['render'])}
+    if values['render'] == 'topic':
+        arguments |= {
+            'record_topics': 'default,image',
+            'render_rate_hz': f'{1.0 / period_sec:g}',  # an image of each step
+            'render_width': to_text(values['picture_width']),
+            'render_height': to_text(values['picture_height']),
+        }
+    return arguments
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    short = Path(name).name
+    return short if [Path(one).name for one in names].count(short) == 1 else name
+
+
+def _write(
+    folder: Path,
+    pairs: Sequence[Pair],
+    claims: Sequence[Claim],
+    *,
+    values: Values,
+    missing: Sequence[str],
+) -> None:
+    machine = describe_machine()
+    images = {pair.name: _images(folder, pair) for pair in pairs}
+    page = render_page(
+        pairs,
+        claims,
+        missing=missing,
+        introduction=_introduction(values),
+        machine=machine,
+        images=images,
+    )
+    write_atomically(folder / PAGE_FILE, page)
+    content: dict[str, Any] = {
+        'models': {pair.name: pair.to_mapping() for pair in pairs},
+        'claims': [claim.to_mapping() for claim in claims],
+        'missing': list(missing),
+        'arguments': dict(values),
+        'machine': machine,
+    }
+    write_json(folder / SUMMARY_FILE, content)
+
+
+def _images(folder: Path, pair: Pair) -> list[Path]:
+    name = pair.name.strip('/').replace('/', '-')
+    plot, video = folder / f'{name}.png', folder / f'{name}.gif'
+    write_plot(plot, pair)
+    return [plot, video] if write_video(video, pair, seconds=_VIDEO_SEC) else [plot]
+
+
+def _introduction(values: Values) -> list[str]:
+    load = int(values['load'])
+    beside = f', and again with {load} busy processes beside it' if load else ''
+    rendering = 'rendering on' if values['render'] == 'topic' else 'nothing rendered'
+    return [
+        f'{values["environment_id"]}: returns and distances over {values["episodes"]} episodes in '
+        f'lockstep, seeds from {values["seed"]}, the same for all. CPU, memory, latency and '
+        f'smoothness while the policy acts for {values["seconds"]} s in real time, {rendering}, '
+        f'alone{beside}. Every run was recorded, and every number comes from its bag.',
+        'The videos show the images that were rendered during the runs, when they arrived. Full '
+        'is the Keras actor-critic, compressed its TFLite actor. ↑ higher is better, ↓ lower.',
+    ]
+
+
+def _table(pair: Pair) -> Table:
+    table = Table(title=pair.name, title_justify='left')
+    for heading in HEADINGS:
+        table.add_column(heading, justify='right' if heading else 'left')
+    for row in pair.rows():
+        table.add_row(*row)
+    return table
+
+
+def _claims_table(claims: Sequence[Claim]) -> Table:
+    table = Table(title="the study's claims", title_justify='left')
+    for heading in ('the study says', '', 'measured'):
+        table.add_column(heading)
+    for claim in claims:
+        findings = '\n'.join(
+            f'{model}: {finding.verdict}, {finding.figure}'
+            for model, finding in claim.findings.items()
+        )
+        table.add_row(claim.text, claim.verdict, findings)
+    return table
+
+
+REPORT = Experiment(
+    name='report',
+    description="the study's experiment, recorded and evaluated from bags: a page and a summary",
+    arguments=(
+        Setting(
+            'models',
+            '',
+            f'artifacts, or names under models/, separated by commas; empty for all of '
+            f'models/{_FOLDER}',
+        ),
+        Setting('episodes', 10, 'whole episodes of each policy, in lockstep', minimum=1),
+        *system_arguments(*_FROM_SIM, 'recipe'),
+        Setting('seconds', 20.0, 'how long each acts in real time', minimum=4.0),
+        Setting('load', 2, 'busy processes beside it in the second run; 0 for none', minimum=0),
+        Setting('render', 'topic', 'whether images are rendered', choices=('topic', 'none')),
+        Setting('picture_width', 240, 'of the images, in pixels', minimum=16),
+        Setting('picture_height', 180, 'of the images, in pixels', minimum=16),
+        Setting('reuse', False, 'take equal runs from the bags of an earlier call'),
+        Setting('output', '', 'folder for the results; empty for results/report'),
+    ),
+    run=run_report,
+)
