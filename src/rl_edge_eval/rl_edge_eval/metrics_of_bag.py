@@ -124,13 +124,14 @@ class _Evaluation:
     def _taker_of(self, topic: BagTopic) -> Callable[[Any, int], object] | None:
         kind = topic.message_type.removeprefix(_PACKAGE)
         owner = _owner_of_usage if kind == 'ResourceUsage' else _parent
-        add = {
+        takers: dict[str, Callable[..., object]] = {
             'Transition': RobotRecord.add_transition,
             'EpisodeSummary': RobotRecord.add_summary,
             'Environment': RobotRecord.add_environment,
             'PolicyStatus': RobotRecord.add_policy_status,
             'ResourceUsage': RobotRecord.add_resources,
-        }.get(kind)
+        }
+        add = takers.get(kind)
         return partial(add, self._robot(owner(topic.name))) if add else None
 
     def _robot(self, namespace: str) -> RobotRecord:

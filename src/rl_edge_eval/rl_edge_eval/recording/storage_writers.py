@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from mcap.data_stream import RecordBuilder
 from mcap.exceptions import EndOfFile
@@ -38,6 +38,8 @@ class RecordedTopic:
 
 class StorageFile(ABC):
     """What can be written to one file. Not thread-safe."""
+
+    suffix: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         """Create ``path``; raise OSError when it can't be."""
