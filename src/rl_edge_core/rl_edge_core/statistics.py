@@ -79,6 +79,22 @@ def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -
     return mean_interval(pairs[:, 0] - pairs[:, 1], seed=seed)
 
 
+def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0) -> Interval:
+    """Return the mean of ``other`` minus that of ``baseline``, shapes (n,) and (m,).
+
+    Percentile bootstrap of both samples (Efron & Tibshirani 1993, ch. 16).
+    """
+    samples = _checked(other), _checked(baseline)
+    generator = np.random.default_rng(seed)
+    means = [
+        sample[generator.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+        for sample in samples
+    ]
+    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
+    estimate = float(samples[0].mean() - samples[1].mean())
+    return Interval(estimate, float(low), float(high), sum(map(len, samples)))
+
+
 def _ratio_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
     means = pairs.mean(axis=axis)
     return means[..., 0] / means[..., 1]

@@ -10,6 +10,7 @@ from rl_edge_core.statistics import (
     median_interval,
     ratio_interval,
     share_interval,
+    unpaired_difference,
 )
 
 
@@ -97,3 +98,16 @@ def test_summary_counts_early_ends_apart_from_time_limits():
     assert summary.episode_return.estimate == 150.0
     assert summary.forward_distance_median_m.estimate == 1.5
     assert summary.fall_share.estimate == 0.25
+
+
+def test_unpaired_difference_of_constants_has_no_width() -> None:
+    interval = unpaired_difference(np.full(3, 2.0), np.full(5, 7.0))
+    assert (interval.estimate, interval.low, interval.high, interval.count) == (5.0, 5.0, 5.0, 8)
+
+
+def test_unpaired_interval_has_the_width_of_the_normal_theory() -> None:
+    generator = np.random.default_rng(1)
+    a, b = generator.normal(0, 1, 400), generator.normal(1, 2, 400)
+    interval = unpaired_difference(a, b)
+    half = 1.96 * np.sqrt(a.var() / 400 + b.var() / 400)
+    assert interval.high - interval.low == pytest.approx(2 * half, rel=0.08)

@@ -1,11 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 from bag_writer import BagWriter
 from loop_messages import environment, write_episode
 
-from rl_edge_eval.metrics.comparison import PAIRED, UNPAIRED, compare, unpaired_difference
+from rl_edge_eval.metrics.comparison import PAIRED, UNPAIRED, compare
 from rl_edge_eval.metrics.run_metrics import RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 
@@ -30,8 +29,8 @@ def test_same_seeds_are_paired(tmp_path: Path) -> None:
     first = bag_of(tmp_path / 'a', {1: 100.0, 2: 2000.0, 3: 300.0}, memory_mb=581.0)
     second = bag_of(tmp_path / 'b', {3: 290.0, 1: 90.0, 2: 1990.0}, memory_mb=85.0)
     (comparison,) = compare([first, second])
-    figures = {figure.name: figure for figure in comparison.figures}
-    returns = figures['return']
+    metrics = {metric.name: metric for metric in comparison.metrics}
+    returns = metrics['return']
     # Every seed lost exactly 10, however different the seeds are from each other.
     assert returns.method == PAIRED
     assert returns.difference is not None
@@ -39,7 +38,7 @@ def test_same_seeds_are_paired(tmp_path: Path) -> None:
         pytest.approx((-10.0, -10.0, -10.0))
     )
     assert (returns.baseline, returns.other) == (800.0, 790.0)
-    memory = figures['policy: resident, MB']
+    memory = metrics['policy: resident, MB']
     assert (memory.baseline, memory.other, memory.difference) == (581.0, 85.0, None)
 
 
@@ -47,7 +46,7 @@ def test_other_seeds_are_not_paired(tmp_path: Path) -> None:
     first = bag_of(tmp_path / 'a', {1: 100.0, 2: 200.0})
     second = bag_of(tmp_path / 'b', {1: 100.0, 3: 260.0}, robot='/other')
     (comparison,) = compare([first, second])
-    returns = next(figure for figure in comparison.figures if figure.name == 'return')
+    returns = next(metric for metric in comparison.metrics if metric.name == 'return')
     assert returns.method == UNPAIRED
     assert returns.difference is not None
     assert returns.difference.estimate == 30.0
@@ -55,20 +54,7 @@ def test_other_seeds_are_not_paired(tmp_path: Path) -> None:
     assert comparison.other.endswith('b /other')
 
 
-def test_unpaired_difference_of_constants_has_no_width() -> None:
-    interval = unpaired_difference(np.full(3, 2.0), np.full(5, 7.0))
-    assert (interval.estimate, interval.low, interval.high, interval.count) == (5.0, 5.0, 5.0, 8)
-
-
-def test_unpaired_interval_has_the_width_of_the_normal_theory() -> None:
-    generator = np.random.default_rng(1)
-    a, b = generator.normal(0, 1, 400), generator.normal(1, 2, 400)
-    interval = unpaired_difference(a, b)
-    half = 1.96 * np.sqrt(a.var() / 400 + b.var() / 400)
-    assert interval.high - interval.low == pytest.approx(2 * half, rel=0.08)
-
-
 def test_bag_without_episodes_compares_to_nothing(tmp_path: Path) -> None:
     first, second = bag_of(tmp_path / 'a', {1: 1.0}), bag_of(tmp_path / 'b', {})
     (comparison,) = compare([first, second])
-    assert all(figure.name.startswith('policy: ') for figure in comparison.figures)
+    assert all(metric.name.startswith('policy: ') for metric in comparison.metrics)

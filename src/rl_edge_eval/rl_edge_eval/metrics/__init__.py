@@ -1,1 +1,1 @@
-"""From messages to figures: per episode, per robot, per node."""
+"""From messages to metrics: per episode, per robot, per node."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rl_edge_core.statistics import RESAMPLES, Interval, difference_interval
+from rl_edge_core.statistics import Interval, difference_interval, unpaired_difference
 from rl_edge_eval.metrics.run_metrics import EpisodeMetrics, NodeMetrics, RobotMetrics, RunMetrics
 
 PAIRED, UNPAIRED = 'paired by seed', 'unpaired'
@@ -33,11 +33,11 @@ _NODE_METRICS: dict[str, Callable[[NodeMetrics], float]] = {
 
 @dataclass(frozen=True)
 class ComparedMetric:
-    """One figure of two robots."""
+    """One metric of two robots."""
 
     name: str
     baseline: float
-    """Mean over the episodes that count, or the node's figure."""
+    """Mean over the episodes that count, or the node's value."""
     other: float
     difference: Interval | None
     """Other minus baseline; None where there is a single value, as for a node's memory."""
@@ -51,7 +51,7 @@ class Comparison:
 
     baseline: str
     other: str
-    figures: tuple[ComparedMetric, ...]
+    metrics: tuple[ComparedMetric, ...]
 
 
 def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
@@ -61,34 +61,17 @@ def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
     are left out.
     """
     first, *others = bags
-    comparisons = []
-    for bag in others:
-        for robot in bag.robots:
-            baseline = _counterpart(robot, first, bag)
-            if baseline is not None:
-                comparisons.append(
-                    Comparison(
-                        baseline=f'{first.path} {baseline.namespace}',
-                        other=f'{bag.path} {robot.namespace}',
-                        figures=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
-                    )
-                )
-    return tuple(comparisons)
-
-
-def unpaired_difference(baseline: np.ndarray, other: np.ndarray, *, seed: int = 0) -> Interval:
-    """Return the mean of ``other`` minus that of ``baseline``, shapes (n,) and (m,).
-
-    Percentile bootstrap of both samples (Efron & Tibshirani 1993, ch. 16).
-    """
-    generator = np.random.default_rng(seed)
-    means = [
-        sample[generator.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
-        for sample in (other, baseline)
+    pairs = [
+        (bag, robot, _counterpart(robot, first, bag)) for bag in others for robot in bag.robots
     ]
-    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
-    return Interval(
-        float(other.mean() - baseline.mean()), float(low), float(high), len(baseline) + len(other)
+    return tuple(
+        Comparison(
+            baseline=f'{first.path} {baseline.namespace}',
+            other=f'{bag.path} {robot.namespace}',
+            metrics=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
+        )
+        for bag, robot, baseline in pairs
+        if baseline is not None
     )
 
 
@@ -99,68 +82,45 @@ def _counterpart(robot: RobotMetrics, first: RunMetrics, bag: RunMetrics) -> Rob
 
 
 def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
-    left = [episode for episode in baseline.episodes if episode.counts]
-    right = [episode for episode in other.episodes if episode.counts]
+    left, right = baseline.counted, other.counted
     if not left or not right:
         return []
-    pairs = _pairs_by_seed(left, right)
-    return [
-        _compared(name, figure, left=left, right=right, pairs=pairs)
-        for name, figure in _EPISODE_METRICS.items()
-    ]
-
-
-def _pairs_by_seed(
-    left: list[EpisodeMetrics], right: list[EpisodeMetrics]
-) -> list[tuple[EpisodeMetrics, EpisodeMetrics]]:
-    """Pair episodes when both sides ran exactly the same seeds, each once."""
-    by_seed = {episode.seed: episode for episode in right}
+    # In the order of their seeds they are pairs where both ran the same seeds, each once.
     seeds = [episode.seed for episode in left]
-    usable = None not in seeds and len(set(seeds)) == len(seeds) == len(right)
-    if not usable or set(seeds) != set(by_seed):
-        return []
-    return [(episode, by_seed[episode.seed]) for episode in left]
+    is_paired = (
+        None not in seeds
+        and len(set(seeds)) == len(seeds)
+        and seeds == [episode.seed for episode in right]
+    )
+    compared = []
+    for name, value_of in _EPISODE_METRICS.items():
+        values = (np.array([value_of(e) for e in side], float) for side in (left, right))
+        compared.append(_compared(name, *values, is_paired=is_paired))
+    return compared
 
 
 def _compared(
-    name: str,
-    figure: Callable[[EpisodeMetrics], float],
-    *,
-    left: list[EpisodeMetrics],
-    right: list[EpisodeMetrics],
-    pairs: list[tuple[EpisodeMetrics, EpisodeMetrics]],
+    name: str, baseline: np.ndarray, other: np.ndarray, *, is_paired: bool
 ) -> ComparedMetric:
-    baseline, other = _finite(figure, left), _finite(figure, right)
+    is_whole = bool(np.isfinite(baseline).all() and np.isfinite(other).all())
+    baseline, other = baseline[np.isfinite(baseline)], other[np.isfinite(other)]
     if not baseline.size or not other.size:
         return ComparedMetric(name, float('nan'), float('nan'), None, '')
-    if pairs and baseline.size == len(left) and other.size == len(right):
-        interval = difference_interval(
-            [figure(b) for _, b in pairs], [figure(a) for a, _ in pairs]
-        )
-        method = PAIRED
+    if is_paired and is_whole:
+        interval, method = difference_interval(other, baseline), PAIRED
     else:
         interval, method = unpaired_difference(baseline, other), UNPAIRED
     return ComparedMetric(name, float(baseline.mean()), float(other.mean()), interval, method)
 
 
-def _finite(
-    figure: Callable[[EpisodeMetrics], float], episodes: list[EpisodeMetrics]
-) -> np.ndarray:
-    values = np.array([figure(episode) for episode in episodes], np.float64)
-    return values[np.isfinite(values)]
-
-
 def _nodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
-    figures = []
     by_name = {_short(node.node): node for node in other.nodes}
-    for node in baseline.nodes:
-        name = _short(node.node)
-        if name in by_name:
-            figures += [
-                ComparedMetric(f'{name}: {what}', figure(node), figure(by_name[name]), None, '')
-                for what, figure in _NODE_METRICS.items()
-            ]
-    return figures
+    return [
+        ComparedMetric(f'{name}: {what}', value_of(node), value_of(by_name[name]), None, '')
+        for node in baseline.nodes
+        if (name := _short(node.node)) in by_name
+        for what, value_of in _NODE_METRICS.items()
+    ]
 
 
 def _short(node: str) -> str:

@@ -111,6 +111,11 @@ class EpisodeMetrics:
         return self.ended_by in COUNTED and self.recorded_as_it_happened
 
     @property
+    def ended_by_reason(self) -> str:
+        """Return why it ended, and for a termination which limit was left where that is known."""
+        return ': '.join(filter(None, (self.ended_by, self.termination_reason)))
+
+    @property
     def result(self) -> EpisodeResult:
         """Return it as the statistics of all packages take it."""
         return EpisodeResult(

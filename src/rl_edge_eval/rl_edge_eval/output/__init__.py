@@ -1,1 +1,1 @@
-"""Figures as tables, files and pictures."""
+"""Metrics as tables, files and plots."""

@@ -33,7 +33,8 @@ class Column(Generic[Row]):
 
     name: str
     unit: str
-    value_of: Callable[[Row], float]
+    value_of: Callable[[Row], float | str]
+    """A text is shown as it is, in tables alone."""
     better: str = ''
     """`HIGHER`, `LOWER`, or neither."""
     digits: int | None = None
@@ -137,16 +138,33 @@ def comparison_rows(
 
 
 def runs_table(
-    runs: Mapping[str, Row], columns: Iterable[Column[Row]], *, title: str = '', note: str = ''
+    runs: Mapping[str, Row], columns: Sequence[Column[Row]], *, title: str = '', note: str = ''
 ) -> Table:
     """Return a table with a line per run."""
+    return rows_table(list(runs.values()), columns, title=title, note=note, names=list(runs))
+
+
+def rows_table(
+    rows: Sequence[Row],
+    columns: Sequence[Column[Row]],
+    *,
+    title: str = '',
+    note: str = '',
+    names: Sequence[str] = (),
+) -> Table:
+    """Return a table with a line per row; ``names`` stand before them where they are given."""
     table = Table(title=title or None, caption=note or None, title_justify='left')
-    columns = tuple(columns)
-    table.add_column('')
+    if names:
+        table.add_column('')
     for column in columns:
         table.add_column(column.heading, justify='right')
-    for name, run in runs.items():
-        table.add_row(name, *(column.text(float(column.value_of(run))) for column in columns))
+    for index, row in enumerate(rows):
+        values = (column.value_of(row) for column in columns)
+        cells = [
+            value if isinstance(value, str) else column.text(value)
+            for column, value in zip(columns, values, strict=True)
+        ]
+        table.add_row(*names[index : index + 1], *cells)
     return table
 
 

@@ -18,8 +18,11 @@ STANDARD_OUTPUT = '-'
 
 def to_json(bags: Sequence[RunMetrics], comparisons: Sequence[Comparison]) -> str:
     """Return all metrics as JSON; what is missing is null."""
-    content = {'bags': bags, 'comparisons': comparisons}
-    return json.dumps(json_types(content), indent=1) + '\n'
+    compared = [
+        {'baseline': one.baseline, 'other': one.other, 'figures': one.metrics}
+        for one in comparisons
+    ]
+    return json.dumps(json_types({'bags': bags, 'comparisons': compared}), indent=1) + '\n'
 
 
 def to_csv(bags: Sequence[RunMetrics]) -> str:

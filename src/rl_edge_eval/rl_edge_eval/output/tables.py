@@ -1,18 +1,48 @@
 """The metrics of bags as tables on the terminal."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, fields
 
 from rich.console import Console
 from rich.table import Table
 
 from rl_edge_eval.metrics.comparison import Comparison
-from rl_edge_eval.metrics.run_metrics import ActionCounts, EpisodeMetrics, RobotMetrics, RunMetrics
-from rl_edge_eval.output.columns import number
+from rl_edge_eval.metrics.run_metrics import (
+    ActionCounts,
+    EpisodeMetrics,
+    NodeMetrics,
+    RobotMetrics,
+    RunMetrics,
+)
+from rl_edge_eval.output.columns import Column, number, rows_table
 
 _MOST_EPISODES = 40
 """Rows that fit on a screen; the files have all of them."""
+_EPISODE_COLUMNS: tuple[Column[EpisodeMetrics], ...] = (
+    Column('episode', '', lambda episode: str(episode.episode)),
+    Column('seed', '', lambda episode: '-' if episode.seed is None else str(episode.seed)),
+    Column('return', '', lambda episode: episode.episode_return),
+    Column('length', '', lambda episode: str(episode.length)),
+    Column('distance m', '', lambda episode: episode.forward_distance_m),
+    Column('speed m/s', '', lambda episode: episode.mean_speed_m_per_s),
+    Column('ended by', '', lambda episode: episode.ended_by_reason),
+    Column('response us p50/p99/max', '', lambda episode: str(episode.response_us)),
+    Column('inference us p50/p99/max', '', lambda episode: str(episode.inference_us)),
+    Column('steps/s', '', lambda episode: episode.steps_per_sec),
+)
+_NODE_COLUMNS: tuple[Column[NodeMetrics], ...] = (
+    Column('CPU % mean', '', lambda node: node.cpu_percent_mean),
+    Column('CPU % max', '', lambda node: node.cpu_percent_max),
+    Column('CPU ms per step', '', lambda node: node.cpu_ms_per_step),
+    Column('resident MB mean', '', lambda node: node.resident_memory_mb_mean),
+    Column('max', '', lambda node: node.resident_memory_mb_max),
+    Column('peak MB', '', lambda node: node.peak_memory_mb),
+    Column('unique MB', '', lambda node: node.unique_memory_mb_mean),
+    Column('threads', '', lambda node: str(node.threads_max)),
+    Column('processes', '', lambda node: str(node.processes)),
+    Column('reports', '', lambda node: str(node.samples)),
+)
 
 
 def print_bag(console: Console, bag: RunMetrics) -> None:
@@ -28,26 +58,22 @@ def print_bag(console: Console, bag: RunMetrics) -> None:
         console.print(f'  [yellow]note[/yellow] {note}', highlight=False, markup=True)
 
 
-def print_comparisons(console: Console, comparisons: Sequence[Comparison]) -> None:
+def print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> None:
     """Print how each bag differs from the first."""
     for comparison in comparisons:
         table = Table(
             title=f'{comparison.other} against {comparison.baseline}', title_justify='left'
         )
-        for heading in ('figure', 'first', 'this', 'difference [95 %]', 'interval'):
-            table.add_column(heading, justify='left' if heading == 'figure' else 'right')
-        for figure in comparison.figures:
-            difference = (
-                str(figure.difference)
-                if figure.difference
-                else number(figure.other - figure.baseline)
-            )
+        for heading in ('metric', 'first', 'this', 'difference [95 %]', 'interval'):
+            table.add_column(heading, justify='left' if heading == 'metric' else 'right')
+        for metric in comparison.metrics:
+            difference = metric.difference or number(metric.other - metric.baseline)
             table.add_row(
-                figure.name,
-                number(figure.baseline),
-                number(figure.other),
-                difference,
-                figure.method or '-',
+                metric.name,
+                number(metric.baseline),
+                number(metric.other),
+                str(difference),
+                metric.method or '-',
             )
         console.print(table)
 
@@ -59,56 +85,27 @@ def _print_robot(console: Console, robot: RobotMetrics) -> None:
         highlight=False,
     )
     if robot.episodes:
-        console.print(_episode_table(robot.episodes))
-    console.print(_robot_table(robot))
-    if robot.nodes:
-        console.print(_node_table(robot))
-
-
-def _episode_table(episodes: Sequence[EpisodeMetrics]) -> Table:
-    left_out = len(episodes) - _MOST_EPISODES
-    title = (
-        f'episodes (the first {_MOST_EPISODES} of {len(episodes)})' if left_out > 0 else 'episodes'
-    )
-    table = Table(title=title, title_justify='left')
-    for heading in (
-        *('episode', 'seed', 'return', 'length', 'distance m', 'speed m/s', 'ended by'),
-        *('response us p50/p99/max', 'inference us p50/p99/max', 'steps/s'),
-    ):
-        table.add_column(heading, justify='right')
-    for episode in episodes[:_MOST_EPISODES]:
-        table.add_row(
-            str(episode.episode),
-            '-' if episode.seed is None else str(episode.seed),
-            number(episode.episode_return),
-            str(episode.length),
-            number(episode.forward_distance_m),
-            number(episode.mean_speed_m_per_s),
-            _end_of(episode),
-            str(episode.response_us),
-            str(episode.inference_us),
-            number(episode.steps_per_sec),
-        )
-    return table
-
-
-def _end_of(episode: EpisodeMetrics) -> str:
-    reason = f': {episode.termination_reason}' if episode.termination_reason else ''
-    return episode.ended_by + reason
-
-
-def _robot_table(robot: RobotMetrics) -> Table:
+        count = len(robot.episodes)
+        few = count <= _MOST_EPISODES
+        title = 'episodes' if few else f'episodes (the first {_MOST_EPISODES} of {count})'
+        shown = robot.episodes[:_MOST_EPISODES]
+        console.print(rows_table(shown, _EPISODE_COLUMNS, title=title))
     table = Table(title='all episodes', title_justify='left', show_header=False)
     for name, value in _robot_rows(robot):
         table.add_row(name, value)
-    return table
+    console.print(table)
+    if robot.nodes:
+        names = [node.node for node in robot.nodes]
+        console.print(rows_table(robot.nodes, _NODE_COLUMNS, title='nodes', names=names))
 
 
 def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
     if robot.summary is not None:
         yield from ((name.replace('_', ' '), value) for name, value in robot.summary.rows())
         yield 'episodes in the means', str(robot.summary.episode_return.count)
-        yield from _term_rows([episode for episode in robot.episodes if episode.counts])
+        for name in dict.fromkeys(name for e in robot.counted for name in e.reward_terms):
+            terms = [episode.reward_terms.get(name, math.nan) for episode in robot.counted]
+            yield f'reward term {name}, mean per episode', number(sum(terms) / len(terms))
     yield 'response us p50/p99/max', str(robot.response_us)
     yield 'inference us p50/p99/max', str(robot.inference_us)
     yield 'transitions', str(robot.transitions)
@@ -129,33 +126,3 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
             f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}, first action after '
             f'{number(policy.first_action_sec)} s',
         )
-
-
-def _term_rows(episodes: Sequence[EpisodeMetrics]) -> Iterable[tuple[str, str]]:
-    for name in dict.fromkeys(name for episode in episodes for name in episode.reward_terms):
-        terms = [episode.reward_terms.get(name, math.nan) for episode in episodes]
-        yield f'reward term {name}, mean per episode', number(sum(terms) / len(terms))
-
-
-def _node_table(robot: RobotMetrics) -> Table:
-    table = Table(title='nodes', title_justify='left')
-    for heading in (
-        *('node', 'CPU % mean', 'CPU % max', 'CPU ms per step', 'resident MB mean', 'max'),
-        *('peak MB', 'unique MB', 'threads', 'processes', 'reports'),
-    ):
-        table.add_column(heading, justify='left' if heading == 'node' else 'right')
-    for node in robot.nodes:
-        table.add_row(
-            node.node,
-            number(node.cpu_percent_mean),
-            number(node.cpu_percent_max),
-            number(node.cpu_ms_per_step),
-            number(node.resident_memory_mb_mean),
-            number(node.resident_memory_mb_max),
-            number(node.peak_memory_mb),
-            number(node.unique_memory_mb_mean),
-            str(node.threads_max),
-            str(node.processes),
-            str(node.samples),
-        )
-    return table

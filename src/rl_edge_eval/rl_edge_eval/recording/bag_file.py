@@ -21,7 +21,10 @@ from rl_edge_eval.recording.storage_writers import (
     SqliteStorage,
 )
 
-_STORAGES = {'mcap': McapStorage, 'sqlite3': SqliteStorage}
+_STORAGES: dict[str, type[McapStorage] | type[SqliteStorage]] = {
+    'mcap': McapStorage,
+    'sqlite3': SqliteStorage,
+}
 FILES_OF_A_CAPPED_BAG = 5
 """So many files a bag with a largest size is split into, where no size of a file is given."""
 _BYTES_PER_MB = 1_000_000

@@ -8,11 +8,10 @@ import io
 import os
 import sqlite3
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 from mcap.data_stream import RecordBuilder
 from mcap.exceptions import EndOfFile
@@ -36,47 +35,14 @@ class RecordedTopic:
     """YAML of what its publishers offer, for who plays the bag."""
 
 
-class StorageFile(ABC):
-    """What can be written to one file. Not thread-safe."""
-
-    suffix: ClassVar[str]
-
-    def __init__(self, path: Path) -> None:
-        """Create ``path``; raise OSError when it can't be."""
-        self.path = path
-
-    @abstractmethod
-    def add_topic(self, topic: RecordedTopic) -> int:
-        """Describe a topic; return its number in this file."""
-
-    @abstractmethod
-    def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
-        """Add one serialized message."""
-
-    @abstractmethod
-    def flush(self) -> int | None:
-        """Hand all messages to the operating system; after an OSError the file is as before.
-
-        Return the descriptor that is still to be synchronised with the disk, if any.
-        """
-
-    @abstractmethod
-    def finish(self, metadata: str) -> None:
-        """Write what belongs to the end of the file, and close it."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Close without an end: what was flushed is in the file."""
-
-
-class McapStorage(StorageFile):
+class McapStorage:
     """MCAP in chunks that end where `flush` says so, not only when they are full."""
 
     suffix = '.mcap'
 
     def __init__(self, path: Path) -> None:
-        """Create the file."""
-        super().__init__(path)
+        """Create the file; raise OSError when it can't be."""
+        self.path = path
         self._staged = StagedFile(path.open('xb'))
         self._writer = Writer(self._staged, compression=CompressionType.NONE)
         self._index = ChunkIndexes(path.parent)
@@ -87,7 +53,7 @@ class McapStorage(StorageFile):
         self._staged.flush()
 
     def add_topic(self, topic: RecordedTopic) -> int:
-        """Add the channel, and the schema of its type."""
+        """Add the channel, and the schema of its type; return its number in this file."""
         schema = self._schemas.get(topic.message_type)
         if schema is None:
             text = topic.definition.text.encode()
@@ -100,11 +66,14 @@ class McapStorage(StorageFile):
         return self._writer.register_channel(topic.name, 'cdr', schema, metadata)
 
     def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
-        """Add one message to the chunk."""
+        """Add one serialized message to the chunk; ``topic`` is the number `add_topic` gave."""
         self._writer.add_message(topic, time_ns, data, published_ns)
 
     def flush(self) -> int:
-        """Append the chunk when there are messages in it."""
+        """Append the chunk when there are messages in it; after an OSError the file is as before.
+
+        Return the descriptor that is still to be synchronised with the disk.
+        """
         self._writer.flush()
         return self._staged.fileno()
 
@@ -207,7 +176,7 @@ class ChunkIndexes:
         self._file.close()
 
 
-class SqliteStorage(StorageFile):
+class SqliteStorage:
     """sqlite3 whose transactions are committed when `flush` says so, not only at the end.
 
     While it is open it keeps a write-ahead log, which a kill at any moment leaves readable, also
@@ -235,8 +204,8 @@ class SqliteStorage(StorageFile):
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the database."""
-        super().__init__(path)
+        """Create the database; raise sqlite3.Error when it can't be."""
+        self.path = path
         self._database = sqlite3.connect(path, check_same_thread=False)
         self._database.execute('PRAGMA journal_mode = WAL')
         self._database.execute('PRAGMA synchronous = NORMAL')
