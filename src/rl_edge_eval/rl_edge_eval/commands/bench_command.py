@@ -7,12 +7,11 @@ with the messages: no evaluation can be faster.
 import argparse
 import json
 import multiprocessing
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,17 +22,7 @@ from rl_edge_core.resources import sample_resources
 from rl_edge_eval.output.columns import make_console
 from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
 
-
-class Measurement(NamedTuple):
-    """One pass over a bag, in a process of its own."""
-
-    messages: int
-    seconds: float
-    """From opening the bag on; imports are left out."""
-    cpu_seconds: float
-    """Of the process in the same span: what other processes do to it is mostly left out."""
-    peak_mb: float
-    """Highest resident memory of the process, imports included."""
+_STEP_NS = 50_000_000
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -41,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         'bench', help='messages per second and memory, against bare mcap and mcap-ros2-support'
     )
-    parser.add_argument('--bag', type=Path, help='bag to read; without it one is made')
+    parser.add_argument('--bag', type=Path, help='bag of MCAP files; without it one is made')
     parser.add_argument('--steps', type=int, default=72_000, help='of the bag made (72000: 1 h)')
     parser.add_argument('--repeats', type=int, default=3, help='passes of each kind, in turns (3)')
     parser.add_argument('--json', metavar='FILE', help='write the metrics; - for standard output')
@@ -53,32 +42,50 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.repeats < 1 or arguments.steps < 1:
         raise ConfigurationError('--repeats and --steps must be 1 or more')
     with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
-        bag = arguments.bag
-        if bag is None:
-            bag = Path(folder) / 'walk'
-            write_walk(bag, steps=arguments.steps)
-        elif not [path for path in mcap_files(bag) if path.is_file()]:
+        bag = arguments.bag or write_walk(Path(folder) / 'walk', steps=arguments.steps)
+        if not mcap_files(bag):
             raise ConfigurationError(f'{bag} has no .mcap file: there is nothing to compare with')
-        bare, ours = [], []
-        for _ in range(arguments.repeats):
-            bare.append(_in_own_process(bare_pass, bag))
-            ours.append(_in_own_process(evaluation_pass, bag))
-    _report(bare, ours, arguments.json)
+        passes = np.array(
+            [
+                (*_in_own_process(bare_pass, bag), *_in_own_process(evaluation_pass, bag))
+                for _ in range(arguments.repeats)
+            ]
+        )
+    messages, bare_sec, bare_cpu_sec, bare_mb, _, our_sec, our_cpu_sec, our_mb = passes.T
+    _report(
+        {
+            'messages': int(messages[0]),
+            'bare_mcap_messages_per_sec': float(np.median(messages / bare_sec)),
+            'evaluation_messages_per_sec': float(np.median(messages / our_sec)),
+            'evaluation_over_bare': float(np.median(bare_sec / our_sec)),
+            'evaluation_over_bare_by_cpu_time': float(np.median(bare_cpu_sec / our_cpu_sec)),
+            'bare_mcap_peak_mb': float(bare_mb.max()),
+            'evaluation_peak_mb': float(our_mb.max()),
+            'passes_of_each': arguments.repeats,
+        },
+        arguments.json,
+    )
     return 0
 
 
-def bare_pass(bag: Path) -> Measurement:
-    """Decode every message and do nothing with it."""
+def bare_pass(bag: Path) -> int:
+    """Decode every message, do nothing with it, and return how many there were."""
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
-    begin = _now()
     count = 0
     for path in mcap_files(bag):
         with path.open('rb') as file:
             reader = make_reader(file, decoder_factories=[DecoderFactory()])
             count += sum(1 for _ in reader.iter_decoded_messages())
-    return _measured(count, begin)
+    return count
+
+
+def evaluation_pass(bag: Path) -> int:
+    """Evaluate the bag and return how many messages it has."""
+    from rl_edge_eval.metrics_of_bag import metrics_of_bag
+
+    return metrics_of_bag(bag).messages
 
 
 def mcap_files(bag: Path) -> list[Path]:
@@ -86,48 +93,23 @@ def mcap_files(bag: Path) -> list[Path]:
     return sorted(bag.glob('*.mcap')) if bag.is_dir() else [bag]
 
 
-def evaluation_pass(bag: Path) -> Measurement:
-    """Evaluate the bag."""
-    from rl_edge_eval.metrics_of_bag import metrics_of_bag
+def _in_own_process(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]:
+    """Return messages, seconds, CPU seconds and peak memory in MB, of a process of its own.
 
-    begin = _now()
-    return _measured(metrics_of_bag(bag).messages, begin)
-
-
-class _Clocks(NamedTuple):
-    wall: float
-    cpu: float
-
-
-def _now() -> _Clocks:
-    return _Clocks(time.perf_counter(), time.process_time())
-
-
-def _measured(count: int, begin: _Clocks) -> Measurement:
-    end = _now()
-    peak_mb = sample_resources(psutil.Process()).peak_memory_mb
-    return Measurement(count, end.wall - begin.wall, end.cpu - begin.cpu, peak_mb)
-
-
-def _in_own_process(measure: Callable[[Path], Measurement], bag: Path) -> Measurement:
+    What other processes do to it is mostly left out of its CPU seconds.
+    """
     with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return pool.apply(measure, (bag,))
+        return pool.apply(_measured, (work, bag))
 
 
-def _report(bare: list[Measurement], ours: list[Measurement], target: str | None) -> None:
-    pairs = list(zip(bare, ours, strict=True))
-    metrics = {
-        'messages': ours[0].messages,
-        'bare_mcap_messages_per_sec': statistics.median(m.messages / m.seconds for m in bare),
-        'evaluation_messages_per_sec': statistics.median(m.messages / m.seconds for m in ours),
-        'evaluation_over_bare': statistics.median(b.seconds / o.seconds for b, o in pairs),
-        'evaluation_over_bare_by_cpu_time': statistics.median(
-            b.cpu_seconds / o.cpu_seconds for b, o in pairs
-        ),
-        'bare_mcap_peak_mb': max(m.peak_mb for m in bare),
-        'evaluation_peak_mb': max(m.peak_mb for m in ours),
-        'passes_of_each': len(ours),
-    }
+def _measured(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]:
+    begin = time.perf_counter(), time.process_time()
+    count = work(bag)
+    seconds, cpu_seconds = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    return count, seconds, cpu_seconds, sample_resources(psutil.Process()).peak_memory_mb
+
+
+def _report(metrics: dict[str, float], target: str | None) -> None:
     table = Table(show_header=False)
     for name, value in metrics.items():
         table.add_row(name.replace('_', ' '), f'{value:,.2f}' if value < 10 else f'{value:,.0f}')
@@ -136,7 +118,7 @@ def _report(bare: list[Measurement], ours: list[Measurement], target: str | None
         write_text(target, json.dumps(metrics, indent=1) + '\n')
 
 
-def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> None:
+def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> Path:
     """Write a bag as the default topics of an Ant-v5 run of ``steps`` steps at 20 Hz fill it."""
     from mcap_ros2.writer import Writer
 
@@ -145,63 +127,44 @@ def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> None:
     folder.mkdir()
     generator = np.random.default_rng(0)
     with (folder / 'walk_0.mcap').open('wb') as file, Writer(file) as writer:
-        schemas = {
-            kind: writer.register_msgdef(
-                f'rl_edge_interfaces/msg/{kind}',
-                message_definition(f'rl_edge_interfaces/msg/{kind}').text,
-            )
-            for kind in ('Transition', 'EpisodeSummary', 'ResourceUsage')
-        }
+        schemas: dict[str, Any] = {}
         for step in range(steps):
             for topic, kind, values in _walk(step, episode_steps, generator):
-                writer.write_message(
-                    f'/ant0/{topic}', schemas[kind], values, (step + 1) * 50_000_000
-                )
+                if kind not in schemas:
+                    name = f'rl_edge_interfaces/msg/{kind}'
+                    text = message_definition(name).text
+                    schemas[kind] = writer.register_msgdef(name, text)
+                time_ns = (step + 1) * _STEP_NS
+                writer.write_message(f'/ant0/{topic}', schemas[kind], values, time_ns)
+    return folder
 
 
 def _walk(
     step: int, episode_steps: int, generator: np.random.Generator
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield topic, type and values of what a step publishes; what is left out is 0."""
     episode, in_episode = divmod(step, episode_steps)
     is_last = in_episode == episode_steps - 1
-    nanosec = (step + 1) * 50_000_000
-    header = {'stamp': {'sec': nanosec // 10**9, 'nanosec': nanosec % 10**9}, 'frame_id': ''}
-    terms = [0.25] * 4
-    yield (
-        'transition',
-        'Transition',
-        {
-            'header': header,
-            'run_id': 1,
-            'episode': episode,
-            'step': in_episode,
-            'observation': generator.standard_normal(105).tolist(),
-            'action': generator.standard_normal(8).tolist(),
-            'reward': 1.0,
-            'reward_terms': terms,
-            'next_observation': generator.standard_normal(105).tolist(),
-            'truncated': is_last,
-            'model_hash': 'ab' * 32,
-            'forward_position': 0.05 * in_episode,
-            'response_time_us': float(generator.gamma(4.0, 60.0)),
-            'inference_time_us': float(generator.gamma(4.0, 2.0)),
-        },
-    )
+    address = {'run_id': 1, 'episode': episode}
+    transition = {
+        **address,
+        'step': in_episode,
+        'observation': generator.standard_normal(105).tolist(),
+        'action': generator.standard_normal(8).tolist(),
+        'reward': 1.0,
+        'reward_terms': [0.25] * 4,
+        'next_observation': generator.standard_normal(105).tolist(),
+        'truncated': is_last,
+        'model_hash': 'ab' * 32,
+        'forward_position': 0.05 * in_episode,
+        'response_time_us': float(generator.gamma(4.0, 60.0)),
+        'inference_time_us': float(generator.gamma(4.0, 2.0)),
+    }
+    yield 'transition', 'Transition', transition
     if step % 20 == 0:
-        usage = {'header': header, 'node': '/ant0/sim', 'pid': 1, 'cpu_seconds': 0.025 * step}
+        usage = {'node': '/ant0/sim', 'pid': 1, 'cpu_seconds': 0.025 * step}
         yield 'resource_usage/sim', 'ResourceUsage', usage
     if is_last:
-        yield (
-            'episode',
-            'EpisodeSummary',
-            {
-                'header': header,
-                'run_id': 1,
-                'episode': episode,
-                'seed': episode,
-                'length': episode_steps,
-                'ended_by': 1,
-                'episode_return': float(episode_steps),
-                'reward_terms': [episode_steps * term for term in terms],
-            },
-        )
+        sums = {'episode_return': 1.0 * episode_steps, 'reward_terms': [0.25 * episode_steps] * 4}
+        summary = {**address, 'seed': episode, 'length': episode_steps, 'ended_by': 1, **sums}
+        yield 'episode', 'EpisodeSummary', summary
