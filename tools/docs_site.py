@@ -69,7 +69,8 @@ def site_uris() -> dict[str, str]:
     for file in sorted((ROOT / 'docs').rglob('*')):
         if file.is_file():
             uris[str(file.relative_to(ROOT))] = str(file.relative_to(ROOT / 'docs'))
-    for pattern in ('models/*/*/card.md', 'models/*/*/*.png', 'src/*/QUALITY_DECLARATION.md'):
+    patterns = ('models/*/*/card.md', 'models/*/*/*.png', 'src/*/QUALITY_DECLARATION.md')
+    for pattern in (*patterns, 'examples/*/README.md'):
         for file in sorted(ROOT.glob(pattern)):
             uris[str(file.relative_to(ROOT))] = str(file.relative_to(ROOT))
     return {source: uri for source, uri in uris.items() if (ROOT / source).exists()}
