@@ -1,0 +1,104 @@
+"""The policies for DDS Security, beside what the nodes of real runs use."""
+
+import contextlib
+import time
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+
+from rl_edge_bringup.security import policy_of
+
+RULES = {
+    'publish': Node.get_publisher_names_and_types_by_node,
+    'subscribe': Node.get_subscriber_names_and_types_by_node,
+    'reply': Node.get_service_names_and_types_by_node,
+    'request': Node.get_client_names_and_types_by_node,
+}
+
+
+@contextlib.contextmanager
+def graph(domain_id):
+    """Lend a node that looks at the graph."""
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    node = Node('graph', context=context)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def granted(role, namespace):
+    """Return what a role may do, as (rule, resolved name)."""
+    profile = ElementTree.fromstring(policy_of(role, namespace)).find('.//profile')
+    base, name = profile.get('ns'), profile.get('node')
+    found = set()
+    for entries in profile:
+        for entry in entries:
+            text = entry.text.replace('~', f'{base}/{name}')
+            resolved = text if text.startswith('/') else f'{base}/{text}'
+            found |= {(rule, resolved) for rule in entries.keys() if rule in RULES}
+    return found
+
+
+def used(node, name, namespace):
+    """Return what a node of the graph does, as (rule, resolved name)."""
+    return {
+        (rule, topic)
+        for rule, look in RULES.items()
+        for topic, _ in look(node, name, f'/{namespace}')
+    }
+
+
+def wait_until_used(node, role, namespace, wanted, timeout_sec=150.0):
+    """Wait until a node does all of ``wanted``; return what it does then."""
+    deadline = time.monotonic() + timeout_sec
+    found = set()
+    while time.monotonic() < deadline:
+        with contextlib.suppress(rclpy.node.NodeNameNonExistentError):
+            found = used(node, role, namespace)
+            if wanted <= found:
+                return found
+        time.sleep(0.2)
+    pytest.fail(f'{role} does not use {sorted(wanted - found)}')
+
+
+def without_wildcards(grants, namespace, nodes):
+    """Replace resource_usage/* by the topics of the nodes that run."""
+    wide = {grant for grant in grants if grant[1].endswith('/*')}
+    topics = {f'/{namespace}/resource_usage/{name}' for name in nodes}
+    return (grants - wide) | {(rule, topic) for rule, _ in wide for topic in topics}
+
+
+def test_sim_policy_and_recorder_use_exactly_what_their_policies_grant(
+    system, namespace, ros_domain_id
+):
+    system(
+        'sim',
+        environment_id='InvertedPendulum-v5',
+        model='untrained',
+        mode='realtime',
+        episodes=0,
+        record=True,
+        recorder='rl_edge',
+        publish_clock=True,
+    )
+    pictures = {('publish', f'/{namespace}/image')}  # with render:=topic, which needs OpenGL
+
+    with graph(ros_domain_id) as node:
+        for role in ('sim', 'policy', 'recorder'):
+            grants = granted(role, namespace) - pictures
+            grants = without_wildcards(grants, namespace, ('sim', 'policy', 'recorder'))
+            assert wait_until_used(node, role, namespace, grants) == grants
+
+
+def test_the_trainer_uses_exactly_what_its_policy_grants(system, namespace, ros_domain_id):
+    system('train', environment_id='InvertedPendulum-v5', model='', preset='sac_small')
+
+    with graph(ros_domain_id) as node:
+        grants = granted('train', namespace)
+        assert wait_until_used(node, 'train', namespace, grants) == grants
