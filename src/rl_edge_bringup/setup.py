@@ -14,6 +14,7 @@ setup(
         ('share/' + package_name, ['package.xml']),
         ('share/' + package_name + '/config', sorted(glob('config/*.*'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
+        ('share/' + package_name + '/security', sorted(glob('security/*.xml'))),
     ],
     install_requires=['setuptools', 'psutil', 'PyYAML'],
     zip_safe=True,

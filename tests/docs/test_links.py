@@ -48,7 +48,9 @@ def test_every_page_of_docs_is_in_the_navigation_of_the_site():
             entry = list(entry.values())
         return [entry] if isinstance(entry, str) else [leaf for e in entry for leaf in leaves(e)]
 
-    there = {str(file.relative_to(pages.ROOT / 'docs')) for file in (pages.ROOT / 'docs').glob('*.md')}
+    there = {
+        str(file.relative_to(pages.ROOT / 'docs')) for file in (pages.ROOT / 'docs').glob('*.md')
+    }
     translations = {name for name in there if name.endswith('.ko.md')}
     assert there - translations <= set(leaves(site['nav']))
 

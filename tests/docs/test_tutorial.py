@@ -31,6 +31,8 @@ def test_the_training_tutorial_runs_as_written(tmp_path, ros_domain_id):
         )
         assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
 
-    manifest = json.loads((tmp_path / 'runs' / 'pendulum' / 'policy' / 'manifest.json').read_text())
+    manifest = json.loads(
+        (tmp_path / 'runs' / 'pendulum' / 'policy' / 'manifest.json').read_text()
+    )
     assert manifest['environment']['environment_id'] == 'InvertedPendulum-v5'
     assert list((tmp_path / 'results' / 'pendulum' / 'plots').glob('*.png'))

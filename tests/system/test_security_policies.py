@@ -41,7 +41,7 @@ def granted(role, namespace):
         for entry in entries:
             text = entry.text.replace('~', f'{base}/{name}')
             resolved = text if text.startswith('/') else f'{base}/{text}'
-            found |= {(rule, resolved) for rule in entries.keys() if rule in RULES}
+            found |= {(rule, resolved) for rule in entries.attrib if rule in RULES}
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = sorted((ROOT / 'src').glob('*/package.xml'))
+PACKAGES = sorted([*(ROOT / 'src').glob('*/package.xml'), ROOT / 'models' / 'package.xml'])
 
 ROSDEP_KEYS = {
     'PIL': 'python3-pil',
@@ -38,6 +38,7 @@ ROS_PACKAGES = {
     'launch_ros',
     'lifecycle_msgs',
     'nav_msgs',
+    'rcl_interfaces',
     'rclpy',
     'ros2launch',
     'rosgraph_msgs',
@@ -55,8 +56,11 @@ WITHOUT_A_KEY = {
     'ai_edge_litert',
     'ai_edge_quantizer',
     'flatbuffers',
+    'glfw',
     'keras',
     'litert_quantizer',
+    'lz4',
+    'zstandard',
     'mcap',
     'mcap_ros2',
     'tensorboard',
@@ -65,9 +69,18 @@ WITHOUT_A_KEY = {
 }
 """Installed with pip by tools/requirements/full.in; docs/deployment.md lists them."""
 EXTRAS = {
-    'onnx', 'onnxruntime', 'ray', 'rerun', 'ros2bag', 'rosbag2_py', 'rosbags', 'sb3_contrib', 'sros2',
-    'stable_baselines3', 'torch',
-}  # fmt: skip
+    'onnx',
+    'onnxruntime',
+    'ray',
+    'rerun',
+    'ros2bag',
+    'rosbag2_py',
+    'rosbags',
+    'sb3_contrib',
+    'sros2',
+    'stable_baselines3',
+    'torch',
+}
 """Looked for when a command needs them, which says how to install them."""
 
 
@@ -106,7 +119,7 @@ def test_what_a_package_imports_is_declared(file: Path) -> None:
 
 @pytest.mark.parametrize('file', PACKAGES, ids=name_of)
 def test_every_dependency_is_ours_or_has_a_key(file: Path) -> None:
-    ours = {package.parent.name for package in PACKAGES}
+    ours = {ElementTree.parse(package).findtext('name') or '' for package in PACKAGES}
 
     assert dependencies(file) <= ours | ROS_PACKAGES | set(ROSDEP_KEYS.values())
 
@@ -116,7 +129,7 @@ def test_the_metadata_is_what_a_release_needs(file: Path) -> None:
     package = ElementTree.parse(file).getroot()
 
     assert package.get('format') == '3'
-    assert package.findtext('name') == file.parent.name
+    assert (package.findtext('name') or '').startswith('rl_edge_')
     assert package.findtext('license') == 'Apache-2.0'
     assert '@' in (package.find('maintainer').get('email') or '')  # type: ignore[union-attr]
     assert len(package.findtext('description') or '') > 40

@@ -85,7 +85,9 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
     monkeypatch.setattr(workspace, 'run', counted)
     monkeypatch.setattr(places.Places, 'python', Path(sys.executable))
-    there = places.Places(root=tmp_path, venv=tmp_path / '.venv', subset='full', ros_wheels='jazzy')
+    there = places.Places(
+        root=tmp_path, venv=tmp_path / '.venv', subset='full', ros_wheels='jazzy'
+    )
     return Workspace(places=there, source=source, builds=builds)
 
 

@@ -42,7 +42,9 @@ class Places:
     @property
     def lock_file(self) -> Path:
         """What this environment consists of."""
-        kind = {None: 'sourced', 'jazzy': 'wheels'}.get(self.ros_wheels, f'wheels-{self.ros_wheels}')
+        kind = {None: 'sourced', 'jazzy': 'wheels'}.get(
+            self.ros_wheels, f'wheels-{self.ros_wheels}'
+        )
         return self.requirements / f'{kind}{"-edge" if self.subset == "edge" else ""}.lock'
 
     @property

@@ -20,15 +20,24 @@ _HELP = {
     'monitor': 'rqt with plots of CPU, memory and latency of a robot that runs',
 }
 
-COMMANDS = tuple(
+COMMANDS = (
+    *(
+        Command(
+            name=name,
+            group='look' if name == 'record' else 'run',
+            help=_HELP[name],
+            run=_RUN,
+            words=(name,),
+            example=example,
+            starts_nodes=True,
+        )
+        for name, example in _EXAMPLES.items()
+    ),
     Command(
-        name=name,
-        group='look' if name == 'record' else 'run',
-        help=_HELP[name],
-        run=_RUN,
-        words=(name,),
-        example=example,
-        starts_nodes=True,
-    )
-    for name, example in _EXAMPLES.items()
+        name='security',
+        group='run',
+        help="keys and signed permissions for a robot's nodes, made with sros2",
+        run='rl_edge_bringup.security:main',
+        example='ant0 --keystore ~/rl_edge_keys',
+    ),
 )

@@ -153,7 +153,7 @@ def _process_action(run: _Run, process: NodeProcess) -> ExecuteProcess:
         name=node.name,
         namespace=f'/{node.namespace}',  # resolved already
         parameters=[dict(process.parameters)] if process.parameters else None,
-        ros_arguments=['--log-level', process.log_level],
+        ros_arguments=list(process.ros_arguments),
         **of_all,
     )
 

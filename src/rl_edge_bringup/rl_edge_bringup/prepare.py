@@ -39,7 +39,8 @@ class NodeProcess:
     """What it is called where several nodes are told apart."""
     parameters: Mapping[str, Any]
     """What the node is given: what differs from its defaults, and QoS overrides."""
-    log_level: str
+    ros_arguments: tuple[str, ...]
+    """ROS arguments besides name, namespace and parameters."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ class NodeProcess:
             '--ros-args',
             *('-r', f'__node:={node.name}'),
             *('-r', f'__ns:=/{node.namespace}'),
-            *('--log-level', self.log_level),
+            *self.ros_arguments,
             *(word for pair in given for word in ('-p', pair)),
         )
 
@@ -110,10 +111,9 @@ def prepare(
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, **_model_values(model), 'output_folder': str(folder)}
     nodes = (*_recorder_nodes(settled), *system.nodes(settled))
-    log_level = str(values.get('log_level', 'info'))
     qos = str(values.get('qos', DEFAULT_QOS))
     processes = tuple(
-        NodeProcess(node, label, _parameters(node, qos, remappings), log_level)
+        NodeProcess(node, label, _parameters(node, qos, remappings), _ros_arguments(node, values))
         for node, label in zip(nodes, labels(nodes), strict=True)
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
@@ -194,6 +194,17 @@ def _recorder_nodes(values: Mapping[str, Value]) -> tuple[NodeDescription, ...]:
     from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
 
     return recorder_nodes(values)
+
+
+def _ros_arguments(node: NodeDescription, values: Mapping[str, Value]) -> tuple[str, ...]:
+    log_level, enclave = str(values.get('log_level', 'info')), str(values.get('enclave', 'off'))
+    if enclave == 'off':
+        return '--log-level', log_level
+    if enclave != 'on' and not enclave.startswith('/'):
+        raise ConfigurationError(
+            f'enclave is {enclave!r}, must be off, on, or a path such as /ant0/policy'
+        )
+    return '--log-level', log_level, '--enclave', node.full_name if enclave == 'on' else enclave
 
 
 def _parameters(

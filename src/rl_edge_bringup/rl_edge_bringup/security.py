@@ -1,7 +1,7 @@
 """`rl_edge security`: keys and signed permissions of a robot's nodes, made with sros2.
 
-The policies in ``security/`` of the package say what each node needs, and nothing else. sros2 comes
-with a ROS 2 distribution; the lxml and cryptography that it uses are the extra ``security``.
+The policies in ``security/`` of the package say what each node needs, and nothing else. sros2
+comes with a ROS 2 distribution; the lxml and cryptography that it uses are the extra ``security``.
 """
 
 import argparse
@@ -26,7 +26,9 @@ def main(words: Sequence[str] | None = None, *, prog: str = 'rl_edge') -> int:
     parser.add_argument('namespace', metavar='NAMESPACE', help='of the robot, e.g. ant0')
     parser.add_argument('--keystore', type=Path, required=True, metavar='DIR', help='its folder')
     parser.add_argument(
-        '--roles', default=','.join(roles()), help='separated by commas (default: all: %(default)s)'
+        '--roles',
+        default=','.join(roles()),
+        help='separated by commas (default: all: %(default)s)',
     )
     options = parser.parse_args(words)
     enclaves = make_enclaves(options.namespace, options.keystore, options.roles.split(','))
@@ -52,7 +54,7 @@ def policy_of(role: str, namespace: str) -> str:
 
 
 def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list[str]:
-    """Make the enclaves ``/NAMESPACE/ROLE`` in a keystore, a new one if need be; return their names.
+    """Make the enclaves ``/NAMESPACE/ROLE`` in a keystore, new or not; return their names.
 
     Keys that are there stay; permissions are written and signed again.
 
@@ -72,7 +74,9 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
 
     if not is_valid_keystore(keystore):
         if keystore.exists() and any(keystore.iterdir()):
-            raise ConfigurationError(f'{keystore} is no keystore: name a new folder or an empty one')
+            raise ConfigurationError(
+                f'{keystore} is no keystore: name a new folder or an empty one'
+            )
         create_keystore(keystore)
     folder = keystore / 'policies' / namespace.strip('/')
     folder.mkdir(parents=True, exist_ok=True)

@@ -102,6 +102,11 @@ RUN_ARGUMENTS = (
         'QoS of the topics: default, wired, lossy, or a file like config/qos_lossy.yaml.',
     ),
     Setting(
+        'enclave',
+        'off',
+        'DDS Security (docs/security.md): off, on for /NAMESPACE/NODE, or one enclave for all.',
+    ),
+    Setting(
         'output_folder',
         '',
         'Folder for the resolved configuration; empty for a new one beside the ROS 2 logs.',

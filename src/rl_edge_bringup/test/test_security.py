@@ -1,13 +1,16 @@
 """Policies for DDS Security, and the keystore that is made from them."""
 
 import importlib.util
-import shutil
+import os
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 from rl_edge_bringup import security
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import ConfigurationError
 
 ROLES = ['observer', 'policy', 'recorder', 'sim', 'train']
@@ -87,7 +90,7 @@ def test_an_unknown_role_is_named_with_those_that_there_are():
 
 @pytest.mark.skipif(importlib.util.find_spec('sros2') is not None, reason='sros2 is installed')
 def test_without_sros2_the_command_that_installs_it_is_named(tmp_path):
-    with pytest.raises(ConfigurationError, match='sudo apt install ros-.*-sros2'):
+    with pytest.raises(ConfigurationError, match=r'sudo apt install ros-.*-sros2'):
         security.make_enclaves('ant0', tmp_path / 'keystore', ['sim'])
     assert not (tmp_path / 'keystore').exists()
 
@@ -100,13 +103,9 @@ def test_the_keystore_holds_permissions_that_openssl_finds_signed(tmp_path, caps
     assert '/fleet/ant0/policy' in capsys.readouterr().out
     for role in ROLES:
         enclave = keystore / 'enclaves' / 'fleet' / 'ant0' / role
-        verified = subprocess.run(
-            [shutil.which('openssl') or 'openssl', 'smime', '-verify', '-in', enclave / 'permissions.p7s']
-            + ['-CAfile', keystore / 'public' / 'permissions_ca.cert.pem'],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ['openssl', 'smime', '-verify', '-in', enclave / 'permissions.p7s']
+        command += ['-CAfile', keystore / 'public' / 'permissions_ca.cert.pem']
+        verified = subprocess.run(command, capture_output=True, text=True, check=False)
         assert verified.returncode == 0, verified.stderr
         assert f'CN=/fleet/ant0/{role}' in verified.stdout
         assert ('<topic>rt/fleet/ant0/action</topic>' in verified.stdout) == (
@@ -142,3 +141,51 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
 
     with pytest.raises(ConfigurationError, match='is no keystore'):
         security.make_enclaves('ant0', tmp_path, ['sim'])
+
+
+@pytest.mark.parametrize(
+    ('enclave', 'expected'),
+    [
+        ('off', {'sim': None, 'recorder': None}),
+        ('on', {'sim': '/fleet/ant0/sim', 'recorder': '/fleet/ant0/recorder'}),
+        ('/lab', {'sim': '/lab', 'recorder': '/lab'}),
+    ],
+)
+def test_each_node_starts_in_the_enclave_that_is_asked_for(tmp_path, enclave, expected):
+    given = {'namespace': 'fleet/ant0', 'enclave': enclave, 'output_folder': str(tmp_path)}
+    given |= {'record': 'true', 'recorder': 'rl_edge'}
+
+    prepared = prepare(find_system('desktop'), given)
+
+    found = {}
+    for process in prepared.processes:
+        words = process.command
+        found[process.node.name] = (
+            words[words.index('--enclave') + 1] if '--enclave' in words else None
+        )
+    assert found == expected
+
+
+def test_an_enclave_that_is_no_path_is_refused(tmp_path):
+    given = {'enclave': 'yes', 'output_folder': str(tmp_path)}
+
+    with pytest.raises(ConfigurationError, match=r"enclave is 'yes', must be off, on, or a path"):
+        prepare(find_system('desktop'), given)
+
+
+@pytest.mark.skipif('RL_EDGE_ROS_WHEELS' not in os.environ, reason='a sourced ROS 2 has plugins')
+def test_security_that_the_wheels_cannot_give_is_refused_in_one_sentence(ros_domain_id):
+    command = [sys.executable, '-m', 'rl_edge_policy.policy_node']
+
+    done = subprocess.run(
+        command,
+        env={**os.environ, 'ROS_SECURITY_ENABLE': 'true'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert 'is built without DDS Security' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert done.stderr.strip().count('\n') == 0

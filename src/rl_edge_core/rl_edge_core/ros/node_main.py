@@ -97,6 +97,11 @@ def _init(args: list[str] | None) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    if os.environ.get('ROS_SECURITY_ENABLE') == 'true' and os.environ.get('RL_EDGE_ROS_WHEELS'):
+        raise ConfigurationError(
+            'ROS_SECURITY_ENABLE is true, but the Fast DDS of the ROS 2 wheels is built without '
+            'DDS Security: source a ROS 2 distribution, or unset ROS_SECURITY_ENABLE'
+        )
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy raises several unrelated types here
