@@ -148,6 +148,22 @@ def test_damage_in_the_middle(tmp_path: Path) -> None:
     assert has_note(run, 'metadata.yaml says')
 
 
+def test_damage_where_the_topics_are_described_costs_that_chunk_alone(tmp_path: Path) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    for step in range(10):
+        writer.add('/ant0/transition', 'Transition', transition(0, step), time_sec=1 + step)
+        if step in (3, 6):
+            writer.flush()
+    writer.close()
+    file = storage_file(tmp_path / 'bag')
+    content = bytearray(file.read_bytes())
+    content[content.index(b'float32[] observation')] ^= 1  # in the schema, in the first chunk
+    file.write_bytes(content)
+    run = metrics_of_bag(tmp_path / 'bag')
+    assert has_note(run, 'a chunk with a wrong checksum')
+    assert (run.robot.transitions, run.robot.steps_before_recording) == (6, 4)
+
+
 def test_zeros_at_the_end(tmp_path: Path) -> None:
     """What a power cut leaves where the file had grown and its content was not on the disk."""
     bag = small_bag(tmp_path / 'bag')

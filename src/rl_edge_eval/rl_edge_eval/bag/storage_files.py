@@ -19,6 +19,7 @@ from lz4.frame import LZ4FrameDecompressor
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import EndOfFile, InvalidMagic, McapError
 from mcap.opcode import Opcode
+from mcap.reader import make_reader
 from mcap.records import Channel, Chunk, DataEnd, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader
 from zstandard import ZstdDecompressor, ZstdError
@@ -43,6 +44,7 @@ class McapFile:
         self._path, self._notes, self._types = path, notes, types
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, BagTopic] = {}
+        self._looked_at_summary = False
 
     @property
     def topics(self) -> tuple[BagTopic, ...]:
@@ -130,6 +132,8 @@ class McapFile:
 
     def _take(self, record: McapRecord) -> Iterator[BagMessage]:
         if isinstance(record, Message):
+            if record.channel_id not in self._channels:
+                self._describe_from_summary()
             topic = self._channels.get(record.channel_id)
             if topic is None:
                 self._note(
@@ -154,6 +158,20 @@ class McapFile:
                     if record.topic in self._types
                     else f'has no schema of {record.topic}, and no metadata.yaml names its type'
                 )
+
+    def _describe_from_summary(self) -> None:
+        """Look up what a damaged chunk would have described: it is repeated at the end."""
+        if self._looked_at_summary:
+            return
+        self._looked_at_summary = True
+        try:
+            with self._path.open('rb') as file:
+                summary = make_reader(file).get_summary()
+        except _MALFORMED:
+            return
+        if summary is not None:
+            for record in (*summary.schemas.values(), *summary.channels.values()):
+                list(self._take(record))
 
     def _note(self, remark: str) -> None:
         self._notes.add(f'{self._path.name} {remark}')
