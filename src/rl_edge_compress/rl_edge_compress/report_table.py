@@ -15,7 +15,7 @@ COLUMNS = (
     'return',
     'return kept',
     'distance (m)',
-    'falls',
+    'ended early',
     'episodes',
 )
 
@@ -47,7 +47,7 @@ def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
 
 def _row(report: RecipeReport, default: str) -> list[str]:
     loop = report.best_known
-    falls = loop.summary.fall_share
+    early = loop.summary.early_end_share
     name = f'**{report.recipe}**' if report.recipe == default else report.recipe
     seeds = 'fresh' if report.confirmed else 'choosing'
     return [
@@ -60,8 +60,8 @@ def _row(report: RecipeReport, default: str) -> list[str]:
         str(loop.summary.episode_return),
         str(loop.return_kept),
         str(loop.summary.forward_distance_m),
-        f'{100 * falls.estimate:.1f} % [{100 * falls.low:.1f}, {100 * falls.high:.1f}]',
-        f'{falls.count} {seeds}',
+        f'{100 * early.estimate:.1f} % [{100 * early.low:.1f}, {100 * early.high:.1f}]',
+        f'{early.count} {seeds}',
     ]
 
 

@@ -1,6 +1,7 @@
 """Figures of a set of episodes, each with its 95 % interval."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.statistics import Interval, mean_interval, median_interval, share_interval
+
+UNKNOWN = 'terminated'
+"""Reason of an early end that came without one, as in a bag of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -21,22 +25,42 @@ class EvaluationSummary:
     forward_distance_median_m: Interval
     mean_speed_m_per_s: Interval
     episode_length: Interval
-    fall_share: Interval
+    early_end_share: Interval
     """Share of episodes that the environment ended before their time limit."""
+    termination_reasons: Mapping[str, int]
+    """Of those, how many for each reason, such as ``torso too high``."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types."""
-        return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+        """Return a mapping of JSON types.
+
+        ``fall_share`` is the early name of ``early_end_share``, kept for what reads the results.
+        """
+        return {
+            **{name: interval.to_dict() for name, interval in self._intervals()},
+            'fall_share': self.early_end_share.to_dict(),
+            'termination_reasons': dict(self.termination_reasons),
+        }
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return (figure, value with its interval) for a table."""
-        return [(field.name, str(getattr(self, field.name))) for field in fields(self)]
+        """Return (metric, value with its interval) for a table, and what ended episodes early."""
+        reasons = ', '.join(
+            f'{count} {reason}' for reason, count in self.termination_reasons.items()
+        )
+        return [
+            *((name, str(interval)) for name, interval in self._intervals()),
+            ('termination_reasons', reasons or 'none'),
+        ]
+
+    def _intervals(self) -> list[tuple[str, Interval]]:
+        values = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [(name, value) for name, value in values if isinstance(value, Interval)]
 
 
 def summarize(results: Sequence[EpisodeResult]) -> EvaluationSummary:
     """Summarize episodes; raise ConfigurationError when there are none."""
     if not results:
         raise ConfigurationError('no finished episode to summarize; run at least one')
+    reasons = [result.termination_reason or UNKNOWN for result in results if result.ended_early]
     distances = np.array([result.forward_distance for result in results])
     return EvaluationSummary(
         episode_return=mean_interval([result.episode_return for result in results]),
@@ -44,5 +68,6 @@ def summarize(results: Sequence[EpisodeResult]) -> EvaluationSummary:
         forward_distance_median_m=median_interval(distances),
         mean_speed_m_per_s=mean_interval([result.mean_speed for result in results]),
         episode_length=mean_interval([result.length for result in results]),
-        fall_share=share_interval(sum(result.ended_early for result in results), len(results)),
+        early_end_share=share_interval(len(reasons), len(results)),
+        termination_reasons=dict(Counter(reasons).most_common()),
     )

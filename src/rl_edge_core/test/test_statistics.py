@@ -97,7 +97,7 @@ def test_summary_counts_early_ends_apart_from_time_limits():
     summary = summarize(results)
     assert summary.episode_return.estimate == 150.0
     assert summary.forward_distance_median_m.estimate == 1.5
-    assert summary.fall_share.estimate == 0.25
+    assert summary.early_end_share.estimate == 0.25
 
 
 def test_unpaired_difference_of_constants_has_no_width() -> None:
@@ -111,3 +111,18 @@ def test_unpaired_interval_has_the_width_of_the_normal_theory() -> None:
     interval = unpaired_difference(a, b)
     half = 1.96 * np.sqrt(a.var() / 400 + b.var() / 400)
     assert interval.high - interval.low == pytest.approx(2 * half, rel=0.08)
+
+
+def test_summary_counts_what_ended_episodes_early():
+    def early(reason):
+        return EpisodeResult(0, 1.0, 5, 0.0, 0.0, EndedBy.TERMINATION, termination_reason=reason)
+
+    summary = summarize([early(r) for r in ('too low', '', 'too high', 'too high', 'too high')])
+    assert summary.termination_reasons == {'too high': 3, 'too low': 1, 'terminated': 1}
+    assert dict(summary.rows())['termination_reasons'] == '3 too high, 1 too low, 1 terminated'
+    content = summary.to_dict()
+    assert content['termination_reasons']['too low'] == 1
+    assert content['fall_share'] == content['early_end_share']  # the name it had first
+    assert content['early_end_share']['estimate'] == 1.0
+    on_time = EpisodeResult(0, 1.0, 5, 0.0, 0.0, EndedBy.TIME_LIMIT)
+    assert dict(summarize([on_time]).rows())['termination_reasons'] == 'none'

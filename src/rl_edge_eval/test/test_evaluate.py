@@ -62,7 +62,7 @@ def test_finished_episode(tmp_path: Path) -> None:
     assert episode.real_time_factor == pytest.approx(1.0)
     assert (episode.model_hash, episode.models) == ('a' * 64, 1)
     assert robot.summary is not None
-    assert robot.summary.fall_share.estimate == 1.0
+    assert robot.summary.early_end_share.estimate == 1.0
     assert robot.environment_id == 'Test-v0'
     assert (robot.spec_hash, robot.mode) == (SPEC.hash, 'lockstep')
 

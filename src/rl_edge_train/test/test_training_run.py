@@ -312,9 +312,13 @@ def test_export_and_evaluate_the_policy_of_a_run(tmp_path, capsys):
     report = tmp_path / 'evaluation.json'
     model = str(artifact / 'actor_float32.tflite')
     assert main(['evaluate', model, '--episodes', '3', '--json', str(report)]) == 0
-    assert 'fall_share' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'early_end_share' in printed
+    assert 'termination_reasons' in printed
     figures_ = json.loads(report.read_text())
     assert figures_['first_seed'] == 2_000_000
+    early = round(figures_['early_end_share']['estimate'] * 3)
+    assert sum(figures_['termination_reasons'].values()) == early
     assert figures_['episode_return']['count'] == 3
 
 

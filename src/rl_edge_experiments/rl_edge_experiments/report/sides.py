@@ -177,7 +177,7 @@ class Pair:
 
 
 def _early_percent(side: Side) -> float:
-    return 100 * side.summary.fall_share.estimate if side.summary else float('nan')
+    return 100 * side.summary.early_end_share.estimate if side.summary else float('nan')
 
 
 def _usage(attribute: str, *nodes: str) -> Any:
