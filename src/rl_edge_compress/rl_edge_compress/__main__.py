@@ -9,7 +9,7 @@ from pathlib import Path
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 
-COMMANDS = ('report', 'publish', 'arm64')
+COMMANDS = ('report', 'publish', 'arm64', 'import')
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress') -> int:
@@ -31,12 +31,37 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,publish,arm64}')
+    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,publish,arm64,import}')
     _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
     _add_report(commands.add_parser('report', help='measure what compression cost and saved'))
     _add_publish(commands.add_parser('publish', help='copy chosen recipes into a policy folder'))
     _add_arm64(commands.add_parser('arm64', help='run shipped files on an emulated arm64 machine'))
+    add_import(
+        commands.add_parser('import', help='make a policy of ONNX, SB3, rsl_rl or Keras our own')
+    )
     return parser
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the arguments of `import`."""
+    parser.add_argument(
+        'file', type=Path, nargs='?', help='.onnx, .zip of SB3, .pt of rsl_rl, or .keras'
+    )
+    parser.add_argument(
+        '--environment', default='', metavar='ID', help='Gymnasium id, or module:ID'
+    )
+    parser.add_argument(
+        '--environment-arguments',
+        default='',
+        metavar='YAML',
+        help='e.g. "{xml_file: ./robot.xml}"',
+    )
+    parser.add_argument('--spec', type=Path, metavar='FILE', help='names, units, limits, order')
+    parser.add_argument('--normalization', type=Path, metavar='FILE', help="SB3's VecNormalize")
+    parser.add_argument('--name', default='', help='in the manifest; else that of the folder')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='artifact folder to write')
+    parser.add_argument('--template', action='store_true', help='print a file for --spec')
+    parser.set_defaults(run=_import)
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +113,13 @@ def _one_thread_tensorflow() -> None:
 def _compress(options: argparse.Namespace) -> int:
     _one_thread_tensorflow()
     from rl_edge_compress.compress_command import run
+
+    return run(options)
+
+
+def _import(options: argparse.Namespace) -> int:
+    _one_thread_tensorflow()
+    from rl_edge_compress.import_policy import run
 
     return run(options)
 

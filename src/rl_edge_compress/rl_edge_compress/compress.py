@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from rl_edge_compress.distill import distilled
-from rl_edge_compress.export import actor_file, actor_parameters, describe_files, library_versions
+from rl_edge_compress.export import actor_file, actor_parameters, describe_file, library_versions
 from rl_edge_compress.formats import numeric_format
 from rl_edge_compress.prune import pruned
 from rl_edge_compress.recipes import FULL, SPARSITIES, WIDTHS, Recipe
+from rl_edge_compress.runtimes import try_runtimes
 from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import (
     FULL_RECIPE,
@@ -144,12 +145,13 @@ def _write(
     form = numeric_format(recipe.numeric_format)
     content = form.write(actor, session.calibration)
     with tempfile.TemporaryDirectory(dir=out, prefix='.trying-') as folder:
-        (Path(folder) / actor_file(recipe.name)).write_bytes(content)
-        (entry,) = describe_files(
-            Path(folder),
-            {recipe.name: form},
+        path = Path(folder) / actor_file(recipe.name)
+        path.write_bytes(content)
+        entry = describe_file(
+            path,
+            form,
+            try_runtimes([path], np.asarray([manifest.golden_observation], np.float32)),
             spec=manifest.environment,
-            golden=np.asarray(manifest.golden_observation, np.float32),
             source_sha256=session.source_sha256,
             parameters=actor_parameters(actor),
         )

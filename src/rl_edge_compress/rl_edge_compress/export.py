@@ -26,6 +26,11 @@ from rl_edge_core.files import folder_written_atomically, sha256_of
 
 KERAS_FILE = 'policy.keras'
 KERAS_TOLERANCE = 1e-4
+INT8_TOLERANCE = 0.05
+"""Root mean square difference of int8 actions, as a share of half the action range, up to which
+int8 is what `compressed` means after an export; a report decides by returns afterwards."""
+INT8_CHECKED = 200
+"""Observations that int8 is compared on."""
 LIBRARIES = (
     'tensorflow-cpu',
     'keras',
@@ -33,6 +38,8 @@ LIBRARIES = (
     'tflite-runtime',
     'litert-quantizer',
     'numpy',
+    'gymnasium',
+    'mujoco',
 )
 
 
@@ -50,8 +57,8 @@ def export_artifact(
 ) -> Manifest:
     """Write ``out`` as a policy artifact and return its manifest.
 
-    ``actor_critic`` maps raw observations (batch, n) to named outputs ``action``, ``value`` and
-    perhaps ``log_std``, of stock Keras layers alone. ``recipes`` are numeric formats;
+    ``actor_critic`` maps raw observations (batch, n) to named outputs: ``action``, and perhaps
+    ``value`` and ``log_std``, of stock Keras layers alone. ``recipes`` are numeric formats;
     ``calibration`` are observations (count, n) that the policy visits, which int8 needs.
     ``network`` overrides what is read off the model. The folder appears whole or not at all.
     Raise ArtifactError for a model that is no such actor-critic, ConfigurationError for unknown
@@ -65,14 +72,25 @@ def export_artifact(
         actor = actor_of(load_keras(folder / KERAS_FILE))
         for form in formats:
             (folder / actor_file(form.name)).write_bytes(form.write(actor, calibration))
-        entries = describe_files(
-            folder,
-            {form.name: form for form in formats},
-            spec=spec,
-            golden=golden,
-            source_sha256=original.sha256,
-            parameters=actor_parameters(actor),
-        )
+        files = {form.name: folder / actor_file(form.name) for form in formats}
+        seen = golden[None]
+        if calibration is not None:
+            seen = np.vstack([seen, np.asarray(calibration[:INT8_CHECKED], np.float32)])
+        trials = try_runtimes(list(files.values()), seen) if files else {}
+        entries = [
+            describe_file(
+                files[form.name],
+                form,
+                trials,
+                spec=spec,
+                source_sha256=original.sha256,
+                parameters=actor_parameters(actor),
+            )
+            for form in formats
+        ]
+        default, reason = '', ''
+        if {'float32', 'int8'} <= set(files):
+            default, reason = compressed_default(trials, spec)
         manifest = Manifest(
             name=name,
             environment=spec,
@@ -80,11 +98,32 @@ def export_artifact(
             network=network or describe_network(actor_critic),
             golden_observation=tuple(float(value) for value in golden),
             files=(original, *entries),
-            training=dict(training or {}),
+            training={**(training or {}), **({'compressed': reason} if reason else {})},
+            default_recipe=default,
             versions=library_versions(),
         )
         write_manifest(manifest, folder)
     return manifest
+
+
+def compressed_default(
+    trials: Mapping[str, Mapping[str, Trial]], spec: EnvironmentSpec
+) -> tuple[str, str]:
+    """Return the recipe that `compressed` takes, int8 or float32, and why.
+
+    int8 when its actions are near those of float32 on the observations that both were tried on.
+    """
+    for tried in trials.values():
+        exact, rounded = (tried[actor_file(recipe)] for recipe in ('float32', 'int8'))
+        if exact.actions is None or rounded.actions is None:
+            continue
+        difference = rounded.actions.astype(np.float64) - exact.actions
+        error = float(np.sqrt(np.mean(np.square(difference)))) / _half_range(spec)
+        said = f'int8 differs from float32 by {100 * error:.2g} % of half the action range (RMS)'
+        if error <= INT8_TOLERANCE:
+            return 'int8', said
+        return 'float32', f'{said}, at most {100 * INT8_TOLERANCE:g} % is taken'
+    return 'float32', 'no runtime here runs both int8 and float32'
 
 
 def actor_file(recipe: str) -> str:
@@ -148,36 +187,33 @@ def _half_range(spec: EnvironmentSpec) -> float:
     return float(np.max(spec.high - spec.low)) / 2
 
 
-def describe_files(
-    folder: Path,
-    formats: Mapping[str, NumericFormat],
+def describe_file(
+    path: Path,
+    form: NumericFormat,
+    trials: Mapping[str, Mapping[str, Trial]],
     *,
     spec: EnvironmentSpec,
-    golden: np.ndarray,
     source_sha256: str,
     parameters: int,
-) -> tuple[ModelFile, ...]:
-    """Return the manifest entries of the files of recipes, after trying every runtime on them."""
-    files = {recipe: folder / actor_file(recipe) for recipe in formats}
-    trials = try_runtimes(list(files.values()), golden[None]) if files else {}
-    entries = []
-    for recipe, form in formats.items():
-        path = files[recipe]
-        entry = ModelFile(
-            file=path.name,
-            recipe=recipe,
-            sha256=sha256_of(path),
-            bytes=path.stat().st_size,
-            numeric_format=form.weights,
-            runtimes=(),
-            golden_action=(),
-            golden_tolerance={},
-            source_sha256=source_sha256,
-            parameters=parameters,
-        )
-        tolerance = form.tolerance * _half_range(spec)
-        entries.append(_with_trials(entry, trials, tolerance))
-    return tuple(entries)
+) -> ModelFile:
+    """Return the manifest entry of a recipe's file, from what every runtime made of it.
+
+    The first observation of the ``trials`` is the golden one. Raise ArtifactError when no runtime
+    can run the file.
+    """
+    entry = ModelFile(
+        file=path.name,
+        recipe=path.stem.removeprefix('actor_'),
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        numeric_format=form.weights,
+        runtimes=(),
+        golden_action=(),
+        golden_tolerance={},
+        source_sha256=source_sha256,
+        parameters=parameters,
+    )
+    return _with_trials(entry, trials, form.tolerance * _half_range(spec))
 
 
 def _with_trials(

@@ -1,5 +1,6 @@
 """Run a float32 actor's graph in NumPy: to calibrate on all its tensors, and as a baseline."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,6 +132,28 @@ def _gather(options: Any, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take(x, indices, axis=options.axis)
 
 
+def _concatenation(options: Any, *parts: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts, axis=options.axis)
+
+
+def _leaky(options: Any, x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, x * np.float32(options.alpha))
+
+
+def _softmax(options: Any, x: np.ndarray) -> np.ndarray:
+    raised = np.exp(options.beta * (x - x.max(axis=-1, keepdims=True)))
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
+def _gelu(options: Any, x: np.ndarray) -> np.ndarray:
+    if options.approximate:
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + _erf(x / np.sqrt(2)).astype(np.float32))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
 def _split(options: Any, axis: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
     return np.split(x, options.numSplits, axis=int(axis))
 
@@ -159,6 +182,26 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     'ELU': _unary(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
     'RELU': _unary(lambda x: np.maximum(x, 0)),
     'RELU_N1_TO_1': _unary(lambda x: np.clip(x, -1, 1)),
+    'ABS': _unary(np.abs),
+    'LOG': _unary(np.log),
+    'SIN': _unary(np.sin),
+    'COS': _unary(np.cos),
+    'SQUARE': _unary(np.square),
+    'RELU6': _unary(lambda x: np.clip(x, 0, 6)),
+    'HARD_SWISH': _unary(lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    'LEAKY_RELU': _leaky,
+    'PRELU': lambda options, x, slope: np.where(x > 0, x, x * slope),
+    'GELU': _gelu,
+    'SOFTMAX': _softmax,
+    'POW': _binary(np.power),
+    'GREATER': _binary(np.greater),
+    'GREATER_EQUAL': _binary(np.greater_equal),
+    'SELECT': lambda options, where, then, other: np.where(where, then, other),
+    'SELECT_V2': lambda options, where, then, other: np.where(where, then, other),
+    'CONCATENATION': _concatenation,
+    'SUM': lambda options, x, axes: x.sum(
+        axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims
+    ),
     'MEAN': _mean,
     'STRIDED_SLICE': _strided_slice,
     'GATHER': _gather,

@@ -108,21 +108,21 @@ def test_an_interruption_leaves_a_whole_artifact_and_the_next_call_goes_on(
     policy, tmp_path, seen, monkeypatch
 ):
     recipes = chosen_recipes('float32,int8,dynamic')
-    describe = compress_module.describe_files
+    describe = compress_module.describe_file
 
-    def interrupted(folder, formats, **keywords):
-        if 'int8' in formats:
+    def interrupted(path, *arguments, **keywords):
+        if 'int8' in path.name:
             raise KeyboardInterrupt
-        return describe(folder, formats, **keywords)
+        return describe(path, *arguments, **keywords)
 
-    monkeypatch.setattr(compress_module, 'describe_files', interrupted)
+    monkeypatch.setattr(compress_module, 'describe_file', interrupted)
     with pytest.raises(KeyboardInterrupt):
         compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert is_whole(tmp_path / 'out')
     assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
     assert not (tmp_path / 'out' / 'actor_int8.tflite').exists()
 
-    monkeypatch.setattr(compress_module, 'describe_files', describe)
+    monkeypatch.setattr(compress_module, 'describe_file', describe)
     outcomes = compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert [outcome.state for outcome in outcomes] == ['kept', 'written', 'written']
     assert is_whole(tmp_path / 'out')

@@ -1,0 +1,378 @@
+"""The command that imports a policy: from ONNX, Stable-Baselines3, rsl_rl or Keras to an artifact.
+
+The original and the artifact are run on the same 1,000 observations, and an artifact that answers
+otherwise is not written.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rl_edge_compress.dense_actor import bounded
+from rl_edge_compress.export import export_artifact
+from rl_edge_compress.import_spec import (
+    ImportSpec,
+    environment_spec,
+    order,
+    read_import_spec,
+    robot_facts,
+    template,
+)
+from rl_edge_compress.keras_models import load_keras, named_outputs
+from rl_edge_compress.onnx_policy import read_onnx
+from rl_edge_compress.rsl_rl_policy import read_rsl_rl
+from rl_edge_compress.sb3_policy import read_sb3
+from rl_edge_compress.torch_weights import open_zip
+from rl_edge_core.artifact import Manifest, load_manifest, write_manifest
+from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
+from rl_edge_core.errors import ArtifactError, ConfigurationError
+from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_policy.load import load_policy
+from rl_edge_sim.environment import make_environment, spec_of
+from rl_edge_sim.rollout import RolloutStep, rollout
+
+PARITY_OBSERVATIONS = 1000
+LARGEST_DIFFERENCE = 1e-4
+FIRST_SEED = 20_000
+VISITED_STEPS, MOST_EPISODES = 2000, 200
+"""Visited for parity and 8-bit ranges: steps at least, episodes at most."""
+
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SourcePolicy:
+    """A policy as it was found, in the environment's order."""
+
+    model: keras.Model
+    """Observation (batch, n) -> {'action': (batch, m)}, within the limits."""
+    answer: Answer
+    """What the original answers: observations (count, n) -> actions within the limits."""
+    kind: str
+    """What wrote it, e.g. ``stable-baselines3 sac``."""
+    algorithm: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import the policy of a command line, or print a template; return 0."""
+    arguments = environment_arguments(options.environment_arguments)
+    if options.template:
+        print(_template(options.file, options.environment, arguments), end='')
+        return 0
+    if options.file is None or options.out is None:
+        raise ConfigurationError('give FILE and --out FOLDER; --template alone needs neither')
+    manifest = import_policy(
+        options.file,
+        out=options.out,
+        environment_id=options.environment,
+        arguments=arguments,
+        given=read_import_spec(options.spec),
+        normalization=options.normalization,
+        name=options.name,
+        say=print,
+    )
+    imported = manifest.training['imported']
+    print(
+        f'{imported["format"]}: largest difference {imported["parity"]["largest_difference"]:.2g} '
+        f'over {imported["parity"]["observations"]} {imported["parity"]["drawn"]} observations'
+    )
+    for entry in manifest.files:
+        print(f'  {entry.file:24} {entry.bytes:>10,} bytes')
+    print(f'compressed uses {manifest.compressed_recipe()}: {manifest.training["compressed"]}')
+    print(f'written to {options.out}')
+    return 0
+
+
+def import_policy(
+    source: Path,
+    *,
+    out: Path,
+    environment_id: str = '',
+    arguments: Mapping[str, Any] | None = None,
+    given: ImportSpec | None = None,
+    normalization: Path | None = None,
+    name: str = '',
+    say: Callable[[str], None] = lambda line: None,
+) -> Manifest:
+    """Write the policy in the file ``source`` as the artifact ``out``; return its manifest.
+
+    ``environment_id`` with its ``arguments``, or the ``given`` file, says what the policy observes
+    and drives. Raise ArtifactError for a file that can't be read, an unsupported part of it, and
+    an artifact whose actions differ from the original's; ConfigurationError for a description that
+    does not fit; SpecMismatchError for none.
+    """
+    given = given or ImportSpec()
+    if not source.is_file():
+        raise ArtifactError(f'{source} is no file: give a .onnx, .zip, .pt or .keras file')
+    env = make_environment(environment_id, **(arguments or {})) if environment_id else None
+    try:
+        spec = spec_of(env) if env is not None else environment_spec(given)
+        try:
+            policy = read_policy(source, spec=spec, given=given, normalization=normalization)
+        except ArtifactError as error:
+            raise ArtifactError(f'{source.name}: {error}') from error
+        if normalization is None and (found := _normalization_beside(source, policy.kind)):
+            say(f'observations are normalised by {found.name}, which lies beside {source.name}')
+        observations = _visited(env, policy, spec) if env is not None else _drawn(given, spec)
+    finally:
+        if env is not None:
+            env.close()
+    with (
+        folder_written_atomically(out) as folder,
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix='.importing-') as temporary,
+    ):
+        artifact = Path(temporary) / out.name
+        manifest = export_artifact(
+            policy.model,
+            spec=spec,
+            name=name or out.absolute().name,
+            out=artifact,
+            algorithm=policy.algorithm,
+            training={'imported': _facts(source, policy, given)},
+            calibration=observations,
+        )
+        difference = _parity(artifact, policy, observations[:PARITY_OBSERVATIONS], spec)
+        manifest.training['imported']['parity'] = {
+            'observations': len(observations[:PARITY_OBSERVATIONS]),
+            'drawn': 'visited' if env is not None else 'drawn',
+            'largest_difference': difference,
+        }
+        write_manifest(manifest, artifact)
+        for file in artifact.iterdir():
+            file.rename(folder / file.name)
+    return load_manifest(out)
+
+
+def read_policy(
+    source: Path,
+    *,
+    spec: EnvironmentSpec,
+    given: ImportSpec,
+    normalization: Path | None = None,
+) -> SourcePolicy:
+    """Read a policy of any kind, and put its values into the order of ``spec``."""
+    kind = kind_of(source)
+    if normalization is not None and kind != 'sb3':
+        raise ConfigurationError('--normalization is for zip files of Stable-Baselines3')
+    if kind in ('sb3', 'torch'):
+        algorithm = 'ppo'
+        if kind == 'sb3':
+            normalization = normalization or _normalization_beside(source, kind)
+            actor, algorithm = read_sb3(source, normalization=normalization)
+        else:
+            actor = read_rsl_rl(source, activation=given.activation)
+        _check_sizes(actor.observation_size, actor.action_size, spec)
+        inner, outer = _orders(given, spec)
+        theirs = _in_their_order(spec, inner, outer)
+        model = actor.keras_model(theirs)
+        return _ordered(
+            model,
+            lambda seen: actor.act(seen, theirs),
+            spec,
+            inner,
+            outer,
+            kind=f'stable-baselines3 {algorithm}' if kind == 'sb3' else 'rsl_rl',
+            algorithm=algorithm,
+        )
+    if kind == 'onnx':
+        found = read_onnx(source, output=given.output)
+        raw, answer, metadata = found.model, found.answer, found.metadata
+    else:
+        raw, answer, metadata = *_keras_policy(source), {}
+    _check_sizes(int(raw.inputs[0].shape[-1]), int(raw.outputs[0].shape[-1]), spec)
+    inner, outer = _orders(given, spec)
+    theirs = _in_their_order(spec, inner, outer)
+    model = keras.Model(raw.inputs[0], {'action': bounded(raw.outputs[0], theirs, squashed=False)})
+    return _ordered(
+        model,
+        lambda seen: np.clip(answer(seen), theirs.low, theirs.high),
+        spec,
+        inner,
+        outer,
+        kind=kind,
+        algorithm='imported',
+        metadata=metadata,
+    )
+
+
+def kind_of(source: Path) -> str:
+    """Return what wrote a file, from its content: sb3, torch, keras or onnx."""
+    with source.open('rb') as file:
+        start = file.read(8)
+    if start.startswith(b'\x89HDF'):
+        raise ArtifactError('it is a Keras file of the old format: save it again as .keras')
+    if start.startswith(b'\x80'):
+        raise ArtifactError(
+            'it is a pickle of PyTorch before 1.6: save it again with a newer PyTorch, or export '
+            'the policy as ONNX'
+        )
+    if not start.startswith(b'PK'):
+        return 'onnx'
+    with open_zip(source) as archive:
+        names = {name.rpartition('/')[2] for name in archive.namelist()}
+    if 'policy.pth' in names:
+        return 'sb3'
+    if 'data.pkl' in names:
+        return 'torch'
+    if 'config.json' in names:
+        return 'keras'
+    raise ArtifactError(
+        f'it is a zip file with {", ".join(sorted(names)[:6])}: neither of Stable-Baselines3 '
+        f'(policy.pth), PyTorch (data.pkl) nor Keras (config.json)'
+    )
+
+
+def _normalization_beside(source: Path, kind: str) -> Path | None:
+    if not kind.startswith(('sb3', 'stable-baselines3')):
+        return None
+    names = ('vecnormalize.pkl', 'vec_normalize.pkl', f'{source.stem}_vecnormalize.pkl')
+    found = [source.with_name(name) for name in names if source.with_name(name).is_file()]
+    return found[0] if found else None
+
+
+def _keras_policy(source: Path) -> tuple[keras.Model, Answer]:
+    model = load_keras(source)
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
+        shapes = ', '.join(str(tensor.shape) for tensor in model.inputs)
+        raise ArtifactError(f'its inputs have shapes {shapes}, must be one of (batch, n)')
+    action = model.outputs[0] if len(model.outputs) == 1 else named_outputs(model)['action']
+    actor = keras.Model(model.inputs[0], action)
+    return actor, lambda seen: np.asarray(actor(np.asarray(seen, np.float32), training=False))
+
+
+def _check_sizes(observations: int, actions: int, spec: EnvironmentSpec) -> None:
+    for what, theirs, ours in (
+        ('observation', observations, spec.observation_size),
+        ('action', actions, spec.action_size),
+    ):
+        if theirs != ours:
+            names = getattr(spec, f'{what}_names')
+            shown = ', '.join(names[:4]) + (' ...' if len(names) > 4 else '')
+            raise ConfigurationError(
+                f'the policy has {theirs} {what} values, {spec.environment_id} has {ours} '
+                f'({shown}): give the environment that it was trained in, with its '
+                f'--environment-arguments and wrappers, or its --spec'
+            )
+
+
+def _orders(given: ImportSpec, spec: EnvironmentSpec) -> tuple[list[int] | None, list[int] | None]:
+    return (
+        order('observation', given.observation, spec.observation_names),
+        order('action', given.action, spec.action_names),
+    )
+
+
+def _in_their_order(
+    spec: EnvironmentSpec, inner: list[int] | None, outer: list[int] | None
+) -> EnvironmentSpec:
+    """Return ``spec`` with its action limits in the policy's order."""
+    if outer is None:
+        return spec
+    return dataclasses.replace(
+        spec,
+        **{
+            name: tuple(getattr(spec, name)[place] for place in outer)
+            for name in ('action_names', 'action_units', 'action_low', 'action_high')
+        },
+        safe_action=tuple(spec.safe_action[place] for place in outer),
+    )
+
+
+def _ordered(
+    model: keras.Model,
+    answer: Answer,
+    spec: EnvironmentSpec,
+    inner: list[int] | None,
+    outer: list[int] | None,
+    **facts: Any,
+) -> SourcePolicy:
+    """Return a policy that takes and gives values in the environment's order."""
+    if inner is None and outer is None:
+        return SourcePolicy(model, answer, **facts)
+    back = None if outer is None else [outer.index(place) for place in range(len(outer))]
+    source = keras.Input((spec.observation_size,), name='observation')
+    seen = source if inner is None else keras.ops.take(source, inner, axis=-1)
+    action = model(seen)['action']
+    if back is not None:
+        action = keras.ops.take(action, back, axis=-1)
+
+    def ordered_answer(observations: np.ndarray) -> np.ndarray:
+        theirs = observations if inner is None else observations[:, inner]
+        actions = answer(theirs)
+        return actions if back is None else actions[:, back]
+
+    return SourcePolicy(keras.Model(source, {'action': action}), ordered_answer, **facts)
+
+
+def _visited(env: Any, policy: SourcePolicy, spec: EnvironmentSpec) -> np.ndarray:
+    """Return observations of episodes that the original drives."""
+    seen: list[np.ndarray] = []
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        return policy.answer(np.asarray(observation, np.float32)[None])[0].astype(np.float32)
+
+    def remember(step: RolloutStep) -> None:
+        seen.append(np.array(step.observation, np.float32))
+
+    for number in range(MOST_EPISODES):
+        rollout(env, act, [FIRST_SEED + number], remember)
+        if len(seen) >= VISITED_STEPS and number:
+            break
+    chosen = np.random.default_rng(0).permutation(len(seen))[:VISITED_STEPS]
+    return np.asarray(seen)[chosen]
+
+
+def _drawn(given: ImportSpec, spec: EnvironmentSpec) -> np.ndarray:
+    """Return observations drawn from the ranges of the given file."""
+    low = np.asarray([value.low for value in given.observation], np.float32)
+    high = np.asarray([value.high for value in given.observation], np.float32)
+    size = (VISITED_STEPS, spec.observation_size)
+    return np.random.default_rng(0).uniform(low, high, size).astype(np.float32)
+
+
+def _parity(
+    artifact: Path, policy: SourcePolicy, observations: np.ndarray, spec: EnvironmentSpec
+) -> float:
+    """Return the largest difference of any action; raise ArtifactError when it is too large."""
+    exact = load_policy(artifact, recipe='float32')
+    ours = np.asarray([exact.act(observation) for observation in observations])
+    difference = np.abs(ours - policy.answer(observations))
+    row, column = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    largest = float(difference[row, column])
+    if not largest <= LARGEST_DIFFERENCE:
+        raise ArtifactError(
+            f'the artifact answers otherwise than the original: {spec.action_names[column]} '
+            f'differs by {largest:.3g} on one of {len(observations)} observations, at most '
+            f'{LARGEST_DIFFERENCE:g} is taken; nothing was written'
+        )
+    return largest
+
+
+def _facts(source: Path, policy: SourcePolicy, given: ImportSpec) -> dict[str, Any]:
+    return {
+        'file': source.name,
+        'sha256': sha256_of(source),
+        'format': policy.kind,
+        'metadata': dict(policy.metadata),
+        'robot': robot_facts(given, policy.metadata),
+    }
+
+
+def _template(source: Path | None, environment_id: str, arguments: Mapping[str, Any]) -> str:
+    spec = None
+    if environment_id:
+        env = make_environment(environment_id, **arguments)
+        spec = spec_of(env)
+        env.close()
+    metadata: Mapping[str, str] = {}
+    if source is not None and kind_of(source) == 'onnx':
+        metadata = read_onnx(source).metadata
+    return template(spec, metadata)
