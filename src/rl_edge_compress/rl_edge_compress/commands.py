@@ -21,4 +21,12 @@ COMMANDS = (
         words=('report',),
         example='results/compress/best --episodes 20',
     ),
+    Command(
+        name='import',
+        group='learn',
+        help='make an artifact of a policy from ONNX, Stable-Baselines3, rsl_rl or Keras',
+        run=_RUN,
+        words=('import',),
+        example='ppo.zip --environment Ant-v5 --out models/mine',
+    ),
 )
