@@ -1,10 +1,11 @@
 """Would another policy have done the same? Recorded observations through other models."""
 
+import itertools
 import math
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +33,8 @@ class Step(NamedTuple):
     episode: int
     step: int
     observation: np.ndarray
-    action: np.ndarray | None
-    """As applied; None where the policy did not answer this observation."""
+    action: np.ndarray
+    """As applied; NaN where the policy did not answer this observation."""
 
 
 @dataclass(frozen=True)
@@ -92,77 +93,38 @@ class Replay:
     notes: tuple[str, ...]
 
 
-class AgreementRecord:
-    """Sums over the steps of two sources of actions."""
-
-    def __init__(self, size: int, *, threshold: float) -> None:
-        """Start with no step; ``threshold`` is in units of the action."""
-        self._threshold = threshold
-        self.steps = 0
-        self._first, self._second, self._first2, self._second2, self._product = np.zeros((5, size))
-        self._squares, self.largest = np.zeros((2, size))
-        self.parted_steps = 0
-        self.parts_first: tuple[Step, int, float, float] | None = None
-        self.parts_most: tuple[Step, int, float, float] | None = None
-        self._most = 0.0
-
-    def add(self, step: Step, first: np.ndarray, second: np.ndarray) -> None:
-        """Take the two actions of one step, each of shape (action_size,)."""
-        first, second = first.astype(np.float64), second.astype(np.float64)
-        apart = np.abs(first - second)
-        self.steps += 1
-        self._first += first
-        self._second += second
-        self._first2 += first * first
-        self._second2 += second * second
-        self._product += first * second
-        self._squares += apart * apart
-        np.maximum(self.largest, apart, out=self.largest)
-        joint = int(apart.argmax())
-        parting = (step, joint, float(first[joint]), float(second[joint]))
-        if apart[joint] > self._threshold:
-            self.parted_steps += 1
-            self.parts_first = self.parts_first or parting
-        if apart[joint] > self._most:
-            self._most, self.parts_most = float(apart[joint]), parting
-
-    def rmse(self) -> np.ndarray:
-        """Return the root mean square difference of each joint."""
-        return np.sqrt(self._squares / max(self.steps, 1))
-
-    def correlation(self) -> np.ndarray:
-        """Return Pearson's correlation of each joint."""
-        count = max(self.steps, 1)
-        covariance = self._product - self._first * self._second / count
-        spreads = (self._first2 - self._first**2 / count) * (
-            self._second2 - self._second**2 / count
-        )
-        # Rounding leaves a tiny spread where a joint never moves.
-        moves = spreads > (1e-9 * count) ** 2
-        return np.where(moves, covariance / np.sqrt(np.where(moves, spreads, 1.0)), np.nan)
-
-
-@dataclass
 class _Replayed:
-    name: str
-    policy: Policy
-    times_us: array = field(default_factory=lambda: array('f'))
-    rejected: int = 0
+    """A model, its actions and what they took."""
 
-    def act(self, steps: Sequence[Step]) -> list[np.ndarray | None]:
-        """Return its action at each step; None where it refuses the observation."""
-        actions: list[np.ndarray | None] = []
-        for step in steps:
+    def __init__(self, name: str, policy: Policy, size: int) -> None:
+        self.name, self.policy, self._size = name, policy, size
+        self.actions: list[np.ndarray] = []
+        self.times_us = array('f')
+        self.rejected = 0
+
+    def act(self, steps: Sequence[Step]) -> None:
+        """Take its action at each step; NaN where it refuses the observation."""
+        actions = np.full((len(steps), self._size), np.nan, np.float32)
+        for index, step in enumerate(steps):
             begin = time.perf_counter_ns()
             try:
                 action = self.policy.act(step.observation)
             except RlEdgeError:
                 self.rejected += 1
-                actions.append(None)
                 continue
             self.times_us.append((time.perf_counter_ns() - begin) * 1e-3)
-            actions.append(np.array(action, np.float32))
-        return actions
+            actions[index] = action
+        self.actions.append(actions)
+
+    def outcome(self) -> ReplayedModel:
+        """Return what is known of the model."""
+        return ReplayedModel(
+            name=self.name,
+            model_hash=self.policy.model_hash,
+            runtime=self.policy.runtime,
+            act_us=Percentiles.of(np.frombuffer(self.times_us, np.float32)),
+            rejected=self.rejected,
+        )
 
 
 class RecordedSteps:
@@ -226,7 +188,9 @@ class RecordedSteps:
             return None
         # Without an answer the simulator holds the action of an earlier observation.
         answered = not (row.safe_action or math.isnan(row.response_time_us))
-        return Step(row.episode, row.step, observation, action if answered else None)
+        if not answered:
+            action = np.full_like(action, np.nan)
+        return Step(row.episode, row.step, observation, action)
 
 
 def replay(
@@ -244,29 +208,29 @@ def replay(
     steps = RecordedSteps(path, robot)
     for name, policy in policies:
         _check_spec(name, policy.spec, steps.spec)
-    models = [_Replayed(name, policy) for name, policy in policies]
-    names = [RECORDED, *(model.name for model in models)]
-    records = {
-        (a, b): AgreementRecord(steps.spec.action_size, threshold=threshold)
-        for a in range(len(names))
-        for b in range(a + 1, len(names))
-    }
-    count = 0
-    for block in _blocks(steps):
-        count += len(block)
-        sources = [[step.action for step in block], *(model.act(block) for model in models)]
-        _compare(block, sources, records)
-    if not count:
+    size = steps.spec.action_size
+    models = [_Replayed(name, policy, size) for name, policy in policies]
+    recorded: list[np.ndarray] = []
+    addresses: list[tuple[int, int]] = []
+    rest = iter(steps)
+    while block := list(itertools.islice(rest, _BLOCK_STEPS)):
+        addresses.extend((step.episode, step.step) for step in block)
+        recorded.append(np.stack([step.action for step in block]))
+        for model in models:
+            model.act(block)
+    if not addresses:
         raise BagError(f'{path}: no transition of {steps.robot or "/"} that can be replayed')
+    sources = [(RECORDED, np.concatenate(recorded))]
+    sources += [(model.name, np.concatenate(model.actions)) for model in models]
     return Replay(
         bag=str(path),
         robot=steps.robot,
-        steps=count,
+        steps=len(addresses),
         threshold=threshold,
-        models=tuple(_outcome(model) for model in models),
+        models=tuple(model.outcome() for model in models),
         agreements=tuple(
-            _agreement(names[a], names[b], record, steps.spec)
-            for (a, b), record in records.items()
+            _agreement(*pair, addresses, steps.spec.action_names, threshold)
+            for pair in itertools.combinations(sources, 2)
         ),
         notes=steps.bag.notes.lines,
     )
@@ -279,28 +243,6 @@ def _check_spec(name: str, made_for: EnvironmentSpec, recorded: EnvironmentSpec)
             f'{name} was made for another environment than the bag was recorded in (bag against '
             f'model): {"; ".join(differences)}'
         )
-
-
-def _compare(
-    block: list[Step],
-    sources: list[list[np.ndarray | None]],
-    records: dict[tuple[int, int], AgreementRecord],
-) -> None:
-    for (a, b), record in records.items():
-        for step, first, second in zip(block, sources[a], sources[b], strict=True):
-            if first is not None and second is not None:
-                record.add(step, first, second)
-
-
-def _blocks(steps: RecordedSteps) -> Iterator[list[Step]]:
-    block: list[Step] = []
-    for step in steps:
-        block.append(step)
-        if len(block) == _BLOCK_STEPS:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
@@ -328,39 +270,53 @@ def _chosen(robot: str | None, robots: set[str], path: Path) -> str:
     return name
 
 
-def _outcome(model: _Replayed) -> ReplayedModel:
-    return ReplayedModel(
-        name=model.name,
-        model_hash=model.policy.model_hash,
-        runtime=model.policy.runtime,
-        act_us=Percentiles.of(np.frombuffer(model.times_us, np.float32)),
-        rejected=model.rejected,
-    )
-
-
 def _agreement(
-    first: str, second: str, record: AgreementRecord, spec: EnvironmentSpec
+    first: tuple[str, np.ndarray],
+    second: tuple[str, np.ndarray],
+    addresses: Sequence[tuple[int, int]],
+    joints: tuple[str, ...],
+    threshold: float,
 ) -> Agreement:
-    rmse = record.rmse()
+    """Compare two sources of actions, each with its name, shape (steps, action_size)."""
+    both = np.isfinite(first[1]).all(axis=1) & np.isfinite(second[1]).all(axis=1)
+    one, other = first[1][both].astype(np.float64), second[1][both].astype(np.float64)
+    apart = np.abs(one - other)
+    largest = apart.max(axis=1, initial=0.0)
+    rmse = np.sqrt((apart**2).mean(axis=0)) if len(apart) else np.zeros(len(joints))
+
+    def parting(index: int) -> Parting:
+        joint = int(apart[index].argmax())
+        address = addresses[int(np.flatnonzero(both)[index])]
+        values = float(one[index, joint]), float(other[index, joint])
+        return Parting(*address, joints[joint], *values)
+
+    parted = np.flatnonzero(largest > threshold)
     return Agreement(
-        first=first,
-        second=second,
-        steps=record.steps,
-        joints=spec.action_names,
+        first=first[0],
+        second=second[0],
+        steps=len(apart),
+        joints=joints,
         rmse=tuple(rmse.tolist()),
-        max_difference=tuple(record.largest.tolist()),
-        correlation=tuple(record.correlation().tolist()),
+        max_difference=tuple(apart.max(axis=0, initial=0.0).tolist()),
+        correlation=tuple(correlations(one, other).tolist()),
         rmse_all=math.sqrt(float((rmse**2).mean())),
-        parted_steps=record.parted_steps,
-        parts_first=_parting(record.parts_first, spec),
-        parts_most=_parting(record.parts_most, spec),
+        parted_steps=len(parted),
+        parts_first=parting(int(parted[0])) if len(parted) else None,
+        parts_most=parting(int(largest.argmax())) if largest.any() else None,
     )
 
 
-def _parting(
-    found: tuple[Step, int, float, float] | None, spec: EnvironmentSpec
-) -> Parting | None:
-    if found is None:
-        return None
-    step, joint, first, second = found
-    return Parting(step.episode, step.step, spec.action_names[joint], first, second)
+def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation of each column, both of shape (n, columns).
+
+    NaN where one of the two never moves, but for what rounding leaves of its spread.
+    """
+    if not len(first):
+        return np.full(first.shape[1], np.nan)
+    deviations = [values - values.mean(axis=0) for values in (first, second)]
+    spreads = [(deviation**2).mean(axis=0) for deviation in deviations]
+    covariance = (deviations[0] * deviations[1]).mean(axis=0)
+    moves = spreads[0] * spreads[1] > 1e-18
+    return np.where(
+        moves, covariance / np.sqrt(np.where(moves, spreads[0] * spreads[1], 1.0)), np.nan
+    )

@@ -10,10 +10,10 @@ from loop_messages import small_bag, write_episodes
 from rl_edge_eval.__main__ import main
 
 
-def test_tables_files_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_tables_files_and_plots(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bags = [small_bag(tmp_path / 'full'), small_bag(tmp_path / 'small', storage='sqlite3')]
     files = ['--json', str(tmp_path / 'out.json'), '--csv', str(tmp_path / 'out.csv')]
-    plots = tmp_path / 'pictures'
+    plots = tmp_path / 'plots'
     assert main(['bag', *map(str, bags), *files, '--plots', str(plots)]) == 0
     text = capsys.readouterr().out
     assert 'time limit' in text
@@ -30,7 +30,7 @@ def test_tables_files_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (plots / name).read_bytes().startswith(b'\x89PNG')
 
 
-def test_figures_on_standard_output_are_nothing_but_figures(
+def test_json_and_csv_on_standard_output_stand_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     bag = small_bag(tmp_path / 'bag')
@@ -74,9 +74,9 @@ def test_long_recordings_list_the_first_episodes(
 def test_benchmark(tmp_path: Path) -> None:
     target = tmp_path / 'bench.json'
     assert main(['bench', '--steps', '50', '--repeats', '1', '--json', str(target)]) == 0
-    figures = json.loads(target.read_text())
-    assert figures['messages'] == 53
-    assert figures['evaluation_messages_per_sec'] > 0
+    metrics = json.loads(target.read_text())
+    assert metrics['messages'] == 53
+    assert metrics['evaluation_messages_per_sec'] > 0
 
 
 def test_benchmark_without_passes(capsys: pytest.CaptureFixture) -> None:

@@ -128,11 +128,11 @@ def test_what_a_killed_recorder_leaves(tmp_path: Path, graph: Node, storage: str
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     assert not (bag / 'metadata.yaml').exists()
-    figures = metrics_of_bag(bag)
-    (robot,) = figures.robots
+    run = metrics_of_bag(bag)
+    (robot,) = run.robots
     assert STEPS <= recorded_steps(bag) <= 2 * STEPS
     assert robot.lost_transitions == 0
-    assert any('metadata.yaml is missing' in note for note in figures.notes)
+    assert any('metadata.yaml is missing' in note for note in run.notes)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -16,14 +16,14 @@ from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Describe the command's arguments."""
     parser = commands.add_parser(
-        'bench-recording', help='lockstep steps a second with and without the recorder'
+        'bench-recording', help='lockstep steps per second with and without the recorder'
     )
     parser.add_argument('--model', type=Path, required=True, help='artifact that acts in Ant-v5')
     parser.add_argument('--pairs', type=int, default=5, help='runs of each kind, in turns (5)')
     parser.add_argument('--seconds', type=float, default=10.0, help='measured time of a run (10)')
     parser.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
     parser.add_argument('--domain', type=int, default=93, help='ROS domain to run in (93)')
-    parser.add_argument('--json', metavar='FILE', help='write the figures; - for standard output')
+    parser.add_argument('--json', metavar='FILE', help='write the metrics; - for standard output')
     parser.set_defaults(run=run)
 
 
@@ -44,17 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
     kept = ratio_interval(recorded, plain)
     console.print(f'recorded over not recorded: {kept} (95 % over {kept.count} pairs)')
     if arguments.json:
-        figures = {
+        metrics = {
             'steps_per_sec': plain,
             'steps_per_sec_recorded': recorded,
             'kept': kept.to_dict(),
         }
-        write_text(arguments.json, json.dumps(figures, indent=1) + '\n')
+        write_text(arguments.json, json.dumps(metrics, indent=1) + '\n')
     return 0
 
 
 def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float, str]:
-    """Return steps a second, and what was recorded."""
+    """Return steps per second, and what was recorded."""
     from rl_edge_eval.ros.recording_cost import steps_per_second
 
     with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:

@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=0.1,
         help='difference of an action from which two models part (0.1, in units of the action)',
     )
-    parser.add_argument('--json', metavar='FILE', help='write all figures; - for standard output')
+    parser.add_argument('--json', metavar='FILE', help='write all metrics; - for standard output')
     parser.set_defaults(run=run)
 
 
@@ -82,8 +82,8 @@ def _print_agreement(console: Console, agreement: Agreement, threshold: float) -
         agreement.correlation,
         strict=True,
     )
-    for name, *figures in rows:
-        table.add_row(name, *(number(figure) for figure in figures))
+    for name, *values in rows:
+        table.add_row(name, *(number(value) for value in values))
     console.print(table)
     share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
     console.print(

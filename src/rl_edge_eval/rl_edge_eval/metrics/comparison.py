@@ -24,7 +24,7 @@ _EPISODE_METRICS: dict[str, Callable[[EpisodeMetrics], float]] = {
 }
 _NODE_METRICS: dict[str, Callable[[NodeMetrics], float]] = {
     'CPU, %': lambda node: node.cpu_percent_mean,
-    'CPU a step, ms': lambda node: node.cpu_ms_per_step,
+    'CPU per step, ms': lambda node: node.cpu_ms_per_step,
     'resident, MB': lambda node: node.resident_memory_mb_mean,
     'peak, MB': lambda node: node.peak_memory_mb,
     'unique, MB': lambda node: node.unique_memory_mb_mean,

@@ -206,7 +206,7 @@ class RobotRecord:
             )
 
     def use_spec(self, spec: EnvironmentSpec) -> None:
-        """Judge the sizes of transitions by ``spec``."""
+        """Check the sizes of transitions against ``spec``."""
         self.spec = spec
         self._sizes = (spec.observation_size, spec.action_size)
 

@@ -30,7 +30,7 @@ class RunFailedError(RlEdgeError):
 def steps_per_second(
     model: Path, *, seconds: float, bag: Path | None, domain_id: int, storage: str = 'mcap'
 ) -> float:
-    """Return the lockstep steps a second of sim and policy, with a recorder if ``bag`` is given.
+    """Return the lockstep steps per second of sim and policy, with a recorder if ``bag`` is given.
 
     Counted from episode summaries, which cost nothing while an episode runs: steps of all whole
     episodes within ``seconds``, after a first one to warm up. Raise RunFailedError when the loop
@@ -62,7 +62,7 @@ class _EpisodeCounter:
         self._arrivals: list[tuple[float, int]] = []
 
     def rate(self, seconds: float, processes: Sequence[subprocess.Popen]) -> float:
-        """Return steps a second over the episodes of ``seconds``, the first one left out."""
+        """Return steps per second over the episodes of ``seconds``, the first one left out."""
         deadline = time.monotonic() + _PATIENCE_SEC
         while not self._arrivals or time.monotonic() < self._arrivals[0][0] + seconds:
             self._executor.spin_once(timeout_sec=0.2)
