@@ -82,6 +82,21 @@ def test_transitions_from_before_the_recording_make_no_rate(
     assert has_note(run, '1050 transitions from before the recording')
 
 
+def test_a_few_steps_that_came_while_the_recorder_was_connected_cost_no_episode(
+    tmp_path: Path,
+) -> None:
+    writer = BagWriter(tmp_path / 'bag')
+    for step in range(1000):  # 500 per second; the first 80 came at once
+        time_sec = 1.16 if step < 80 else 1.0 + 0.002 * (step + 1)
+        values = transition(0, step, response_time_us=1900.0)
+        writer.add('/ant0/transition', 'Transition', values, time_sec=time_sec)
+    writer.add('/ant0/episode', 'EpisodeSummary', summary(0, 1000), time_sec=time_sec)
+    writer.close()
+    robot = metrics_of_bag(tmp_path / 'bag').robot
+    assert robot.steps_per_sec == pytest.approx(500.0)
+    assert robot.episodes[0].counts
+
+
 def test_models_that_share_a_bag_or_an_episode_are_noted(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / 'bag')
     for episode, models in enumerate(('aa', 'ab', 'bb')):

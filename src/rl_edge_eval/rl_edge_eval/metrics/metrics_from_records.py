@@ -26,6 +26,8 @@ _POLICY_STATES = ('unconfigured', 'inactive', 'active', 'refusing', 'failed', 'f
 _RELATIVE_TOLERANCE = 1e-6
 _LARGEST_LAG_SEC = 0.05
 """How much sooner transitions may come than the policy answered, after a stall of the recorder."""
+_LARGEST_SHARE_BEFORE = 0.1
+"""Of an episode's steps that may have happened while the recorder was still being connected."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def _live_steps(records: Sequence[EpisodeRecord]) -> list[_Live]:
         before = len(steps) - int(kept.sum())
         first = first_episode.get(record.run_id, 2**32)
         began = record.episode > first or (
-            record.episode == first and record.first_step == 0 and not before
+            record.episode == first
+            and record.first_step == 0
+            and before <= _LARGEST_SHARE_BEFORE * len(steps)
         )
         found.append(_Live(steps.where(kept), before, began))
     return found
