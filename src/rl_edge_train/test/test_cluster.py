@@ -146,9 +146,8 @@ def test_fragments_are_small_where_runs_and_buffers_are():
 
 @pytest.fixture(scope='module')
 def nodes():
-    pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
-    cluster.secure_environment(starts=True)
-    import ray
+    cluster.secure_environment(starts=True)  # Ray reads it when it is imported
+    ray = pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
     from ray.cluster_utils import Cluster
 
     started = Cluster(initialize_head=True, head_node_args={'num_cpus': 2})

@@ -1,5 +1,9 @@
-"""The train node in one process with robots that misbehave, on a ROS graph of its own."""
+"""The train node with robots that misbehave and processes that are killed, on its own graph."""
 
+import os
+import signal
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 
@@ -18,8 +22,8 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, TrainingMetrics, Transition
 from rl_edge_interfaces.srv import SaveCheckpoint
-from rl_edge_train import checkpoint
-from rl_edge_train.train_node import TrainNode
+from rl_edge_train import checkpoint, robot_link
+from rl_edge_train.train_node import PAUSE_MARKER, TrainNode
 
 # Networks are compiled, and TensorFlow is started once more to check what is exported.
 pytestmark = pytest.mark.timeout(900)
@@ -41,10 +45,13 @@ class Robot(Node):
         self.transition = self.create_publisher(Transition, 'transition', qos.transition())
         self.episode = self.create_publisher(EpisodeSummary, 'episode', qos.episode())
         self.pauses = []
+        self.killed_when_paused = None
         self.create_service(SetBool, '~/pause', self._on_pause)
 
     def _on_pause(self, request, response):
         self.pauses.append(request.data)
+        if request.data and self.killed_when_paused:
+            os.kill(self.killed_when_paused, signal.SIGKILL)
         response.success = True
         return response
 
@@ -89,6 +96,7 @@ class Graph:
         rclpy.init(context=self.context, domain_id=domain_id)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes, self.folder, self.train = [], folder, None
+        self.processes = []
         self.metrics, self.diagnostics = [], []
 
     def add(self, node):
@@ -96,11 +104,7 @@ class Graph:
         self.executor.add_node(node)
         return node
 
-    def start(self, **parameters):
-        preset = self.folder / 'preset.yaml'
-        preset.write_text(PRESET)
-        given = {'preset': str(preset), 'output': str(self.folder / 'run')} | parameters
-        overrides = [Parameter(name, value=value) for name, value in given.items()]
+    def watch(self):
         watcher = self.add(Node('watcher', context=self.context))
         watcher.create_subscription(
             TrainingMetrics, 'training_metrics', self.metrics.append, qos.training_metrics()
@@ -108,6 +112,24 @@ class Graph:
         watcher.create_subscription(
             DiagnosticArray, '/diagnostics', lambda m: self.diagnostics.extend(m.status), 100
         )
+
+    def _parameters(self, parameters):
+        preset = self.folder / 'preset.yaml'
+        preset.write_text(PRESET)
+        return {'preset': str(preset), 'output': str(self.folder / 'run')} | parameters
+
+    def start_process(self, **parameters):
+        """Start the train node in a process of its own, which the fixture ends."""
+        given = [f'{name}:={value}' for name, value in self._parameters(parameters).items()]
+        words = [word for setting in given for word in ('-p', setting)]
+        command = [sys.executable, '-m', 'rl_edge_train.train_node', '--ros-args', *words]
+        self.processes.append(subprocess.Popen(command))
+        return self.processes[-1]
+
+    def start(self, **parameters):
+        given = self._parameters(parameters)
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        self.watch()
         node = TrainNode(context=self.context, parameter_overrides=overrides)
         self.train = self.add(node)
         return self.train
@@ -126,6 +148,9 @@ class Graph:
 
     def close(self):
         self.close_train()
+        for process in self.processes:
+            process.kill()
+            process.wait()
         for node in self.nodes:
             node.destroy_node()
         self.executor.shutdown()
@@ -249,3 +274,101 @@ def test_a_folder_with_an_earlier_run_in_it_is_not_overwritten(graph):
     (graph.folder / 'run' / 'checkpoints' / 'step_000000000001').mkdir(parents=True)
     with pytest.raises(ConfigurationError, match='set resume'):
         graph.start(resume=False)
+
+
+def test_with_a_clock_that_stands_still_robots_are_heard_all_the_same(graph, spec):
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    graph.start(use_sim_time=True)
+    robot.announce(spec)
+    graph.until(lambda: robot.is_received and graph.metrics)
+    assert graph.metrics[-1].header.stamp.sec > 1_700_000_000  # wall time
+
+
+@pytest.mark.parametrize('has_checkpoint', [True, False])
+def test_a_killed_trainer_goes_on_in_its_folder_and_lifts_the_pause_it_left(
+    graph, spec, has_checkpoint
+):
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    graph.watch()
+    period = 1.0 if has_checkpoint else 1e6
+    parameters = {'most_updates_behind': 100, 'checkpoint_period_sec': period}
+    first = graph.start_process(**parameters)
+    robot.announce(spec)
+    graph.until(lambda: robot.is_received)
+    robot.send(0)
+    folder = graph.folder / 'run' / 'checkpoints'
+    if has_checkpoint:
+        graph.until(lambda: checkpoint.paths(folder))
+        graph.until(lambda: checkpoint.steps_of(checkpoint.paths(folder)[-1]) == 1)
+    robot.killed_when_paused = first.pid
+    for step in range(1, 150):
+        robot.send(step)
+    graph.until(lambda: first.poll() is not None)
+    assert first.returncode == -signal.SIGKILL
+    assert robot.pauses == [True]
+
+    robot.killed_when_paused = None
+    graph.metrics.clear()
+    second = graph.start_process(**parameters)
+    graph.until(lambda: robot.pauses == [True, False] or second.poll() is not None)
+    assert second.poll() is None
+    graph.until(lambda: graph.metrics and graph.metrics[-1].transitions)
+    if has_checkpoint:
+        assert graph.metrics[-1].transitions >= 1
+    graph.until(lambda: not (graph.folder / 'run' / PAUSE_MARKER).exists())
+
+
+POLICY = """
+import sys, time
+from pathlib import Path
+import rclpy
+from rclpy.node import Node
+from rl_edge_core.ros import qos
+from rl_edge_interfaces.msg import PolicyStatus
+from rl_edge_interfaces.srv import LoadModel
+
+class Policy(Node):
+    def __init__(self):
+        super().__init__('policy', namespace='ant0')
+        self.status = self.create_publisher(PolicyStatus, 'policy_status', qos.policy_status())
+        active = PolicyStatus(state=PolicyStatus.ACTIVE)
+        self.create_timer(0.2, lambda: self.status.publish(active))
+        self.create_service(LoadModel, '~/load_model', self.load)
+
+    def load(self, request, response):
+        Path(sys.argv[2]).write_text(request.sha256)
+        if sys.argv[1] == 'hangs':
+            time.sleep(1e6)
+        response.success = True
+        return response
+
+rclpy.init()
+rclpy.spin(Policy())
+"""
+
+
+@pytest.mark.parametrize('does', ['hangs', 'answers'])
+def test_a_policy_that_is_killed_and_starts_anew_is_sent_the_policy_again(
+    graph, spec, does, monkeypatch
+):
+    monkeypatch.setattr(robot_link, 'ANSWER_TIMEOUT_SEC', 1e9)
+    robot = graph.add(Robot(graph.context, 'ant0'))
+    asked = [graph.folder / 'first', graph.folder / 'second']
+
+    def start_policy(does, file):
+        process = subprocess.Popen([sys.executable, '-c', POLICY, does, str(file)])
+        graph.processes.append(process)
+        return process
+
+    first = start_policy(does, asked[0])
+    train = graph.start()
+    # The graph knows the policy before the trainer has anything to send.
+    graph.until(lambda: train.count_publishers('/ant0/policy_status'))
+    robot.announce(spec)
+    graph.until(asked[0].exists)
+    first.kill()
+    first.wait()
+    start_policy('answers', asked[1])
+    graph.until(asked[1].exists)
+    assert asked[1].read_text() == asked[0].read_text()
+    graph.until(lambda: robot.is_received)
