@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError
+from rl_edge_core.extras import require_extra
 
 LOCAL, AUTO = 'local', 'auto'
 RETRIES = 5
@@ -35,7 +36,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
 
     `address` is `local` (start a cluster on this machine, of `cpus` slots, that ends with the
     block), `auto` (the one that runs on this machine) or HOST:PORT of its head. Raise
-    ConfigurationError when Ray is not installed or nothing answers there.
+    MissingExtraError when Ray is not installed, ConfigurationError when nothing answers there.
 
     A cluster that is started here listens on the loopback interface alone, without dashboard,
     and asks for a token of its own.
@@ -81,15 +82,11 @@ def secure_environment(*, starts: bool) -> None:
 
 
 def import_ray() -> Any:
-    """Return the `ray` module; raise ConfigurationError where the extra is not installed."""
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise ConfigurationError(
-            f'a cluster needs Ray, which is not installed here ({error}): run the command by '
-            '`tools/env --with ray`, or `pip install ray`'
-        ) from error
+    """Return the `ray` module; raise MissingExtraError where the extra is not installed."""
+    require_extra('ray')
+    import ray
+    import ray.exceptions
+
     return ray
 
 

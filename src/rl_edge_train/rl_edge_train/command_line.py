@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 from rl_edge_train.run_config import preset_descriptions
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_train') ->
     set_up_tensorflow()
     try:
         return int(chosen.run(chosen) or 0)
-    except (RlEdgeError, ValueError, FileNotFoundError) as error:
+    except RlEdgeError as error:
+        return fail(error, exit_code=1)
+    except (ValueError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
 

@@ -8,10 +8,18 @@ COMMANDS = (
     Command(
         name='train',
         group='learn',
-        help='train a policy on this machine, without ROS',
+        help='train a policy without ROS, on this machine or a cluster',
         run=_RUN,
         words=('train',),
         example='--preset sac --out runs/sac --seed 1',
+    ),
+    Command(
+        name='sweep',
+        group='learn',
+        help='train with several seeds and settings, side by side',
+        run=_RUN,
+        words=('sweep',),
+        example='--preset sac_small --seeds 1,2,3 --out runs/seeds',
     ),
     Command(
         name='evaluate',
@@ -28,5 +36,13 @@ COMMANDS = (
         run=_RUN,
         words=('export',),
         example='runs/sac --out models/mine',
+    ),
+    Command(
+        name='bench_cluster',
+        group='prove',
+        help='what training on a Ray cluster costs and gives',
+        run=_RUN,
+        words=('bench-cluster',),
+        example='',
     ),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from rl_edge_train.online.learner_thread import LearnerThread
 from rl_edge_train.online.policy_export import export_online_policy
 from rl_edge_train.robot_link import RobotLink
 from rl_edge_train.run_config import load_preset
-from rl_edge_train.train_parameters import TrainParameters, main
+from rl_edge_train.train_parameters import TrainParameters
 
 PAUSE_MARKER = 'sims_paused'
 """File in the output folder while the sims are paused: whoever goes on there lifts the pause."""
@@ -273,7 +272,3 @@ def make_train_node() -> TrainNode:
     """Make the node in a process whose TensorFlow is set up for it."""
     set_up_tensorflow()  # the learner's thread imports it
     return TrainNode()
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -122,7 +122,8 @@ class Graph:
         """Start the train node in a process of its own, which the fixture ends."""
         given = [f'{name}:={value}' for name, value in self._parameters(parameters).items()]
         words = [word for setting in given for word in ('-p', setting)]
-        command = [sys.executable, '-m', 'rl_edge_train.train_node', '--ros-args', *words]
+        program = 'from rl_edge_train.train_parameters import main; main()'
+        command = [sys.executable, '-c', program, '--ros-args', *words]
         self.processes.append(subprocess.Popen(command))
         return self.processes[-1]
 
