@@ -1,15 +1,15 @@
-"""Command line: compress a policy, or report on what compression cost and saved."""
+"""Command line: compress a policy, report on it, and take policies in from and out to others."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 
-COMMANDS = ('report', 'publish', 'arm64', 'import')
+COMMANDS = ('report', 'publish', 'arm64', 'import', 'export')
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress') -> int:
@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar='{MODEL,report,publish,arm64,import}')
+    commands = parser.add_subparsers(
+        required=True, metavar='{MODEL,report,publish,arm64,import,export}'
+    )
     _add_compress(commands.add_parser('compress', help='compress the policy in a folder'))
     _add_report(commands.add_parser('report', help='measure what compression cost and saved'))
     _add_publish(commands.add_parser('publish', help='copy chosen recipes into a policy folder'))
@@ -39,7 +41,29 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_import(
         commands.add_parser('import', help='make a policy of ONNX, SB3, rsl_rl or Keras our own')
     )
+    _add_export(commands.add_parser('export', help='write the actor as ONNX or as C'))
     return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('folder', type=Path, help='artifact folder')
+    add_export_format(parser, choices=('onnx', 'c'), default=None)
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='file to write')
+    parser.set_defaults(run=export)
+
+
+def add_export_format(
+    parser: argparse.ArgumentParser, *, choices: Sequence[str], default: str | None
+) -> None:
+    """Give a parser the arguments that say in which form a policy is written."""
+    parser.add_argument(
+        '--format',
+        choices=choices,
+        default=default,
+        required=default is None,
+        help='onnx: normalisation, names and units inside; c: a C99 file and its header',
+    )
+    parser.add_argument('--recipe', default='', help='of --format c, float32 or in 8 bits')
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -101,24 +125,23 @@ def _add_arm64(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_arm64)
 
 
-def _one_thread_tensorflow() -> None:
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    os.environ.setdefault('CUDA_VISIBLE_DEVICES', '-1')
-    # By variables, which TensorFlow reads when it starts: a process where it has started already
-    # (a notebook, a test) keeps the threads it has.
-    os.environ.setdefault('TF_NUM_INTRAOP_THREADS', '1')
-    os.environ.setdefault('TF_NUM_INTEROP_THREADS', '1')
-
-
 def _compress(options: argparse.Namespace) -> int:
-    _one_thread_tensorflow()
+    load_tensorflow()
     from rl_edge_compress.compress_command import run
 
     return run(options)
 
 
+def export(options: argparse.Namespace) -> int:
+    """Write the actor of an artifact as ONNX or C; see `add_export_format`."""
+    set_up_tensorflow()
+    from rl_edge_compress.export_formats import run
+
+    return run(options)
+
+
 def _import(options: argparse.Namespace) -> int:
-    _one_thread_tensorflow()
+    load_tensorflow()
     from rl_edge_compress.import_policy import run
 
     return run(options)

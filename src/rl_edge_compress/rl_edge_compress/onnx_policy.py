@@ -557,6 +557,13 @@ def _leaky_relu(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     return keras.layers.LeakyReLU(negative_slope=float(attributes.get('alpha', 0.01)))(inputs[0])
 
 
+def _hard_sigmoid(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    line = _rescaled(
+        inputs[0], float(attributes.get('alpha', 0.2)), float(attributes.get('beta', 0.5))
+    )
+    return keras.ops.minimum(keras.ops.maximum(line, 0.0), 1.0)
+
+
 def _gelu(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     approximate = attributes.get('approximate', b'none') in (b'tanh', 'tanh')
     return keras.ops.gelu(inputs[0], approximate=approximate)
@@ -596,6 +603,7 @@ _OPERATORS: Mapping[str, Callable[[list[Any], dict[str, Any]], Any]] = {
     'Selu': _activation('selu'),
     'HardSwish': _activation('hard_swish'),
     'Gelu': _gelu,
+    'HardSigmoid': _hard_sigmoid,
     'Erf': _erf,
     'Split': _split,
     'Elu': _elu,

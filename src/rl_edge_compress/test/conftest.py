@@ -1,3 +1,4 @@
+import importlib.util
 import os
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def make_actor_critic(
             'log_std': keras.layers.Identity(name='log_std')(log_std),
         },
     )
+
+
+@pytest.fixture(scope='session')
+def files():
+    """Return the module that writes files as other frameworks do."""
+    path = Path(__file__).with_name('foreign_files.py')
+    spec = importlib.util.spec_from_file_location('foreign_files', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pytest_collection_modifyitems(items):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rl_edge_compress.__main__ import add_export_format
+from rl_edge_compress.__main__ import export as export_as
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
@@ -128,9 +130,17 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_export(commands: Any) -> None:
-    parser = commands.add_parser('export', help='write the policy of a run as an artifact')
-    parser.add_argument('run_folder', type=Path, metavar='RUN')
-    parser.add_argument('--out', type=Path, required=True, help='folder of the artifact')
+    parser = commands.add_parser(
+        'export',
+        help='write the policy of a run as an artifact, or that of an artifact as ONNX or C',
+    )
+    parser.add_argument(
+        'run_folder', type=Path, metavar='RUN', help='with --format onnx or c: an artifact folder'
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='folder of the artifact; FILE.onnx or FILE.c'
+    )
+    add_export_format(parser, choices=('artifact', 'onnx', 'c'), default='artifact')
     parser.add_argument('--name', help='name in the manifest (default: the last two folders)')
     parser.add_argument(
         '--which', choices=('best', 'last'), default='best', help='default %(default)s'
@@ -180,7 +190,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     evaluate(arguments)
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def _export(arguments: argparse.Namespace) -> int | None:
+    if arguments.format != 'artifact':
+        arguments.folder = arguments.run_folder
+        return export_as(arguments)
     load_tensorflow()
     from rl_edge_train.export_command import export
 
