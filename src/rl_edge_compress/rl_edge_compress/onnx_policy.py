@@ -59,8 +59,8 @@ def read_onnx(path: Path, *, output: str = '') -> OnnxPolicy:
     proto = _checked(path, onnx)
     source = _only_input(proto)
     _choose_output(proto, output)
-    _check_operators(proto)
     _fix_batch(proto, source)
+    _make_names_unique(proto)
     runtime = _package('onnxruntime')
     folded = _folded(proto, path, onnx, runtime)
     session = runtime.InferenceSession(
@@ -116,6 +116,7 @@ def _checked(path: Path, onnx: Any) -> Any:
         ) from error
     if not proto.graph.node:
         raise ArtifactError(f'{path} is no ONNX file, or holds no graph: export it again')
+    _check_operators(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, path, onnx)
     opset = max((entry.version for entry in proto.opset_import if not entry.domain), default=0)
@@ -217,6 +218,15 @@ def _check_operators(proto: Any) -> None:
                 f'{", ".join(sorted(_OPERATORS))}: export the actor alone, without the parts that '
                 f'prepare images or sample actions'
             )
+
+
+def _make_names_unique(proto: Any) -> None:
+    # ONNX Runtime refuses a graph that names two nodes alike, which ONNX allows.
+    seen: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f'{node.name or node.op_type}_{number}'
+        seen.add(node.name)
 
 
 def _fix_batch(proto: Any, source: str) -> None:
@@ -400,6 +410,12 @@ def _arithmetic(
 
 def _rescaled(value: Any, scale: np.ndarray | float, offset: np.ndarray | float) -> Any:
     size = int(value.shape[-1])
+    scale, offset = np.asarray(scale, np.float32), np.asarray(offset, np.float32)
+    if size == 1 and max(scale.size, offset.size) > 1:
+        # One value becomes many; `Rescaling` keeps the size.
+        return keras.ops.add(
+            keras.ops.multiply(value, scale.reshape(1, -1)), offset.reshape(1, -1)
+        )
     return keras.layers.Rescaling(_row(np.asarray(scale), size), _row(np.asarray(offset), size))(
         value
     )
