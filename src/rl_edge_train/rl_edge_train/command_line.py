@@ -190,7 +190,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     evaluate(arguments)
 
 
-def _export(arguments: argparse.Namespace) -> int | None:
+def _export(arguments: argparse.Namespace) -> int:
     if arguments.format != 'artifact':
         arguments.folder = arguments.run_folder
         return export_as(arguments)
@@ -198,6 +198,7 @@ def _export(arguments: argparse.Namespace) -> int | None:
     from rl_edge_train.export_command import export
 
     export(arguments)
+    return 0
 
 
 def _bench(arguments: argparse.Namespace) -> None:
