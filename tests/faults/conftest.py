@@ -28,6 +28,7 @@ from rl_edge_experiments.transition_audit import audit_settled
 
 # Tests are imported by path (importlib mode), so their helper modules have to be made findable.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fault_results import Row, write_results
 
@@ -162,6 +163,12 @@ def pytest_runtest_makereport(item):
         elif report.skipped:
             row.happened = report.longrepr[2].replace('Skipped', 'skipped')
     return report
+
+
+def pytest_report_teststatus(report):
+    if MARKER in report.keywords and report.passed:  # its row says it
+        return ('passed' if report.when == 'call' else ''), '', ''
+    return None
 
 
 def pytest_sessionfinish(session):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from result_keys import TWO_HOSTS, missing_keys
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_experiments.network import (
@@ -51,14 +52,15 @@ def test_two_hosts_work_together_through_a_cut(tmp_path, ros_domain_id):
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads((tmp_path / 'two_hosts.json').read_text())
-    assert {link['steps'] for link in figures['links'].values()} == {200}
-    assert figures['response_ratio_p50'] > 0
-    assert figures['cut']['safe_actions'] > 0
-    assert figures['cut']['lost_transitions'] == 0
-    assert 'safe action' in figures['cut']['report']
-    assert figures['load_model']['bytes'] > 1000
-    assert [row['robots'] for row in figures['robots']] == [1, 2, 4]
+    content = json.loads((tmp_path / 'two_hosts.json').read_text())
+    assert missing_keys(content, TWO_HOSTS) == []
+    assert {link['steps'] for link in content['links'].values()} == {200}
+    assert content['response_ratio_p50'] > 0
+    assert content['cut']['safe_actions'] > 0
+    assert content['cut']['lost_transitions'] == 0
+    assert 'safe action' in content['cut']['report']
+    assert content['load_model']['bytes'] > 1000
+    assert [row['robots'] for row in content['robots']] == [1, 2, 4]
 
 
 def test_missing_rights_are_named(monkeypatch):

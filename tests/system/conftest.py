@@ -18,6 +18,8 @@ from rl_edge_bringup.systems import UNTRAINED, find_system
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_experiments.observer import Observer
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the module result_keys
+
 Watched = tuple[RunningSystem, RunningSystem, Observer]
 ENVIRONMENT = 'Pendulum-v1'
 """Small, and no episode ends before its 200 steps."""

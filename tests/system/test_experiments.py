@@ -1,22 +1,9 @@
-"""The demo from end to end, on a small environment."""
+"""Demo and soak from end to end, on a small environment."""
 
 import json
 
 import pytest
-
-KEYS = {
-    'return_mean',
-    'forward_distance_m',
-    'episode_length_mean',
-    'policy_memory_mb',
-    'policy_cpu_ms_per_action',
-    'first_action_s',
-    'inference_us_p50',
-    'inference_us_p99',
-    'response_us_p50',
-    'response_us_p99',
-    'steps_per_s',
-}
+from result_keys import DEMO, SOAK, missing_keys
 
 
 @pytest.fixture
@@ -37,12 +24,11 @@ def summary(command, model, tmp_path):
 def test_the_demo_measures_both_configurations_on_the_same_seeds(summary):
     both = summary['configurations']
     assert set(both) == {'compressed', 'uncompressed'}
-    for figures in (*both.values(), summary['ratios']):
-        assert set(figures) == KEYS
-    for name, figures in both.items():
+    assert missing_keys(summary, DEMO) == []
+    for name, metrics in both.items():
         assert [episode['seed'] for episode in summary['episodes'][name]] == [0, 1]
-        assert figures['episode_length_mean'] == 200
-        assert figures['forward_distance_m'] is None  # a pendulum goes nowhere
+        assert metrics['episode_length_mean'] == 200
+        assert metrics['forward_distance_m'] is None  # a pendulum goes nowhere
         assert summary['lost_transitions'][name] == 0
     returns = {
         name: sum(episode['episode_return'] for episode in episodes)
@@ -54,3 +40,16 @@ def test_the_demo_measures_both_configurations_on_the_same_seeds(summary):
     # TensorFlow alone is several times as large as the compressed policy's whole process.
     assert summary['ratios']['policy_memory_mb'] > 3
     assert summary['models']['uncompressed']['model_id'].endswith('policy.keras')
+
+
+def test_a_soak_fits_a_slope_to_everything_that_may_grow(command, model, ros_domain_id, tmp_path):
+    words = ('environment_id:=Pendulum-v1', f'model:={model}', 'minutes:=0.2')
+
+    soak = command('soak', *words, f'ros_domain_id:={ros_domain_id}', f'output:={tmp_path}')
+
+    assert soak.exit_code(300) == 0, soak.text
+    content = json.loads((tmp_path / 'soak.json').read_text())
+    assert missing_keys(content, SOAK) == []
+    assert content['steps'] > 100  # 20 per second
+    assert content['slopes']['policy_resident_memory_mb']['mean'] > 10
+    assert content['bag_mb'] > 0

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from PIL import Image
+from result_keys import ENVELOPE, REPORT, missing_keys
 
 from rl_edge_experiments.cpu_quota import QuotaNotPermittedError, make_group
 from rl_edge_sim.film import drawing_environment
@@ -26,7 +27,7 @@ def can_draw():
     return probe.returncode == 0
 
 
-def test_a_report_has_figures_claims_and_pictures_of_both_sides(command, can_draw, tmp_path):
+def test_a_report_has_metrics_claims_and_images_of_both_sides(command, can_draw, tmp_path):
     settings = ('episodes:=2', 'seconds:=4', 'load:=0', 'picture_width:=64', 'picture_height:=48')
     words = (SMALL, 'models:=untrained', f'output:={tmp_path}', *settings)
     render = f'render:={"topic" if can_draw else "none"}'
@@ -35,6 +36,7 @@ def test_a_report_has_figures_claims_and_pictures_of_both_sides(command, can_dra
 
     assert report.exit_code(380) == 0, report.text
     summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert missing_keys(summary, REPORT) == []
     pair = summary['models']['untrained']
     for side in ('uncompressed', 'compressed'):
         assert [episode['seed'] for episode in pair[side]['episodes']] == [0, 1]
@@ -74,7 +76,9 @@ def test_the_envelope_holds_the_policy_and_says_what_the_kernel_did(command, mod
     )
 
     assert run.exit_code(300) == 0, run.text
-    (group,) = json.loads((tmp_path / 'envelope.json').read_text())['groups']
+    content = json.loads((tmp_path / 'envelope.json').read_text())
+    assert missing_keys(content, ENVELOPE) == []
+    (group,) = content['groups']
     whole, held = group['runs']
     assert (whole['core_percent'], held['core_percent']) == (100.0, 2.0)
     assert whole['throttling'] is None

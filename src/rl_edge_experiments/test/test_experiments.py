@@ -10,7 +10,6 @@ import pytest
 from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.errors import StorageError
 from rl_edge_core.results import result_folder, write_json
-from rl_edge_experiments.bench.spread import section, spread
 from rl_edge_experiments.demo import verdict
 
 
@@ -71,17 +70,6 @@ def test_a_verdict_says_what_cannot_be_compared(model):
     (line,) = verdict(Run(1.0, 2.0), Run(1.0), model)
 
     assert line == '2 and 1 whole episodes: returns cannot be compared'
-
-
-def test_spread_is_the_median_with_the_quartiles():
-    value = spread([1.0, 2.0, 3.0, 4.0, 100.0])
-
-    assert (value.quartile_low, value.median, value.quartile_high) == (2.0, 3.0, 4.0)
-    assert section({'a': value}, rounds=5) == {
-        'a': 3.0,
-        'quartiles': {'a': [2.0, 4.0]},
-        'rounds': 5,
-    }
 
 
 def test_json_has_null_where_a_value_is_not_finite(tmp_path):

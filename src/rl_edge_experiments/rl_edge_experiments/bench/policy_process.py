@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,9 @@ class BaselineNode:
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
+    """One start of a policy's process."""
+
     first_action_sec: float
     usage: ResourceSample
 
@@ -62,15 +64,16 @@ def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[s
         FLOOR: _floor(folder, manifest, namespace),
         **{name: _policy(name, folder, namespace, output) for name in CONFIGURATIONS},
     }
-    starts: dict[str, list[_Start]] = {name: [] for name in processes}
+    starts: dict[str, list[Start]] = {name: [] for name in processes}
     generator = np.random.default_rng(0)
     for _ in range(rounds):
         for name in generator.permutation(list(processes)):
             starts[name].append(_start(processes[name], manifest, namespace))
-    return section(_figures(starts), rounds=rounds, actions=_ACTIONS)
+    return section(values_of(starts), rounds=rounds, actions=_ACTIONS)
 
 
-def _figures(starts: dict[str, list[_Start]]) -> dict[str, Spread]:
+def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, Spread]:
+    """Return memory and time to the first action by process, and their ratios round by round."""
     peak = {name: _values(starts[name], 'peak_memory_mb') for name in starts}
     unique = {name: _values(starts[name], 'unique_memory_mb') for name in starts}
     first = {name: np.array([start.first_action_sec for start in starts[name]]) for name in starts}
@@ -85,7 +88,7 @@ def _figures(starts: dict[str, list[_Start]]) -> dict[str, Spread]:
     }
 
 
-def _values(starts: Sequence[_Start], name: str) -> np.ndarray:
+def _values(starts: Sequence[Start], name: str) -> np.ndarray:
     return np.array([getattr(start.usage, name) for start in starts])
 
 
@@ -106,7 +109,7 @@ def _policy(name: str, folder: Path, namespace: str, output: Path) -> tuple[Star
     return prepare(find_system('edge'), given).processes
 
 
-def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> _Start:
+def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> Start:
     """Start a process, ask it for actions, and look at what it has used by then."""
     observation = np.asarray(manifest.golden_observation, np.float32)
     with EchoClient(namespace, manifest.environment, observation) as simulator:
@@ -116,4 +119,4 @@ def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str)
             answered = simulator.wait_for_first_action(_START_TIMEOUT_SEC)
             simulator.measure(_ACTIONS)
             usage = sample_resources(psutil.Process(system.pid('policy')))
-    return _Start(answered - started, usage)
+    return Start(answered - started, usage)
