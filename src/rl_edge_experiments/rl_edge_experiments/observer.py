@@ -44,7 +44,6 @@ class Observer:
         *,
         domain_id: int | None = None,
         transitions: bool = True,
-        on_first_transition: Callable[[], None] | None = None,
     ) -> None:
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
@@ -52,17 +51,13 @@ class Observer:
         self._node = Node('observer', namespace=namespace, context=self._context)
         self._changed = threading.Condition()
         self._raw: list[bytes] = []
-        self._on_first_transition = on_first_transition
-        self.first_transition_sec = self.last_transition_sec = float('nan')
-        """When the first and the last transition arrived, steady clock."""
         self.environments: list[Environment] = []
         self.episodes: list[EpisodeSummary] = []
-        self.episode_arrivals_sec: list[float] = []
         self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
         if transitions:
-            self._subscribe(Transition, 'transition', qos.transition(), self._on_raw, raw=True)
-        self._subscribe(EpisodeSummary, 'episode', qos.episode(), self._on_episode)
+            self._keep(Transition, 'transition', qos.transition(), self._raw, raw=True)
+        self._keep(EpisodeSummary, 'episode', qos.episode(), self.episodes)
         self._keep(Environment, 'environment', qos.environment(), self.environments)
         self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
         for name in ('sim', 'policy'):
@@ -217,37 +212,18 @@ class Observer:
             if self._context.ok():
                 raise
 
-    def _subscribe(
+    def _keep(
         self,
         message_type: type,
         topic: str,
         profile: QoSProfile,
-        callback: Callable[[Any], None],
+        kept: list[Any],
         *,
         raw: bool = False,
     ) -> None:
-        self._node.create_subscription(message_type, topic, callback, profile, raw=raw)
-
-    def _keep(self, message_type: type, topic: str, profile: QoSProfile, kept: list[Any]) -> None:
         def append(message: Any) -> None:
             with self._changed:
                 kept.append(message)
                 self._changed.notify_all()
 
-        self._subscribe(message_type, topic, profile, append)
-
-    def _on_raw(self, raw: bytes) -> None:
-        self.last_transition_sec = time.monotonic()
-        if not self._raw:
-            self.first_transition_sec = self.last_transition_sec
-            if self._on_first_transition is not None:
-                self._on_first_transition()
-        with self._changed:
-            self._raw.append(raw)
-            self._changed.notify_all()
-
-    def _on_episode(self, message: EpisodeSummary) -> None:
-        with self._changed:
-            self.episodes.append(message)
-            self.episode_arrivals_sec.append(time.monotonic())
-            self._changed.notify_all()
+        self._node.create_subscription(message_type, topic, append, profile, raw=raw)
