@@ -1,4 +1,4 @@
-"""A short film of one policy that walks, as a GIF."""
+"""A short video of one policy that walks, as a GIF."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def run_clip(values: Values) -> int:
         seed=int(values['seed']),
         environment_arguments=environment_arguments(str(values['environment_arguments'])),
     ).part(begin_sec=float(values['begin_sec']), seconds=float(values['seconds']))
-    write_film(
+    write_video(
         path,
         film,
         title=model.model_id,
@@ -49,7 +49,7 @@ def run_clip(values: Values) -> int:
     return 0
 
 
-def write_film(
+def write_video(
     path: Path, film: Film, *, title: str, width: int, height: int, every: int = 1
 ) -> None:
     """Draw each ``every``-th state of ``film`` and write the GIF, at the pace of the episode."""
@@ -60,10 +60,9 @@ def write_film(
         film.states[::every],
         film.forward_positions_m[::every],
     )
-    pictures = draw_film(shown, width=width, height=height)
     frames = [
-        captioned(picture, title, distance_text(shown, index))
-        for index, picture in enumerate(pictures)
+        captioned(image, title, distance_text(shown, index))
+        for index, image in enumerate(draw_film(shown, width=width, height=height))
     ]
     write_gif(path, frames, [1e3 * shown.control_period_sec] * len(frames))
 
@@ -75,16 +74,14 @@ def distance_text(film: Film, index: int) -> str:
     return f'{time_sec:.1f} s' + (f', {distance_m:.1f} m' if np.isfinite(distance_m) else '')
 
 
-CLIP = Experiment(
-    name='clip',
-    description='a short film of one policy, drawn from a simulated episode: a GIF',
+EXPERIMENT = Experiment(
     arguments=(
         *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
         *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
-        Setting('begin_sec', 0.0, 'where the film begins, in s of the episode', minimum=0.0),
+        Setting('begin_sec', 0.0, 'where the video begins, in s of the episode', minimum=0.0),
         Setting('seconds', 6.0, 'how long it is, in s of the episode', minimum=0.05),
-        Setting('width', 360, 'of the pictures, in pixels', minimum=16),
-        Setting('height', 270, 'of the pictures, in pixels', minimum=16),
+        Setting('width', 360, 'of the images, in pixels', minimum=16),
+        Setting('height', 270, 'of the images, in pixels', minimum=16),
         Setting('every', 1, 'draw each so many-th step', minimum=1),
         Setting('output', '', 'file to write; empty for results/clip.gif'),
     ),

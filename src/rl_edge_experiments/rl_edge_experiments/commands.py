@@ -1,14 +1,25 @@
 """What this package adds to the command ``rl_edge``, and how an experiment is run by it."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rl_edge_core.command import Command, fail
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, parse_arguments, parse_pairs
 
+if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
+    from rl_edge_experiments.experiment import Experiment
+
 _RUN = 'rl_edge_experiments.commands:main'
 _HELP_WORDS = ('-h', '--help')
+
+
+_MODULES = {'report': 'report.report', 'bench': 'bench.bench'}
+"""Modules that are not called like their command."""
 
 
 def _command(name: str, text: str, example: str = '', *, group: str = 'prove') -> Command:
@@ -42,20 +53,19 @@ COMMANDS = (
 
 def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
     """Run the experiment that the first word names with the others; return the exit code."""
-    from rl_edge_experiments import experiments  # late: `rl_edge --help` needs `COMMANDS` alone
-
     name, *rest = words
+    commands = {command.name: command for command in COMMANDS}
     try:
-        found = {experiment.name: experiment for experiment in experiments()}
-        if name not in found:
+        if name not in commands:
             raise ConfigurationError(
-                f'no experiment is called {name!r}{did_you_mean(name, found)}; there are '
-                f'{", ".join(found)}'
+                f'no experiment is called {name!r}{did_you_mean(name, commands)}; there are '
+                f'{", ".join(commands)}'
             )
-        experiment = found[name]
+        module = import_module(f'rl_edge_experiments.{_MODULES.get(name, name)}')
+        experiment: Experiment = module.EXPERIMENT
         if any(word in _HELP_WORDS for word in rest):
-            lines = [f'usage: {prog} {name} [argument:=value ...]', '', experiment.description, '']
-            print('\n'.join([*lines, *help_lines(experiment.arguments)]))
+            print(f'usage: {prog} {name} [argument:=value ...]\n\n{commands[name].help}\n')
+            print('\n'.join(help_lines(experiment.arguments)))
             return 0
         return experiment.run(parse_arguments(experiment.arguments, parse_pairs(rest)))
     except RlEdgeError as error:

@@ -129,9 +129,7 @@ def run_demo(values: Values) -> int:
     return 0
 
 
-DEMO = Experiment(
-    name='demo',
-    description='full and compressed policy on the same seeds: what compression costs and saves',
+EXPERIMENT = Experiment(
     arguments=(
         Setting('episodes', 10, 'episodes of each configuration', minimum=1),
         *system_arguments(*_FROM_SIM, 'model', 'recipe'),

@@ -207,9 +207,7 @@ def _print_table(console: Console, group: Sequence[Compared], *, keep: float) ->
     console.print(table)
 
 
-ENVELOPE = Experiment(
-    name='envelope',
-    description='the policy held to shares of a core: the smallest computer that still walks',
+EXPERIMENT = Experiment(
     arguments=(
         Setting('shares', '50,10,2', 'shares of a core to try, in percent'),
         Setting('real_time_factors', '1,5', 'real-time factors to run each at'),

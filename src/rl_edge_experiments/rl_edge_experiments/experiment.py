@@ -18,10 +18,8 @@ FEWEST_EPISODES = 5
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named experiment of the command line."""
+    """An experiment as `commands` finds it: its module's ``EXPERIMENT``."""
 
-    name: str
-    description: str
     arguments: tuple[Setting, ...]
     run: Callable[[Values], int]
     """Takes a checked value of each argument, returns the exit code."""

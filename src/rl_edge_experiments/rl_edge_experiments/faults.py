@@ -41,9 +41,7 @@ def run_faults(values: Values) -> int:
     return exit_code
 
 
-FAULTS = Experiment(
-    name='faults',
-    description='break the running system in every way of the fault matrix',
+EXPERIMENT = Experiment(
     arguments=(
         Setting(
             'only',

@@ -180,9 +180,7 @@ COLUMNS: tuple[Column[Slope], ...] = (
     Column('to', '%', lambda slope: slope.high_percent_per_hour, digits=2),
 )
 
-SOAK = Experiment(
-    name='soak',
-    description='the compressed loop with recording for long: what grows, by how much per hour',
+EXPERIMENT = Experiment(
     arguments=(
         Setting('minutes', 30.0, 'how long', minimum=0.1),
         Setting('mode', 'realtime', 'mode of the loop', choices=('realtime', 'lockstep')),

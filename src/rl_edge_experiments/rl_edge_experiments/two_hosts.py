@@ -236,9 +236,7 @@ COLUMNS: tuple[Column[Measured], ...] = (
     Column('steps', '1/s', lambda one: one.steps_per_sec, digits=0),
 )
 
-TWO_HOSTS_RUN = Experiment(
-    name='two_hosts',
-    description='sim and policy on two hosts (network namespaces), beside one host; needs root',
+EXPERIMENT = Experiment(
     arguments=(
         Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
         Setting('model', '', 'artifact; empty for the default one'),

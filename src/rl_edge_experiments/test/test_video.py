@@ -1,4 +1,4 @@
-"""Pictures as a film: how long each is shown, and what is written."""
+"""Images as a video: how long each is shown, and what is written."""
 
 import numpy as np
 import pytest
@@ -20,11 +20,11 @@ def test_durations_are_whole_hundredths_whose_sum_is_kept():
     assert whole_hundredths([50.0, 250.0]) == [50, 250]
 
 
-def test_no_picture_is_shown_for_less_than_viewers_can():
+def test_no_image_is_shown_for_less_than_viewers_can():
     assert whole_hundredths([5.0, 5.0]) == [20, 20]
 
 
-def test_a_gif_has_every_picture_for_its_time(tmp_path):
+def test_a_gif_has_every_image_for_its_time(tmp_path):
     path = tmp_path / 'film.gif'
 
     write_gif(path, [picture(0), picture(120), picture(250)], [50.0, 50.0, 400.0])
@@ -38,8 +38,8 @@ def test_a_gif_has_every_picture_for_its_time(tmp_path):
 
 
 @pytest.mark.parametrize(('count', 'durations'), [(0, []), (2, [50.0])])
-def test_pictures_and_times_have_to_fit(tmp_path, count, durations):
-    with pytest.raises(ConfigurationError, match=f'{count} pictures'):
+def test_images_and_times_have_to_fit(tmp_path, count, durations):
+    with pytest.raises(ConfigurationError, match=f'{count} images'):
         write_gif(tmp_path / 'film.gif', [picture(0)] * count, durations)
 
 
@@ -53,14 +53,14 @@ def test_captions_are_written_on_a_copy():
     assert (plain == 100).all()
 
 
-def test_pictures_side_by_side_have_a_line_between_them():
+def test_images_side_by_side_have_a_line_between_them():
     both = side_by_side(picture(10), picture(20))
 
     assert both.shape == (40, 122, 3)
     assert (both[0, 0, 0], both[0, -1, 0]) == (10, 20)
 
 
-def test_time_and_distance_count_from_the_first_picture():
+def test_time_and_distance_count_from_the_first_image():
     film = Film('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.array([2.0, 2.5, 3.5]))
     nowhere = Film('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.full(3, np.nan))
 

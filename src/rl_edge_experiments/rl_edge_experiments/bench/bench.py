@@ -129,9 +129,7 @@ def _table(result: Mapping[str, Any]) -> Table:
     return table
 
 
-BENCH = Experiment(
-    name='bench',
-    description='inference, the loop over ROS 2, memory and start-up beside their limits',
+EXPERIMENT = Experiment(
     arguments=(
         Setting('model', '', 'artifact folder or name under models/; empty for ant_v5/best'),
         Setting('rounds', 5, 'times that everything has its turn', minimum=1),

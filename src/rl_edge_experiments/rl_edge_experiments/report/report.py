@@ -219,9 +219,7 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
     return table
 
 
-REPORT = Experiment(
-    name='report',
-    description="the study's experiment, recorded and evaluated from bags: a page and a summary",
+EXPERIMENT = Experiment(
     arguments=(
         Setting(
             'models',
