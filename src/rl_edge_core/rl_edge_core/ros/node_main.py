@@ -75,6 +75,9 @@ def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int
     its context outlives the signal. A second signal, two seconds or more after the first, ends the
     process at once.
     """
+    from rl_edge_core.ros.discovery import announce_often
+
+    announce_often()
     import rclpy
     from rclpy.task import Future
 
