@@ -84,7 +84,7 @@ class EpisodeRecord:
             self.last_position, self.last_sim_sec = row.forward_position, sim_time_sec
         self.terminated = self.terminated or row.terminated
         self.truncated = self.truncated or row.truncated
-        if row.model_hash not in self.model_hashes:
+        if row.model_hash and row.model_hash not in self.model_hashes:  # none: the safe action
             self.model_hashes[row.model_hash] = None
         self.time_ns.append(time_ns)
         self.step.append(row.step)
