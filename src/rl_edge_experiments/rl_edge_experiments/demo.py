@@ -59,7 +59,7 @@ def _cpu_ms(run: RecordedRun) -> float:
     return run.acting.node('policy').cpu_ms_per_step
 
 
-_FIRST_ACTION = 'process start to first action'
+_FIRST_ACTION = 'start to first action'
 QUALITY_COLUMNS: tuple[Column[RecordedRun], ...] = (
     Column('return', '', _mean('episode_return'), HIGHER, 1, 'return_mean', True),
     Column(

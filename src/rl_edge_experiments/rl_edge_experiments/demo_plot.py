@@ -42,9 +42,7 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         runs,
         lambda run: run.acting.node('policy').cpu_ms_per_step,
     )
-    _draw_bars(
-        axes[5], 'process start to first action (s)', runs, lambda run: run.robot.first_action_sec
-    )
+    _draw_bars(axes[5], 'start to first action (s)', runs, lambda run: run.robot.first_action_sec)
     title = 'full Keras actor-critic and compressed TFLite actor, the same seeds'
     figure.suptitle(f'{title}\n{note}' if note else title)
     write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
