@@ -133,16 +133,16 @@ class CpuGroup:
 
 
 def throttling_from(stat: str, *, quota_us: int, period_us: int) -> Throttling:
-    """Return the figures in a ``cpu.stat``: v1 gives nanoseconds, v2 microseconds."""
-    figures = {key: int(value) for key, value in (line.split() for line in stat.splitlines())}
-    throttled_sec = figures.get('throttled_time', 0) * 1e-9 + (
-        figures.get('throttled_usec', 0) * 1e-6
+    """Return the counts in a ``cpu.stat``: v1 gives nanoseconds, v2 microseconds."""
+    counts = {key: int(value) for key, value in (line.split() for line in stat.splitlines())}
+    throttled_sec = counts.get('throttled_time', 0) * 1e-9 + (
+        counts.get('throttled_usec', 0) * 1e-6
     )
     return Throttling(
         period_us=period_us,
         quota_us=quota_us,
-        periods=figures.get('nr_periods', 0),
-        throttled_periods=figures.get('nr_throttled', 0),
+        periods=counts.get('nr_periods', 0),
+        throttled_periods=counts.get('nr_throttled', 0),
         throttled_sec=throttled_sec,
     )
 

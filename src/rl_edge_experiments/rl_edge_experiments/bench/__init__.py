@@ -1,1 +1,1 @@
-"""Benchmarks: every figure beside its limit or its alternative, measured in the same run."""
+"""Benchmarks: every value beside its limit or its alternative, measured in the same run."""

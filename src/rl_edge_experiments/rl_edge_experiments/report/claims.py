@@ -195,7 +195,7 @@ def _ppo_moves_best(pairs: Sequence[Pair]) -> Claim:
 
 def _hardly_moves(pairs: Sequence[Pair]) -> Claim:
     text = 'the compressed actor-critic hardly moves'
-    criterion = f'it goes at most {HARDLY_M:g} m an episode (the whole 95 % interval of the mean)'
+    criterion = f'it goes at most {HARDLY_M:g} m per episode (the whole 95 % interval of the mean)'
     pair = next((pair for pair in pairs if pair.name == 'actor_critic'), None)
     if pair is None:
         return Claim(text, criterion, {ALL_MODELS: Finding(MISSING, 'without actor_critic')})

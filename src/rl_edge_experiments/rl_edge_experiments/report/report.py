@@ -1,4 +1,4 @@
-"""Run the study's experiment and write it as a page and as figures."""
+"""Run the study's experiment and write it as a page and a summary."""
 
 import itertools
 from collections.abc import Sequence
