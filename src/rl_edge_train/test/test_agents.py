@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_train.algorithms.base import built_adam
 from rl_edge_train.algorithms.registry import ALGORITHMS, make_agent
 from rl_edge_train.networks import TrunkConfig, build_network, clone_network, soft_update
 
@@ -339,3 +340,18 @@ def test_the_first_updates_of_ppo_see_observations_of_size_one():
     assert agent.normalizer.count == 32  # taken in once
     agent.update(rows)
     assert agent.normalizer.count == 64
+
+
+def test_the_first_step_of_adam_is_shortened_by_its_epsilon():
+    # Keras adds epsilon to the root of the second moment before it is corrected, PyTorch after:
+    # at a gradient of 1e-4 and epsilon 1e-5 the first step is 1 / (1 + 0.1 / sqrt(0.001)) = 0.24
+    # of the learning rate here and 1 / 1.1 = 0.91 there; after a thousand steps both are 0.9.
+    weight = tf.Variable([0.0])
+    optimizer = built_adam(1.0, [weight], epsilon=1e-5)
+    steps = []
+    for _ in range(3000):
+        before = float(weight[0])
+        optimizer.apply([tf.constant([1e-4])], [weight])
+        steps.append(before - float(weight[0]))
+    assert steps[0] == pytest.approx(0.2403, rel=1e-3)
+    assert steps[-1] == pytest.approx(0.91, rel=0.01)
