@@ -355,3 +355,15 @@ def test_the_first_step_of_adam_is_shortened_by_its_epsilon():
         steps.append(before - float(weight[0]))
     assert steps[0] == pytest.approx(0.2403, rel=1e-3)
     assert steps[-1] == pytest.approx(0.91, rel=0.01)
+
+
+def test_the_noise_of_ppo_falls_along_its_schedule():
+    agent = small_agent('ppo', initial_log_std=-1.0, final_log_std=-2.0)
+    rows = np.stack([rows_of(agent, 8, seed=seed) for seed in range(4)])
+    for share, expected in ((0.25, -1.25), (1.0, -2.0), (1.5, -2.0)):
+        noise = agent.log_std.numpy().copy()
+        agent.set_progress(share)
+        # What is learned from now was explored with the noise of before.
+        np.testing.assert_array_equal(agent.log_std.numpy(), noise)
+        agent.update(rows)
+        np.testing.assert_allclose(agent.log_std.numpy(), expected, rtol=1e-6)

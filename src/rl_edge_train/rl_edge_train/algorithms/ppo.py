@@ -58,6 +58,9 @@ class PpoConfig(AgentConfig):
     """Largest global norm of a gradient; longer ones are shortened; 0 leaves them."""
     initial_log_std: float = -0.5
     """Logarithm of the standard deviation at the start, state-independent."""
+    final_log_std: float | None = None
+    """Where given, the logarithm of the standard deviation is not learned: it falls linearly over
+    the run, from `initial_log_std` to this."""
     minimum_log_std: float = -20.0
     """The logarithm of the standard deviation is kept from falling below this."""
     squashed_mean: bool = False
@@ -83,6 +86,7 @@ class PpoAgent(BaseAgent):
         self._build_networks(self.inputs, actions)
         self._generator = np.random.default_rng([seed, 2])
         self._acting_log_std: np.ndarray | None = None
+        self._progress = 0.0
 
     def _build_networks(self, inputs: int, actions: int) -> None:
         config, seed = self.config, self.seed * 1000
@@ -137,12 +141,22 @@ class PpoAgent(BaseAgent):
         mean = self.actor(normalized)
         return self.config.action_scale * (tf.tanh(mean) if self.config.squashed_mean else mean)
 
+    def _limit_noise(self) -> None:
+        """Set the noise of the next rollout where the configuration says how much."""
+        config = self.config
+        if config.final_log_std is None:
+            self.log_std.assign(tf.maximum(self.log_std, config.minimum_log_std))
+            return
+        fallen = (config.final_log_std - config.initial_log_std) * self._progress
+        self.log_std.assign(tf.fill(self.log_std.shape, config.initial_log_std + fallen))
+
     def set_progress(self, share: float) -> None:
         """Let the learning rates fall, `share` (0 to 1) of the run being done."""
         config = self.config
         factor = 1.0 + (config.final_learning_rate_share - 1.0) * min(share, 1.0)
         self.policy_optimizer.learning_rate.assign(config.policy_learning_rate * factor)
         self.value_optimizer.learning_rate.assign(config.value_learning_rate * factor)
+        self._progress = min(share, 1.0)
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from one rollout, rows (time, environments, width); return the losses."""
@@ -172,7 +186,7 @@ class PpoAgent(BaseAgent):
             trains_policy = int(self.updates) >= self.config.value_rollouts
             measured = self._train_policy(shuffled) if trains_policy else {}
             measured['value_loss'] = value_epochs.result()
-        self.log_std.assign(tf.maximum(self.log_std, self.config.minimum_log_std))
+        self._limit_noise()
         self.updates.assign_add(1)
         self.actor_has_changed()
         if not is_first:
