@@ -31,10 +31,8 @@ setup(
     description='Record, evaluate and replay what the control loop did.',
     license='Apache-2.0',
     entry_points={
-        'console_scripts': ['recorder_node = rl_edge_eval.recorder_parameters:main'],
-        'rl_edge.parameters': [
-            'recorder_node = rl_edge_eval.recorder_parameters:RecorderParameters'
-        ],
+        'console_scripts': ['recorder_node = rl_edge_eval.commands:record_node'],
+        'rl_edge.parameters': ['recorder_node = rl_edge_core.recording:RecorderParameters'],
         'rl_edge.commands': ['rl_edge_eval = rl_edge_eval.commands:COMMANDS'],
     },
 )

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_experiments.fault_harness import ENVIRONMENT, FaultHarness

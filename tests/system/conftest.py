@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import UNTRAINED, find_system

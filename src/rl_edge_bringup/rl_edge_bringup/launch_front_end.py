@@ -26,15 +26,14 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription, SomeEntitiesType
-from rl_edge_bringup.locations import PACKAGE
-from rl_edge_bringup.node_exit import (
+from rl_edge_bringup.models import PACKAGE
+from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
+from rl_edge_bringup.systems import (
     MOST_RESTARTS,
     READY_PERIOD_SEC,
     RESPAWN,
-    decide_after_exit,
+    SystemDescription,
 )
-from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
-from rl_edge_bringup.systems import SystemDescription
 from rl_edge_core.parameters import check_names, parse_pairs
 
 _OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'emulate_tty')
@@ -166,6 +165,8 @@ class _OnExit:
         self._restarts = 0
 
     def __call__(self, event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
+        from rl_edge_bringup.node_exit import decide_after_exit  # nothing of it before an exit
+
         if context.is_shutdown:
             return None
         unfinished = self._run.unfinished

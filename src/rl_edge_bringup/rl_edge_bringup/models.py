@@ -1,17 +1,34 @@
-"""Which model file a system's policy runs, from its arguments."""
+"""Where packages, models, results and logs are, and which model file a system's policy runs."""
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_edge_bringup.locations import generated_folder, models_folder, share_folder
-from rl_edge_bringup.systems import CONFIGURATIONS, DEFAULT_MODEL, UNTRAINED
-from rl_edge_core.artifact import FULL_RECIPE, MANIFEST_NAME, Manifest, load_manifest
-from rl_edge_core.configuration import load
-from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
+import yaml
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 
+from rl_edge_bringup.systems import CONFIGURATIONS, DEFAULT_MODEL, UNTRAINED
+from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
+from rl_edge_core.model_files import (
+    FULL_RECIPE,
+    MANIFEST_NAME,
+    ListedFiles,
+    load_model_files,
+)
+from rl_edge_core.parameters import from_mapping
+
+PACKAGE = 'rl_edge_bringup'
+MODELS_PACKAGE = 'rl_edge_models'
+"""Installs the folder models/ of the checkout."""
 DEFAULT_ENVIRONMENT = 'Ant-v5'
 """Of the default model."""
 AUTO = 'auto'
@@ -64,7 +81,8 @@ class ChosenModel:
 
 def load_configuration(name: str) -> Configuration:
     """Read one of `CONFIGURATIONS`."""
-    return load(Configuration, share_folder() / 'config' / f'{name}.yaml')
+    path = share_folder() / 'config' / f'{name}.yaml'
+    return from_mapping(Configuration, yaml.safe_load(path.read_text()))
 
 
 def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> ChosenModel:
@@ -78,7 +96,7 @@ def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> Ch
     """
     configuration = load_configuration(request.configuration)
     folder, file, note = _find(request, run_folder or generated_folder())
-    manifest = load_manifest(folder)
+    manifest = load_model_files(folder)
     recipe = _recipe(request, configuration, manifest, file)
     entry = manifest.entry(recipe)
     runtime = configuration.runtime if request.runtime == AUTO else request.runtime
@@ -166,7 +184,7 @@ def model_names() -> list[str]:
 
 
 def _recipe(
-    request: ModelRequest, configuration: Configuration, manifest: Manifest, file: str
+    request: ModelRequest, configuration: Configuration, manifest: ListedFiles, file: str
 ) -> str:
     full = configuration.recipe == FULL_RECIPE
     if file and request.recipe:
@@ -187,9 +205,110 @@ def _recipe(
     return recipe or configuration.recipe or manifest.compressed_recipe()
 
 
-def _check_recipe(recipe: str, manifest: Manifest) -> None:
+def _check_recipe(recipe: str, manifest: ListedFiles) -> None:
     if recipe not in manifest.recipes:
         hint = did_you_mean(recipe, manifest.recipes)
         raise ConfigurationError(
             f'recipe is {recipe!r}{hint}; {manifest.name} has {", ".join(manifest.recipes)}'
         )
+
+
+# Where things are ------------------------------------------------------------------------------
+
+
+def share_folder(package: str = PACKAGE) -> Path:
+    """Return the share folder of a package; raise ConfigurationError when it is not built."""
+    try:
+        return Path(get_package_share_directory(package))
+    except PackageNotFoundError:
+        raise _not_built(package) from None
+
+
+def executable_path(package: str, executable: str) -> Path:
+    """Return a node's program; raise ConfigurationError when it is not built."""
+    try:
+        folder = Path(get_package_prefix(package)) / 'lib' / package
+    except PackageNotFoundError:
+        raise _not_built(package) from None
+    if not (folder / executable).is_file():
+        there = ', '.join(sorted(path.name for path in folder.glob('*'))) or 'none'
+        raise ConfigurationError(f'{package} has no program {executable!r}; it has {there}')
+    return folder / executable
+
+
+def workspace_folder() -> Path | None:
+    """Return the checkout that this package belongs to; None when it was installed alone."""
+    if root := os.environ.get('RL_EDGE_ROOT'):
+        return Path(root)
+    for folder in Path(__file__).resolve().parents:
+        if (folder / 'src' / PACKAGE).is_dir():
+            return folder
+    return None
+
+
+def models_folder() -> Path | None:
+    """Return the folder of shipped models: the checkout's, else the installed one; or None."""
+    checkout = workspace_folder()
+    if checkout is not None and (checkout / 'models').is_dir():
+        return checkout / 'models'
+    try:
+        return Path(get_package_share_directory(MODELS_PACKAGE))
+    except PackageNotFoundError:
+        return None
+
+
+def results_folder() -> Path:
+    """Return the folder that experiments write to: the checkout's, else one in ROS_HOME."""
+    checkout = workspace_folder()
+    return checkout / 'results' if checkout else generated_folder() / 'results'
+
+
+def ros_home() -> Path:
+    """Return the folder of what ROS 2 programs keep for a user."""
+    return Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser()
+
+
+def generated_folder() -> Path:
+    """Return the folder of what is made on demand, such as untrained models."""
+    return ros_home() / 'rl_edge'
+
+
+def ros_log_folder() -> Path:
+    """Return the folder for logs as ROS 2 nodes find it."""
+    if folder := os.environ.get('ROS_LOG_DIR'):
+        return Path(folder).expanduser()
+    return ros_home() / 'log'
+
+
+def missing_programs(names: Iterable[str]) -> list[str]:
+    """Return those of the programs that are not on the PATH."""
+    return [name for name in names if shutil.which(name) is None]
+
+
+def missing_packages(names: Iterable[str]) -> list[str]:
+    """Return those of the ROS packages that are not installed or not sourced."""
+    return [name for name in names if not is_installed(name)]
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a ROS package is built and sourced."""
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def install_command(packages: Iterable[str]) -> str:
+    """Return the command line that installs ROS packages of the distribution in use."""
+    prefix = f'ros-{os.environ.get("ROS_DISTRO", "$ROS_DISTRO")}-'
+    return ' '.join(
+        ['sudo apt install', *(prefix + package.replace('_', '-') for package in packages)]
+    )
+
+
+def _not_built(package: str) -> ConfigurationError:
+    return ConfigurationError(
+        f'package {package} is not built or its workspace is not sourced: '
+        f'run colcon build and source install/setup.bash, or use tools/env'
+    )

@@ -14,7 +14,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
-from rl_edge_bringup.locations import share_folder
+from rl_edge_bringup.models import share_folder
 from rl_edge_core.files import write_atomically
 
 _LOOK_PERIOD_SEC = 0.25

@@ -2,20 +2,13 @@
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rl_edge_bringup.systems import NodeDescription
+from rl_edge_bringup.systems import IGNORE, MOST_RESTARTS, RESPAWN, NodeDescription
 
-SHUTDOWN, RESPAWN, IGNORE = 'shutdown', 'respawn', 'ignore'
-ON_NODE_EXIT = (SHUTDOWN, RESPAWN, IGNORE)
-MOST_RESTARTS = 5
-"""In a row; a node that ran for `HEALTHY_SEC` starts from 0 again."""
 FIRST_RESTART_SEC = 0.5
 """Wait before the first restart; it doubles with each further one."""
 HEALTHY_SEC = 30.0
-READY_PERIOD_SEC = 0.05
-"""How often a ready file is looked for."""
+"""A node that ran for so long has no restarts behind it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class ExitDecision:
 
 
 def decide_after_exit(
-    node: 'NodeDescription',
+    node: NodeDescription,
     *,
     label: str,
     pid: int,

@@ -7,7 +7,7 @@ names those that differ and ends with 1.
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_edge_bringup.locations import workspace_folder
+from rl_edge_bringup.models import workspace_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_core.parameters import node_parameters, registered_nodes, settings_of, to_yaml
@@ -36,7 +36,7 @@ def parameter_files(checkout: Path) -> dict[Path, str]:
     """Return path and content of the parameter file of each installed node of the checkout."""
     files = {}
     for executable, entry_point in registered_nodes().items():
-        package = checkout / 'src' / entry_point.value.partition('.')[0]
+        package = checkout / 'src' / str(entry_point.dist.name if entry_point.dist else '')
         if package.is_dir():
             text = to_yaml(executable, settings_of(node_parameters(executable)))
             files[package / 'config' / f'{executable}.yaml'] = text

@@ -12,16 +12,23 @@ import yaml
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.validate_namespace import validate_namespace
 
-from rl_edge_bringup.locations import (
+from rl_edge_bringup.models import (
+    ChosenModel,
+    ModelRequest,
+    choose_model,
     executable_path,
     install_command,
     missing_packages,
     missing_programs,
     ros_log_folder,
 )
-from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model
-from rl_edge_bringup.node_exit import SHUTDOWN
-from rl_edge_bringup.systems import NodeDescription, SystemDescription, labels, robots_of
+from rl_edge_bringup.systems import (
+    SHUTDOWN,
+    NodeDescription,
+    SystemDescription,
+    labels,
+    robots_of,
+)
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of
@@ -72,7 +79,7 @@ class PreparedSystem:
 
     @property
     def on_node_exit(self) -> str:
-        """Return one of `rl_edge_bringup.node_exit.ON_NODE_EXIT`."""
+        """Return one of `rl_edge_bringup.systems.ON_NODE_EXIT`."""
         return str(self.values.get('on_node_exit', SHUTDOWN))
 
     @property

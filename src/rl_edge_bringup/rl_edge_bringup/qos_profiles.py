@@ -15,7 +15,7 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
-from rl_edge_bringup.locations import share_folder
+from rl_edge_bringup.models import share_folder
 from rl_edge_bringup.systems import NodeDescription
 from rl_edge_core.configuration import read_yaml
 from rl_edge_core.errors import ConfigurationError, did_you_mean

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rl_edge_bringup.locations import (
+from rl_edge_bringup.models import (
     install_command,
     is_installed,
     missing_packages,

@@ -13,15 +13,14 @@ from typing import Any, Protocol
 
 from rl_edge_bringup.child_process import ChildProcess
 from rl_edge_bringup.line_log import LineLog
-from rl_edge_bringup.node_exit import (
-    HEALTHY_SEC,
+from rl_edge_bringup.node_exit import HEALTHY_SEC, decide_after_exit, describe_exit
+from rl_edge_bringup.systems import (
     IGNORE,
     READY_PERIOD_SEC,
     SHUTDOWN,
-    decide_after_exit,
-    describe_exit,
+    NodeDescription,
+    labels,
 )
-from rl_edge_bringup.systems import NodeDescription, labels
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes that count as a clean stop."""

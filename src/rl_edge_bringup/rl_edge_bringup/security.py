@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_edge_bringup.locations import install_command, share_folder
+from rl_edge_bringup.models import install_command, share_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.extras import require_extra
 

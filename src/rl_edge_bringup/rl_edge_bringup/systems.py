@@ -9,12 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rl_edge_bringup.node_exit import ON_NODE_EXIT, SHUTDOWN
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import Setting, Values, node_parameters, settings_of
+from rl_edge_core.recording import RecorderParameters
 
 POLICY, SIM, TRAIN, RECORDER = 'policy_node', 'sim_node', 'train_node', 'recorder_node'
 """Executables."""
+SHUTDOWN, RESPAWN, IGNORE = 'shutdown', 'respawn', 'ignore'
+ON_NODE_EXIT = (SHUTDOWN, RESPAWN, IGNORE)
+MOST_RESTARTS = 5
+"""Of a node in a row, with `RESPAWN`."""
+READY_PERIOD_SEC = 0.05
+"""How often a ready file is looked for."""
 CONFIGURATIONS = ('compressed', 'uncompressed')
 DEFAULT_MODEL = 'ant_v5/best'
 UNTRAINED = 'untrained'
@@ -120,6 +126,12 @@ RUN_ARGUMENTS = (
     ),
 )
 _RECORD = Setting('record', False, 'Record a bag into the folder bag of the output folder.')
+_OF_RECORDER = {
+    'storage': 'record_storage',
+    'record_topics': 'record_topics',
+    **{name: name for name in ('max_file_size_mb', 'max_file_duration_sec', 'max_bag_size_mb')},
+}
+"""Parameters of the recorder that are arguments of systems, and their names there."""
 _RECORDER = Setting(
     'recorder',
     'auto',
@@ -180,14 +192,11 @@ def sim_arguments(**changed: Mapping[str, Any]) -> tuple[Setting, ...]:
 
 def run_arguments() -> tuple[Setting, ...]:
     """Return the arguments that every system with nodes has: how to run, and what to record."""
-    try:
-        of_recorder = arguments_of(
-            RECORDER,
-            without=('output', 'if_exists', 'namespaces', 'flush_period_sec', 'linger_sec'),
-            renamed={'storage': 'record_storage'},
-        )
-    except ConfigurationError:  # as on the edge device, where nothing is recorded
-        return (*RUN_ARGUMENTS, _RECORD)
+    of_recorder = (
+        replace(setting, name=_OF_RECORDER[setting.name])
+        for setting in settings_of(RecorderParameters)
+        if setting.name in _OF_RECORDER
+    )
     return (*RUN_ARGUMENTS, _RECORD, *of_recorder, _RECORDER)
 
 

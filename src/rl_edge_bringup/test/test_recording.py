@@ -14,7 +14,7 @@ from programs import Program, run
 
 from rl_edge_bringup import recording
 from rl_edge_bringup.command_line import main
-from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.qos_profiles import qos_from_mapping
 from rl_edge_bringup.recording import (

@@ -11,8 +11,7 @@ from rclpy.node import Node
 
 from rl_edge_bringup import systems
 from rl_edge_bringup.command_line import main
-from rl_edge_bringup.locations import workspace_folder
-from rl_edge_bringup.models import load_configuration
+from rl_edge_bringup.models import load_configuration, workspace_folder
 from rl_edge_bringup.parameter_files import parameter_files
 from rl_edge_bringup.systems import (
     CONFIGURATIONS,
@@ -145,7 +144,6 @@ def test_a_system_whose_node_is_not_installed_says_so_and_the_others_work(monkey
         find_system('sim').arguments  # noqa: B018
     names = [argument.name for argument in find_system('edge').arguments]
     assert 'model' in names
-    assert 'record_storage' not in names  # the recorder is not installed either
 
 
 @pytest.mark.parametrize(

@@ -11,50 +11,34 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import folder_written_atomically, sha256_of, write_atomically
+from rl_edge_core.model_files import (
+    LARGEST_MANIFEST_BYTES,
+    MANIFEST_NAME,
+    ModelFile,
+    ModelFiles,
+    manifest_errors,
+    parse_manifest,
+    read_manifest,
+)
+from rl_edge_core.parameters import from_mapping
 
-MANIFEST_NAME = 'manifest.json'
+__all__ = [
+    *('FULL_RECIPE', 'MANIFEST_NAME', 'Manifest', 'ModelFile', 'Network'),
+    *('checked_file', 'load_manifest', 'manifest_from_mapping', 'manifest_to_mapping'),
+    *('pack_artifact', 'unpack_artifact', 'write_manifest'),
+]
+
 FORMAT_VERSION = 1
-FULL_RECIPE = 'keras'
-"""The recipe of the uncompressed model: the Keras actor-critic."""
 LARGEST_ARCHIVE_BYTES = 256_000_000
 """What `unpack_artifact` unpacks at most, so that a small archive can't fill the disk."""
-LARGEST_MANIFEST_BYTES = 2_000_000
-"""The manifest of a policy with 1,000 observations and 50 recipes takes a tenth of it."""
 MOST_MEMBERS = 100
 """Of a packed artifact: its manifest and its model files."""
 _END_OF_DIRECTORY = struct.Struct('<4s4H2LH')
 """The last record of a zip file: signature, disks, numbers of members, size and place of the
 directory, length of the comment."""
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """One model file of an artifact."""
-
-    file: str
-    """Name within the folder."""
-    recipe: str
-    """How it was made: ``keras`` for the full model, else a compression recipe, e.g. ``int8``."""
-    sha256: str
-    bytes: int
-    numeric_format: str
-    """What the weights are stored in, e.g. ``float32`` or ``int8``."""
-    runtimes: tuple[str, ...]
-    """Runtimes that load it, the preferred one first."""
-    golden_action: tuple[float, ...]
-    """What the file answers to the manifest's golden observation."""
-    golden_tolerance: Mapping[str, float]
-    """Largest absolute difference from ``golden_action``, per runtime."""
-    source_sha256: str = ''
-    """SHA-256 of the model it was made from; empty for an original."""
-    unsupported: Mapping[str, str] = field(default_factory=dict)
-    """Runtimes that can't load it, each with the reason."""
-    parameters: int = 0
-    """Weights and biases of the graph."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(ModelFiles):
     """Everything a loader needs to know of an artifact before it runs it."""
 
     name: str
@@ -106,62 +90,11 @@ class Manifest:
                     f'manifest names {entry.file!r}: must lie in the folder itself'
                 )
 
-    @property
-    def recipes(self) -> tuple[str, ...]:
-        """Return the recipes there are files for."""
-        return tuple(entry.recipe for entry in self.files)
-
-    def entry(self, recipe: str) -> ModelFile:
-        """Return the file of a recipe; raise ArtifactError that lists the recipes there are."""
-        for entry in self.files:
-            if entry.recipe == recipe:
-                return entry
-        raise ArtifactError(
-            f'{self.name} has no recipe {recipe!r}; it has {", ".join(self.recipes) or "none"}'
-        )
-
-    def entry_of_file(self, file: str) -> ModelFile:
-        """Return the entry of a file name; raise ArtifactError that lists the files there are."""
-        for entry in self.files:
-            if entry.file == file:
-                return entry
-        names = ', '.join(entry.file for entry in self.files)
-        raise ArtifactError(f'{self.name}: the manifest has no file {file!r}; it has {names}')
-
-    def compressed_recipe(self) -> str:
-        """Return the recipe that the ``compressed`` configuration uses."""
-        if self.default_recipe:
-            return self.entry(self.default_recipe).recipe
-        for entry in self.files:
-            if entry.recipe != FULL_RECIPE:
-                return entry.recipe
-        raise ArtifactError(f'{self.name} has no compressed file: compress it first')
-
 
 def load_manifest(folder: Path) -> Manifest:
     """Read ``folder/manifest.json``; raise ArtifactError when it is missing or not valid."""
-    path = folder / MANIFEST_NAME
-    try:
-        with path.open('rb') as file:
-            return _manifest_from_bytes(file.read(LARGEST_MANIFEST_BYTES + 1))
-    except FileNotFoundError:
-        what = 'no manifest.json in it' if folder.is_dir() else 'no such folder'
-        raise ArtifactError(f'{folder} is not a policy artifact: {what}') from None
-    except OSError as error:
-        raise ArtifactError(f'{path} cannot be read: {error}') from error
-    except RlEdgeError as error:
-        raise ArtifactError(f'{path}: {error}') from error
-
-
-def _manifest_from_bytes(content: bytes) -> Manifest:
-    if len(content) > LARGEST_MANIFEST_BYTES:
-        raise ArtifactError(
-            f'is larger than {LARGEST_MANIFEST_BYTES} bytes: no policy needs such a manifest'
-        )
-    try:
-        return manifest_from_mapping(json.loads(content))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ArtifactError(f'cannot be read: {error}') from error
+    with manifest_errors(folder):
+        return manifest_from_mapping(read_manifest(folder))
 
 
 def manifest_from_mapping(mapping: Any) -> Manifest:
@@ -328,7 +261,7 @@ def _packed_manifest(archive: zipfile.ZipFile) -> Manifest:
         raise ArtifactError(f'archive has no {MANIFEST_NAME}: pack an artifact')
     try:
         with archive.open(MANIFEST_NAME) as file:
-            manifest = _manifest_from_bytes(file.read(LARGEST_MANIFEST_BYTES + 1))
+            manifest = manifest_from_mapping(parse_manifest(file.read(LARGEST_MANIFEST_BYTES + 1)))
     except RlEdgeError as error:
         raise ArtifactError(f'{MANIFEST_NAME} of the archive: {error}') from error
     named = {entry.file: entry.bytes for entry in manifest.files}

@@ -1,7 +1,6 @@
 """Fill frozen dataclasses from YAML: unknown keys and wrong types are errors."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,28 +9,11 @@ from typing import Any, TypeVar
 import yaml
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.parameters import from_mapping
+
+__all__ = ['from_mapping', 'load', 'read_yaml', 'to_mapping', 'to_yaml']
 
 Config = TypeVar('Config')
-
-
-def from_mapping(config_type: type[Config], mapping: Mapping[str, Any]) -> Config:
-    """Build a dataclass from ``mapping``; keys that are left out keep their defaults.
-
-    Raise ConfigurationError for an unknown key (listing the valid ones), a missing one without
-    a default, and a value of the wrong type. Nested dataclasses take nested mappings.
-    """
-    fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
-    unknown = sorted(set(mapping) - set(fields))
-    if unknown:
-        raise ConfigurationError(
-            f'{config_type.__name__}: unknown {", ".join(unknown)}; valid are {", ".join(fields)}'
-        )
-    hints = typing.get_type_hints(config_type)
-    values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
-    try:
-        return config_type(**values)
-    except TypeError as error:
-        raise ConfigurationError(f'{config_type.__name__}: {error}') from error
 
 
 def load(
@@ -70,44 +52,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _convert(name: str, value: Any, hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_mapping(typing.cast(type, hint), value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return _choice(name, value, arguments)
-    if origin in (typing.Union, types.UnionType):
-        return _one_of(name, value, arguments)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(f'{name}[{i}]', item, arguments[0]) for i, item in enumerate(value))
-    return _scalar(name, value, origin or hint)
-
-
-def _choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise ConfigurationError(
-            f'{name} is {value!r}, must be one of {", ".join(map(str, choices))}'
-        )
-    return value
-
-
-def _one_of(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
-    if value is None and type(None) in hints:
-        return None
-    (hint,) = (hint for hint in hints if hint is not type(None))
-    return _convert(name, value, hint)
-
-
-def _scalar(name: str, value: Any, wanted: Any) -> Any:
-    if wanted is Any:
-        return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    # A bool is an int to Python, not to a user.
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigurationError(f'{name} is {value!r}, must be of type {wanted.__name__}')
-    return value

@@ -8,9 +8,12 @@ in the package's config/ (`to_yaml`) and ``--help`` (`help_lines`). Nothing here
 import dataclasses
 import functools
 import textwrap
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -155,6 +158,70 @@ def registered_nodes() -> dict[str, EntryPoint]:
     """Return the entry points of the dataclasses of all installed nodes, by executable."""
     found = {entry_point.name: entry_point for entry_point in entry_points(group=PARAMETERS_GROUP)}
     return dict(sorted(found.items()))
+
+
+# Mappings, as in YAML and JSON -------------------------------------------------------------------
+
+
+def from_mapping(config_type: type[Parameters], mapping: Mapping[str, Any]) -> Parameters:
+    """Build a dataclass from ``mapping``; keys that are left out keep their defaults.
+
+    Raise ConfigurationError for an unknown key (listing the valid ones), a missing one without
+    a default, and a value of the wrong type. Nested dataclasses take nested mappings.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
+    unknown = sorted(set(mapping) - set(fields))
+    if unknown:
+        raise ConfigurationError(
+            f'{config_type.__name__}: unknown {", ".join(unknown)}; valid are {", ".join(fields)}'
+        )
+    hints = typing.get_type_hints(config_type)
+    values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
+    try:
+        return config_type(**values)
+    except TypeError as error:
+        raise ConfigurationError(f'{config_type.__name__}: {error}') from error
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_mapping(typing.cast(type, hint), value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return _choice(name, value, arguments)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(name, value, arguments)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(f'{name}[{i}]', item, arguments[0]) for i, item in enumerate(value))
+    return _scalar(name, value, origin or hint)
+
+
+def _choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    if value not in choices:
+        raise ConfigurationError(
+            f'{name} is {value!r}, must be one of {", ".join(map(str, choices))}'
+        )
+    return value
+
+
+def _one_of(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
+    if value is None and type(None) in hints:
+        return None
+    (hint,) = (hint for hint in hints if hint is not type(None))
+    return _convert(name, value, hint)
+
+
+def _scalar(name: str, value: Any, wanted: Any) -> Any:
+    if wanted is Any:
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    # A bool is an int to Python, not to a user.
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigurationError(f'{name} is {value!r}, must be of type {wanted.__name__}')
+    return value
 
 
 # Command lines ---------------------------------------------------------------------------------

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
 from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError

@@ -4,8 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import CONFIGURATIONS, ChosenModel, ModelRequest, choose_model
+from rl_edge_bringup.models import (
+    CONFIGURATIONS,
+    ChosenModel,
+    ModelRequest,
+    choose_model,
+    results_folder,
+)
 from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import Setting, Values

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.task import Future
 
-from rl_edge_bringup.locations import executable_path
+from rl_edge_bringup.models import executable_path
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import NodeDescription, find_system

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rl_edge_bringup.locations import results_folder, workspace_folder
+from rl_edge_bringup.models import results_folder, workspace_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.parameters import Setting, Values

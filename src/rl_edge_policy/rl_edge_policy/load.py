@@ -28,7 +28,8 @@ from rl_edge_core.errors import (
     RlEdgeError,
     SpecMismatchError,
 )
-from rl_edge_policy.policy import AUTO, ModelIdentity, Policy, RejectedActionError
+from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
+from rl_edge_policy.policy_parameters import AUTO
 from rl_edge_policy.runtimes import Runtime, choose_runtime
 
 TRIAL_LIMIT_SEC = 60.0

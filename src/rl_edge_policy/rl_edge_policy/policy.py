@@ -13,11 +13,6 @@ from rl_edge_core.errors import RlEdgeError
 if TYPE_CHECKING:
     from rl_edge_core.artifact import Manifest, ModelFile, Network
 
-AUTO = 'auto'
-"""Take the first runtime of the file's list that is installed."""
-RUNTIME_NAMES = ('keras', 'litert', 'tflite_runtime')
-RUNTIME_CHOICES = (AUTO, *RUNTIME_NAMES)
-
 
 class RejectedObservationError(RlEdgeError):
     """An observation is not finite or of the wrong size: the safe action answers it."""

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from rl_edge_core.parameters import parameter
-from rl_edge_policy.policy import AUTO, RUNTIME_CHOICES
+
+AUTO = 'auto'
+"""Take the first runtime of the file's list that is installed."""
+RUNTIME_NAMES = ('keras', 'litert', 'tflite_runtime')
+RUNTIME_CHOICES = (AUTO, *RUNTIME_NAMES)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The commands of ``python -m rl_edge_eval``, and what they add to the command ``rl_edge``."""
 
 from rl_edge_core.command import Command
+from rl_edge_core.recording import RecorderParameters
 
 _RUN = 'rl_edge_eval.__main__:main'
 
@@ -22,3 +23,10 @@ COMMANDS = (
         example='mybag --model models/ant_v5/best',
     ),
 )
+
+
+def record_node() -> int:
+    """Run the recorder node until it is told to end; exit code 1 when the bag can't be written."""
+    from rl_edge_core.ros.node_main import run_node_process  # late: it is for the node's process
+
+    return run_node_process('rl_edge_eval.recorder_node:RecorderNode', RecorderParameters)

@@ -10,8 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.locations import results_folder
-from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
 from rl_edge_compress.benchmark import Candidate, candidates, time_in_turns
 from rl_edge_compress.timing_worker import BARE_INTERPRETER, KERAS_CALL, KERAS_GRAPH
 from rl_edge_core.artifact import FULL_RECIPE, load_manifest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rl_edge_core.artifact import ModelFile
 from rl_edge_core.errors import ArtifactError, ConfigurationError
-from rl_edge_policy.policy import AUTO, RUNTIME_CHOICES
+from rl_edge_policy.policy_parameters import AUTO, RUNTIME_CHOICES
 
 
 @dataclass(frozen=True)
