@@ -1,8 +1,12 @@
 """The edge installation, made in a clean folder and driven through an episode."""
 
 import contextlib
+import importlib.util
 import json
+import shutil
+import signal
 import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
@@ -91,6 +95,87 @@ def test_it_acts_through_a_whole_episode_and_says_that_it_is_well(
     assert health.returncode == 0, health.stdout
     assert health.stdout.startswith('active: ')
     assert memory_mb < LARGEST_MEMORY_MB
+
+
+# `edge` where nothing but interfaces, core, policy and bringup is installed ----------------------
+
+ABSENT = ('rl_edge_eval', 'rl_edge_sim', 'rl_edge_train', 'rl_edge_experiments', 'mcap', 'rosbags')
+
+
+def test_only_four_packages_are_installed(edge, bare_environment):
+    names = f'[n for n in {ABSENT!r} if importlib.util.find_spec(n)]'
+    program = f'import importlib.util, rl_edge_bringup; print({names})'
+    done = run_edge(edge, bare_environment, 'run', 'python', '-c', program)
+
+    assert (done.returncode, done.stdout) == (0, '[]\n'), done.stderr
+
+
+def test_the_command_shows_what_is_installed_here(edge, bare_environment):
+    done = run_edge(edge, bare_environment, '--help')
+
+    assert done.returncode == 0, done.stderr
+    commands = {line.split()[0] for line in done.stdout.splitlines() if line.startswith('  ')}
+    assert {'edge', 'policy', 'health', 'measure'} <= commands
+    assert not commands & {'demo', 'bag', 'compress', 'evaluate'}
+
+
+def test_what_is_not_installed_is_named(edge, bare_environment):
+    done = run_edge(edge, bare_environment, 'sim')
+
+    assert done.returncode == 2
+    assert (
+        'the package of sim_node is not installed; the nodes that are: policy_node' in done.stderr
+    )
+
+
+@contextlib.contextmanager
+def until_interrupted(command, environment, log):
+    with log.open('w') as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+
+def test_its_command_line_starts_edge(edge, bare_environment, model, tmp_path):
+    words = ('edge', f'model:={model[0]}', 'threads:=2', 'qos:=lossy')
+    environment = {**bare_environment, 'ROS_HOME': str(tmp_path / 'home')}
+    log = tmp_path / 'log'
+    with until_interrupted([edge / 'bin' / 'rl_edge', *words], environment, log) as process:
+        health = run_edge(edge, bare_environment, 'health', 60)
+
+    assert 'untrained/Ant-v5/actor_int8.tflite' in health.stdout, log.read_text()
+    assert process.returncode == 130
+    assert 'Traceback' not in log.read_text()
+
+
+@pytest.mark.skipif(shutil.which('ros2') is None, reason='ros2 launch is not installed')
+def test_ros2_launch_starts_edge(edge, bare_environment, model, tmp_path):
+    """The packages of launch alone are lent to the installation; nothing else of ours is there."""
+    launch = importlib.util.find_spec('launch')
+    others = [importlib.util.find_spec(name) for name in ('osrf_pycommon', 'lark', 'argcomplete')]
+    folders = {str(Path(spec.origin).parents[1]) for spec in (launch, *others) if spec}
+    if any((Path(folder) / 'rl_edge_sim').exists() for folder in folders):
+        pytest.skip('launch is installed into the folder of our own packages')
+    lent = f'export PYTHONPATH=$PYTHONPATH:{":".join(folders)}; exec "$@"'
+    command = [edge / 'bin' / 'rl_edge', 'run', 'bash', '-c', lent, '_', 'python']
+    command += [shutil.which('ros2'), 'launch', '--noninteractive', 'rl_edge_bringup']
+    words = ('edge.launch.py', f'model:={model[0]}')
+    environment = {**bare_environment, 'ROS_HOME': str(tmp_path / 'home')}
+    log = tmp_path / 'log'
+    with until_interrupted([*command, *words], environment, log) as process:
+        health = run_edge(edge, bare_environment, 'health', 60)
+
+    assert 'untrained/Ant-v5/actor_int8.tflite' in health.stdout, log.read_text()
+    assert process.returncode == 0, log.read_text()
 
 
 def test_health_is_bad_where_no_policy_answers(edge, bare_environment):

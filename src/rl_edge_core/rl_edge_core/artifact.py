@@ -15,6 +15,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import folder_written_atomically, sha256_of, write_atomically
 from rl_edge_core.model_files import (
+    FULL_RECIPE,
     LARGEST_MANIFEST_BYTES,
     MANIFEST_NAME,
     ModelFile,
@@ -26,9 +27,18 @@ from rl_edge_core.model_files import (
 from rl_edge_core.parameters import from_mapping
 
 __all__ = [
-    *('FULL_RECIPE', 'MANIFEST_NAME', 'Manifest', 'ModelFile', 'Network'),
-    *('checked_file', 'load_manifest', 'manifest_from_mapping', 'manifest_to_mapping'),
-    *('pack_artifact', 'unpack_artifact', 'write_manifest'),
+    'FULL_RECIPE',
+    'MANIFEST_NAME',
+    'Manifest',
+    'ModelFile',
+    'Network',
+    'checked_file',
+    'load_manifest',
+    'manifest_from_mapping',
+    'manifest_to_mapping',
+    'pack_artifact',
+    'unpack_artifact',
+    'write_manifest',
 ]
 
 FORMAT_VERSION = 1

@@ -65,7 +65,8 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words) or ['--help']
     try:
         code = _run(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as with `>&-`
+            sys.stdout.flush()
         return code
     except RlEdgeError as error:
         return fail(error)

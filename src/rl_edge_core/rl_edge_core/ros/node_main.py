@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
@@ -58,7 +59,10 @@ def run_node_process(
     module, _, maker = make_node.partition(':')
     executable = module.rpartition('.')[2]
     if any(word in _HELP_WORDS for word in own):
-        print('\n'.join(_help(executable, parameters_type)))
+        try:
+            print('\n'.join(_help(executable, parameters_type)), flush=True)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os._exit(0)
         return 0
     if own:
         print(f'error: {_refusal(executable, own)}', file=sys.stderr)
@@ -105,6 +109,8 @@ def _init(args: list[str] | None) -> None:
             'ROS_SECURITY_ENABLE is true, but the Fast DDS of the ROS 2 wheels is built without '
             'DDS Security: source a ROS 2 distribution, or unset ROS_SECURITY_ENABLE'
         )
+    # Where a service has no HOME, rcl would not find a folder for logs.
+    os.environ.setdefault('HOME', str(Path.home()))
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy raises several unrelated types here
