@@ -13,16 +13,15 @@ from rclpy.context import Context
 
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.loop.control_loop import LoopSettings
+from rl_edge_core.loop.lockstep import Lockstep
+from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros.conversions import from_environment, from_episode_summary, to_environment
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation
 from rl_edge_interfaces.srv import Reset
 from rl_edge_policy.load import load_policy
-from rl_edge_sim.control_loop import LoopSettings
 from rl_edge_sim.environment import make_environment
-from rl_edge_sim.lockstep import Lockstep
-from rl_edge_sim.realtime import Realtime
-from rl_edge_sim.ros.messages import to_answer
 from rl_edge_sim.simulation import Simulation
 
 ENVIRONMENT = 'Pendulum-v1'
@@ -63,21 +62,21 @@ ENVIRONMENTS = st.builds(
 )
 
 
-class Outlet:
+class Output:
     """Keep what a loop produces."""
 
     def __init__(self):
         self.observed, self.steps, self.episodes = [], [], []
         self.ended = None
 
-    def publish_observation(self, observed):
-        self.observed.append(observed)
+    def publish_observation(self, event):
+        self.observed.append(event)
 
-    def publish_step(self, stepped):
-        self.steps.append(stepped)
+    def publish_step(self, event):
+        self.steps.append(event)
 
-    def publish_episode(self, finished):
-        self.episodes.append(finished)
+    def publish_episode(self, event):
+        self.episodes.append(event)
 
     def restart_ticks(self):
         pass
@@ -94,12 +93,12 @@ class LoopUnderFire(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now_ns = 0
-        self.outlet = Outlet()
+        self.output = Output()
         env = make_environment(ENVIRONMENT, max_episode_steps=6)
         self.simulation = Simulation(env, seed=0)
         self.loop = self.loop_type(
             self.simulation,
-            self.outlet,
+            self.output,
             LoopSettings(run_id=RUN_ID, on_policy_timeout='wait'),
             now_ns=lambda: self.now_ns,
         )
@@ -107,17 +106,17 @@ class LoopUnderFire(RuleBasedStateMachine):
 
     @rule(action=ACTIONS)
     def receive_anything(self, action):
-        self.loop.on_action(to_answer(action))
+        self.loop.on_action(action)
 
     @rule(value=st.floats(-100, 100, width=32))
     def receive_an_answer(self, value):
-        self.loop.on_action(to_answer(self.answer(value)))
+        self.loop.on_action(self.answer(value))
 
     @rule(value=st.floats(-100, 100, width=32))
     def receive_an_answer_twice(self, value):
         action = self.answer(value)
-        self.loop.on_action(to_answer(action))
-        self.loop.on_action(to_answer(action))
+        self.loop.on_action(action)
+        self.loop.on_action(action)
 
     @rule(milliseconds=st.integers(0, 3000))
     def let_time_pass(self, milliseconds):
@@ -134,7 +133,7 @@ class LoopUnderFire(RuleBasedStateMachine):
         self.loop.pause(paused)
 
     def answer(self, value):
-        observed = self.outlet.observed[-1]
+        observed = self.output.observed[-1]
         return Action(
             run_id=RUN_ID, episode=observed.episode, step=observed.step, values=array('f', [value])
         )
@@ -142,24 +141,24 @@ class LoopUnderFire(RuleBasedStateMachine):
     @invariant()
     def actions_are_within_the_limits(self):
         spec = self.simulation.spec
-        for stepped in self.outlet.steps[-3:]:
-            assert np.isfinite(stepped.taken.action).all()
-            assert (spec.low <= stepped.taken.action).all()
-            assert (stepped.taken.action <= spec.high).all()
+        for event in self.output.steps[-3:]:
+            assert np.isfinite(event.applied.values).all()
+            assert (spec.low <= event.applied.values).all()
+            assert (event.applied.values <= spec.high).all()
 
     @invariant()
     def every_step_is_made_once_and_in_order(self):
-        addresses = [(stepped.episode, stepped.step) for stepped in self.outlet.steps]
+        addresses = [(event.episode, event.step) for event in self.output.steps]
         assert addresses == sorted(set(addresses))
 
     @invariant()
     def the_loop_has_not_ended(self):
-        assert self.outlet.ended is None
+        assert self.output.ended is None
 
     def teardown(self):
         self.loop.close()
-        made = len(self.outlet.steps)
-        assert sum(finished.result.length for finished in self.outlet.episodes) == made
+        made = len(self.output.steps)
+        assert sum(event.result.length for event in self.output.episodes) == made
         self.simulation.env.close()
 
 

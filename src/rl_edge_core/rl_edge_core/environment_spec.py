@@ -14,6 +14,7 @@ import numpy as np
 
 from rl_edge_core.errors import ConfigurationError
 
+_MAY_BE_ABSENT = {'environment_arguments', 'simulator_versions'}
 _SETTINGS_OF_THEIR_OWN = {'id', 'environment_id', 'reward_shaping', 'render_mode'}
 
 
@@ -45,6 +46,8 @@ class EnvironmentSpec:
     environment_arguments: str = ''
     """What the environment was made with beside its id, as JSON with sorted keys; empty for
     nothing. A path in it, such as ``xml_file``, is as it was given."""
+    simulator_versions: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """Of the libraries that simulate it, e.g. ``mujoco 3.3.2``; neither compared nor hashed."""
 
     def __post_init__(self) -> None:
         """Freeze sequences to tuples and check that sizes agree and limits are in order."""
@@ -53,6 +56,7 @@ class EnvironmentSpec:
         if not isinstance(self.environment_arguments, str):
             text = arguments_as_json(self.environment_id, self.environment_arguments)
             object.__setattr__(self, 'environment_arguments', text)
+        object.__setattr__(self, 'simulator_versions', tuple(self.simulator_versions))
         for name in ('action_low', 'action_high', 'safe_action'):
             rounded = np.asarray(getattr(self, name), np.float32)
             object.__setattr__(self, name, tuple(float(value) for value in rounded))
@@ -124,14 +128,16 @@ class EnvironmentSpec:
     @cached_property
     def hash(self) -> str:
         """Return the SHA-256 (hex) of the canonical JSON form."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(',', ':'))
+        mapping = self.to_dict()
+        mapping.pop('simulator_versions', None)
+        canonical = json.dumps(mapping, sort_keys=True, separators=(',', ':'))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of JSON types, the inverse of `from_dict`.
 
-        Arguments are left out where there are none, so that such a spec has the hash it had
-        before specs knew of arguments.
+        Arguments and versions are left out where there are none, so that such a spec has the hash
+        it had before specs knew of them.
         """
         mapping = {
             field.name: list(value)
@@ -139,15 +145,16 @@ class EnvironmentSpec:
             else value
             for field in dataclasses.fields(self)
         }
-        if not self.environment_arguments:
-            del mapping['environment_arguments']
+        for name in _MAY_BE_ABSENT:
+            if not mapping[name]:
+                del mapping[name]
         return mapping
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> 'EnvironmentSpec':
         """Build a spec from `to_dict`'s form; raise ConfigurationError for other keys."""
         valid = {field.name for field in dataclasses.fields(cls)}
-        missing = valid - set(mapping) - {'environment_arguments'}
+        missing = valid - set(mapping) - _MAY_BE_ABSENT
         unknown = set(mapping) - valid
         if missing or unknown:
             raise ConfigurationError(
@@ -175,8 +182,9 @@ class EnvironmentSpec:
             safe_action=tuple(message.safe_action),
             control_period_sec=float(message.control_period_sec),
             max_episode_steps=int(message.max_episode_steps),
-            # Bags of earlier versions have no such field.
+            # Bags of earlier versions have no such fields.
             environment_arguments=getattr(message, 'environment_arguments', ''),
+            simulator_versions=tuple(getattr(message, 'simulator_versions', ())),
         )
 
     def differences(self, other: 'EnvironmentSpec') -> list[str]:
@@ -184,8 +192,22 @@ class EnvironmentSpec:
         return [
             _difference(field.name, getattr(self, field.name), getattr(other, field.name))
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
+            if field.compare and getattr(self, field.name) != getattr(other, field.name)
         ]
+
+    def version_warnings(self, other: 'EnvironmentSpec') -> list[str]:
+        """Return one line for each library whose major version differs from that of `other`.
+
+        Another major version may simulate otherwise, though names and limits are the same.
+        """
+        theirs = dict(text.rsplit(' ', 1) for text in other.simulator_versions if ' ' in text)
+        lines = []
+        for text in self.simulator_versions:
+            library, _, version = text.rpartition(' ')
+            their_version = theirs.get(library, version)
+            if version.partition('.')[0] != their_version.partition('.')[0]:
+                lines.append(f'{library} {version} against {their_version}')
+        return lines
 
     def limit(self, action: np.ndarray) -> np.ndarray:
         """Return `action`, shape (action_size,), clipped into the limits."""

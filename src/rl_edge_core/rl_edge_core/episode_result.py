@@ -15,6 +15,8 @@ class EndedBy(IntEnum):
     RESET = 2
     POLICY_TIMEOUT = 3
     SHUTDOWN = 4
+    SAFETY_STOP = 5
+    """The safety logic of a robot stopped it; `termination_reason` says why."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class EpisodeResult:
     """Sum of each reward term over the episode."""
     termination_reason: str = ''
     """Which limit was left, such as ``torso too high``; ``terminated`` where the environment does
-    not tell; empty unless it was ended by termination."""
+    not tell; empty unless it was ended by termination or a safety stop."""
 
     @property
     def ended_early(self) -> bool:

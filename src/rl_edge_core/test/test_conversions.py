@@ -1,12 +1,15 @@
 import math
+from array import array
 
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.loop.action_gate import ActionCounts
+from rl_edge_core.loop.events import AppliedAction, EpisodeEvent, ObservationEvent, StepEvent
 from rl_edge_core.ros import conversions
-from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 
 
 def over_the_wire(message):
@@ -36,9 +39,41 @@ def test_the_specification_keeps_its_hash_over_the_wire(cart):
     assert conversions.from_environment(received).hash == received.spec_hash
 
 
-@pytest.mark.parametrize('seconds', [0.0, 0.05, 1.0, 49.95, 123456.7])
-def test_simulated_time_survives(seconds):
-    assert conversions.to_seconds(conversions.to_time(seconds)) == pytest.approx(seconds, abs=1e-9)
+@pytest.mark.parametrize('time_ns', [0, 50_000_000, 1_000_000_000, 123_456_700_000_001])
+def test_simulated_time_survives(time_ns):
+    message = Observation()
+    conversions.set_stamp(message.header.stamp, time_ns)
+    assert conversions.to_nanoseconds(over_the_wire(message).header.stamp) == time_ns
+
+
+def test_an_empty_array_is_an_empty_field():
+    assert conversions.to_float32_field(np.empty(0)) == array('f')
+    assert conversions.to_float64_field([]) == array('d')
+
+
+def test_an_observation_and_a_step_survive_bit_for_bit():
+    before, after = np.array([0.1, -0.0], np.float32), np.array([0.2, 1e-45], np.float32)
+    message = Observation(run_id=9)
+    conversions.fill_observation(message, ObservationEvent(3, 4, before, 5_000_000_001))
+    received = over_the_wire(message)
+    assert (received.run_id, received.episode, received.step) == (9, 3, 4)
+    assert received.values.tobytes() == before.tobytes()
+    assert conversions.to_nanoseconds(received.header.stamp) == 5_000_000_001
+
+    applied = AppliedAction(np.array([0.5], np.float32), True, 'abc', 120.5, 7.25)
+    step = StepEvent(3, 4, before, applied, 1.5, (1.0, 0.5), after, False, True, math.nan, 6)
+    transition = Transition(run_id=9)
+    conversions.fill_transition(transition, step)
+    received = over_the_wire(transition)
+    assert received.observation.tobytes() == before.tobytes()
+    assert received.next_observation.tobytes() == after.tobytes()
+    assert (list(received.action), received.reward) == ([0.5], 1.5)
+    assert list(received.reward_terms) == [1.0, 0.5]
+    assert (received.terminated, received.truncated, received.safe_action) == (False, True, True)
+    assert (received.model_hash, received.response_time_us) == ('abc', 120.5)
+    assert received.inference_time_us == 7.25
+    assert math.isnan(received.forward_position)
+    assert received.header.stamp.nanosec == 6
 
 
 @pytest.mark.parametrize('ended_by', list(EndedBy))
@@ -52,10 +87,16 @@ def test_an_episode_survives(ended_by):
         ended_by=ended_by,
         reward_terms={'forward': 10.0, 'survive': 2.5},
     )
-    names = ['survive', 'forward']
-    message = conversions.to_episode_summary(result, run_id=1, episode=2, reward_term_names=names)
-    assert list(message.reward_terms) == [2.5, 10.0]
-    received = over_the_wire(message)
+    counts = ActionCounts(missed=1, late=2, duplicate=3, foreign=4, rejected=5, safe=6)
+    event = EpisodeEvent(2, result, counts, 'abc', 7)
+    received = over_the_wire(conversions.to_episode_summary(event, run_id=1))
+    assert list(received.reward_terms) == [10.0, 2.5]
+    assert (received.run_id, received.episode, received.model_hash) == (1, 2, 'abc')
+    counted = (received.missed_actions, received.late_actions, received.duplicate_actions)
+    assert counted == (1, 2, 3)
+    counted = (received.foreign_actions, received.rejected_actions, received.safe_actions)
+    assert counted == (4, 5, 6)
+    names = ['forward', 'survive']
     assert conversions.from_episode_summary(received, reward_term_names=names) == result
 
 
@@ -65,6 +106,7 @@ def test_the_reasons_are_the_messages_constants():
     assert EndedBy.RESET == EpisodeSummary.ENDED_BY_RESET
     assert EndedBy.POLICY_TIMEOUT == EpisodeSummary.ENDED_BY_POLICY_TIMEOUT
     assert EndedBy.SHUTDOWN == EpisodeSummary.ENDED_BY_SHUTDOWN
+    assert EndedBy.SAFETY_STOP == EpisodeSummary.ENDED_BY_SAFETY_STOP
 
 
 def test_an_empty_environment_message_is_refused():

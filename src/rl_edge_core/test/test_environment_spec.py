@@ -130,3 +130,24 @@ def test_arguments_come_from_a_yaml_mapping(text, message):
     assert environment_arguments('{xml_file: ./a.xml}') == {'xml_file': './a.xml'}
     with pytest.raises(ConfigurationError, match=message):
         environment_arguments(text)
+
+
+def test_versions_are_kept_but_neither_hashed_nor_compared(spec):
+    made = dataclasses.replace(spec, simulator_versions=('gymnasium 1.2.3', 'mujoco 3.3.2'))
+    assert made.hash == spec.hash
+    assert made == spec
+    assert made.differences(spec) == []
+    assert EnvironmentSpec.from_dict(made.to_dict()).simulator_versions == (
+        'gymnasium 1.2.3',
+        'mujoco 3.3.2',
+    )
+    assert 'simulator_versions' not in spec.to_dict()  # as manifests of earlier versions
+
+
+def test_another_major_version_is_warned_of(spec):
+    made = dataclasses.replace(spec, simulator_versions=('gymnasium 1.2.3', 'mujoco 3.3.2'))
+    minor = dataclasses.replace(spec, simulator_versions=('gymnasium 1.4.0', 'mujoco 3.9.0'))
+    major = dataclasses.replace(spec, simulator_versions=('gymnasium 1.2.3', 'mujoco 4.0.1'))
+    assert made.version_warnings(minor) == []
+    assert made.version_warnings(spec) == []
+    assert made.version_warnings(major) == ['mujoco 3.3.2 against 4.0.1']

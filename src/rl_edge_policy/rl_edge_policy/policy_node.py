@@ -180,7 +180,7 @@ class PolicyNode(GuardedLifecycleNode):
         return Explorer(policy, seed=self._settings.exploration_seed)
 
     def _create_endpoints(self) -> None:
-        from rl_edge_core.ros.qos_events import stop_watching_qos_events
+        from rl_edge_core.ros.graph import stop_watching_qos_events
 
         self._action_publisher = self.create_publisher(
             Action, 'action', qos.action(), qos_overriding_options=qos.overridable()
@@ -282,6 +282,7 @@ class PolicyNode(GuardedLifecycleNode):
     def _compare_environment(self) -> None:
         """Decide whether to answer, from the state, the policy and the latest environment."""
         self._answered_run = None
+        self._reports.run_id = self._environment.run_id if self._environment is not None else 0
         if self._reports.state not in (PolicyStatus.ACTIVE, PolicyStatus.REFUSING):
             return
         if self._environment is None:
@@ -295,6 +296,8 @@ class PolicyNode(GuardedLifecycleNode):
                 self.get_logger().error(f'refusing to act: {error}')
             self._reports.enter(PolicyStatus.REFUSING, str(error))
             return
+        for line in self._policy.spec.version_warnings(self._environment_spec):  # type: ignore[union-attr]
+            self.get_logger().warning(f'made with another version (policy against sim): {line}')
         self._answered_run = self._environment.run_id
         self._reports.enter(PolicyStatus.ACTIVE, '')
 

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import gymnasium
@@ -10,12 +11,15 @@ import numpy as np
 from gymnasium.spaces import Box, Space
 
 from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
-from rl_edge_core.errors import ConfigurationError, SpecMismatchError
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_sim import mujoco_names
 from rl_edge_sim.reward_terms import RewardTerms, study_shaping
 from rl_edge_sim.sim_parameters import REWARD_SHAPINGS
 
 WRAPPERS = 'wrappers'
+NEUTRAL_ARGUMENTS = 'neutral_arguments'
+"""Key of an environment's ``metadata``: names of its arguments that, so it declares, leave
+dynamics and observations alone. A policy for one value of theirs acts for any other."""
 _NOT_DYNAMICS = {
     *('max_episode_steps', 'render_mode', 'width', 'height', 'camera_id', 'camera_name'),
     *('default_camera_config', 'max_geom', 'visual_options'),
@@ -36,16 +40,20 @@ def make_environment(
     ``kwargs`` go to the environment, but for ``wrappers``: names ``module:function`` of functions
     that each wrap it, the first one innermost. Raise ConfigurationError for an unknown id (naming
     close ones), an argument the environment does not take, actions or observations that are not a
-    vector of real numbers, and a shaping that the environment has no values for.
+    vector of real numbers, and a shaping that the environment has no values for;
+    BrokenEnvironmentError when its first step shows that it is broken.
     """
     if reward_shaping not in REWARD_SHAPINGS:
         raise ConfigurationError(
             f'reward_shaping is {reward_shaping!r}, must be one of {", ".join(REWARD_SHAPINGS)}'
         )
-    term_names = _probe(environment_id, kwargs)
     env = _make(environment_id, render_mode=render_mode, kwargs=kwargs)
-    shaping = study_shaping(spec_of(env)) if reward_shaping == 'study' else None
-    return RewardTerms(env, term_names, shaping)
+    try:
+        shaping = study_shaping(spec_of(env)) if reward_shaping == 'study' else None
+        return RewardTerms(env, shaping)
+    except RlEdgeError:
+        env.close()
+        raise
 
 
 def environment_of(spec: EnvironmentSpec, **drawing: Any) -> gymnasium.Env:
@@ -84,8 +92,9 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
         observations = mujoco_names.observation_signals(env) or observations
         actions = mujoco_names.action_signals(env) or actions
     environment_id, arguments = getattr(env.unwrapped, '_rl_edge_made_from', (env.spec.id, {}))
-    arguments = {name: arguments[name] for name in arguments if name not in _NOT_DYNAMICS}
-    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+    neutral = _NOT_DYNAMICS | set(env.metadata.get(NEUTRAL_ARGUMENTS, ()))
+    arguments = {name: arguments[name] for name in arguments if name not in neutral}
+    low, high = _float32_limits(env.action_space)  # type: ignore[arg-type]
     return EnvironmentSpec(
         environment_id=environment_id,
         observation_names=tuple(name for name, _ in observations),
@@ -98,6 +107,7 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
         control_period_sec=_control_period_sec(env),
         max_episode_steps=env.spec.max_episode_steps or 0,
         environment_arguments=arguments_as_json(environment_id, arguments),
+        simulator_versions=_simulator_versions(env),
     )
 
 
@@ -123,6 +133,22 @@ def _make(
     # Gymnasium's own spec forgets the module; wrappers of ours it does not know.
     env.unwrapped._rl_edge_made_from = (environment_id, kwargs)  # type: ignore[attr-defined]
     return env
+
+
+def _float32_limits(space: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits as float32, rounded inwards: what messages carry lies within them."""
+    low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+    infinity = np.float32(np.inf)
+    low = np.where(low < space.low, np.nextafter(low, infinity), low)
+    high = np.where(high > space.high, np.nextafter(high, -infinity), high)
+    return low, high
+
+
+def _simulator_versions(env: gymnasium.Env) -> tuple[str, ...]:
+    libraries = [f'gymnasium {gymnasium.__version__}']
+    if mujoco_names.is_mujoco(env):
+        libraries.append(f'mujoco {metadata.version("mujoco")}')
+    return tuple(libraries)
 
 
 def _wrapper(name: str) -> Callable[[gymnasium.Env], gymnasium.Env]:
@@ -167,15 +193,6 @@ def _is_real_vector(space: Space) -> bool:
         and len(space.shape) == 1
         and np.issubdtype(space.dtype, np.floating)
     )
-
-
-def _probe(environment_id: str, kwargs: dict[str, Any]) -> tuple[str, ...]:
-    # In an environment of its own, so that the one handed out is as Gymnasium made it.
-    env = _make(environment_id, render_mode=None, kwargs=kwargs)
-    try:
-        return RewardTerms.names_in(env)
-    finally:
-        env.close()
 
 
 def _generic_signals(env: gymnasium.Env) -> tuple[mujoco_names.Signals, mujoco_names.Signals]:

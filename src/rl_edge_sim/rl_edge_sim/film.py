@@ -20,8 +20,8 @@ import numpy as np
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.mujoco_names import is_mujoco
-from rl_edge_sim.open_episode import forward_position
 from rl_edge_sim.rendering import follow_robot, show_state, state_to_draw
+from rl_edge_sim.reward_terms import forward_position
 from rl_edge_sim.rollout import ActionOf, RolloutStep, rollout
 
 _NO_OPENGL = (

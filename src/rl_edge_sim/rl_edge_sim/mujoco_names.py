@@ -1,5 +1,6 @@
 """Names and units of what a MuJoCo environment observes and drives, read from its model."""
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import gymnasium
@@ -32,6 +33,33 @@ _INERTIA: Signals = [
 def is_mujoco(env: gymnasium.Env) -> bool:
     """Return whether ``env`` is, under its wrappers, one of Gymnasium's MuJoCo environments."""
     return isinstance(env.unwrapped, MujocoEnv)
+
+
+@dataclass(frozen=True)
+class JointReader:
+    """Read the joints that viewers draw: hinges (rad, rad/s) and slides (m, m/s)."""
+
+    names: tuple[str, ...]
+    _positions: np.ndarray
+    """Indices in qpos."""
+    _velocities: np.ndarray
+    """Indices in qvel."""
+
+    def read(self, env: gymnasium.Env) -> tuple[list[float], list[float]]:
+        """Return the present positions and velocities, in the order of ``names``."""
+        data = cast(MujocoEnv, env.unwrapped).data
+        return data.qpos[self._positions].tolist(), data.qvel[self._velocities].tolist()
+
+
+def joint_reader(env: gymnasium.Env) -> JointReader:
+    """Return the reader of a MuJoCo environment's joints."""
+    model = cast(MujocoEnv, env.unwrapped).model
+    joints = [joint for joint in range(model.njnt) if model.jnt_type[joint] in (_HINGE, _SLIDE)]
+    return JointReader(
+        names=tuple(_joint_name(model, joint) for joint in joints),
+        _positions=model.jnt_qposadr[joints],
+        _velocities=model.jnt_dofadr[joints],
+    )
 
 
 def observation_signals(env: gymnasium.Env) -> Signals | None:

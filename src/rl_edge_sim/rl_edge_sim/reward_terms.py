@@ -14,7 +14,7 @@ import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.observation_layout import ObservationLayout
+from rl_edge_sim.environment_faults import CheckedCalls
 
 FORWARD_POSITION_KEY = 'x_position'
 """Where Gymnasium's locomotion environments report the forward coordinate, in m."""
@@ -22,8 +22,8 @@ SHAPING_TERMS = ('progress', 'stillness', 'low_torso')
 
 _PREFIX = 'reward_'
 _REST, _WHOLE = 'other', 'reward'
-_ROUNDING = 1e-6
-_PROBE_STEPS = 5
+_ROUNDING = 1e-9
+"""Share of the terms up to which what they leave unexplained is rounding."""
 
 
 def progress_reward(forward_progress: float, *, weight: float = 5.0) -> float:
@@ -77,14 +77,17 @@ class StudyShaping:
 
 def study_shaping(spec: EnvironmentSpec) -> StudyShaping:
     """Return the shaping for an environment; raise ConfigurationError where it has no torso."""
-    try:
-        height_index = ObservationLayout(spec.observation_names).index('torso.z')
-    except ConfigurationError as error:
+    if 'torso.z' not in spec.observation_names:
         raise ConfigurationError(
             f'reward_shaping study needs the observation torso.z, which {spec.environment_id} '
             f'does not have: use reward_shaping none or an environment such as Ant-v5'
-        ) from error
-    return StudyShaping(height_index)
+        )
+    return StudyShaping(spec.observation_names.index('torso.z'))
+
+
+def forward_position(info: Mapping[str, Any]) -> float:
+    """Return the forward coordinate in ``info``, in m; NaN where the environment has none."""
+    return float(info.get(FORWARD_POSITION_KEY, math.nan))
 
 
 class RewardTerms(gymnasium.Wrapper):
@@ -92,55 +95,46 @@ class RewardTerms(gymnasium.Wrapper):
 
     The environment's own terms come first, under the names of its ``info`` without ``reward_``;
     what they leave unexplained is ``other``, and ``reward`` where it names none. Without shaping
-    the reward itself is untouched.
+    the reward itself is untouched. What a broken environment returns is a
+    `BrokenEnvironmentError`.
     """
 
-    def __init__(
-        self, env: gymnasium.Env, own_terms: tuple[str, ...], shaping: StudyShaping | None
-    ) -> None:
-        """Wrap ``env``; ``own_terms`` are what `names_in` returns."""
+    def __init__(self, env: gymnasium.Env, shaping: StudyShaping | None) -> None:
+        """Wrap ``env``, after one step in it that shows which terms it names."""
         super().__init__(env)
         self.shaping = shaping
+        self._calls = CheckedCalls(env)
+        own_terms = self._own_terms()
         self.term_names = own_terms + (SHAPING_TERMS if shaping else ())
         self._named = tuple(
             (name, _PREFIX + name) for name in own_terms if name not in (_REST, _WHOLE)
         )
-        self._rest = next((name for name in own_terms if name in (_REST, _WHOLE)), '')
+        self._rest = _WHOLE if own_terms == (_WHOLE,) else _REST
 
-    @staticmethod
-    def names_in(env: gymnasium.Env) -> tuple[str, ...]:
-        """Return the names of the environment's own terms, by taking some steps in it."""
-        env.reset(seed=0)
-        env.action_space.seed(0)
-        names: dict[str, None] = {}
-        explained = True
-        for _ in range(_PROBE_STEPS):
-            _, reward, terminated, truncated, info = env.step(env.action_space.sample())
-            terms = {key: float(info[key]) for key in info if _is_term(key, info[key])}
-            names.update(dict.fromkeys(key.removeprefix(_PREFIX) for key in terms))
-            explained = explained and abs(float(reward) - sum(terms.values())) < _ROUNDING
-            if terminated or truncated:
-                env.reset()
-        if not names:
-            return (_WHOLE,)
-        return tuple(names) if explained else (*names, _REST)
+    def _own_terms(self) -> tuple[str, ...]:
+        # Later terms, and what is in no term, are in the rest, which is always there.
+        low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
+        self._calls.reset(seed=0)
+        info = self._calls.step(np.clip(np.zeros_like(low), low, high))[-1]
+        names = [key.removeprefix(_PREFIX) for key in info if _is_term(key, info[key])]
+        return (*(name for name in names if name != _REST), _REST) if names else (_WHOLE,)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Reset the environment and the shaping's state."""
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self._calls.reset(seed=seed, options=options)
         if self.shaping is not None:
             self.shaping.begin(info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and add the terms to ``info``."""
-        observation, own_reward, terminated, truncated, info = self.env.step(action)
-        reward = float(own_reward)
+        observation, reward, terminated, truncated, info = self._calls.step(action)
         terms = {name: float(info.get(key, 0.0)) for name, key in self._named}
-        if self._rest:
-            terms[self._rest] = reward - sum(terms.values())
+        rest = reward - sum(terms.values())
+        is_rounding = abs(rest) <= _ROUNDING * sum(map(abs, terms.values()))
+        terms[self._rest] = 0.0 if is_rounding else rest
         if self.shaping is not None:
             shaped = self.shaping.terms(observation, info)
             terms.update(zip(SHAPING_TERMS, shaped, strict=True))

@@ -10,9 +10,9 @@ import numpy as np
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
 from rl_edge_sim.environment import spec_of
-from rl_edge_sim.open_episode import OpenEpisode, forward_position
-from rl_edge_sim.reward_terms import find_reward_terms
+from rl_edge_sim.reward_terms import find_reward_terms, forward_position
 from rl_edge_sim.termination import termination_reason
 
 
@@ -65,12 +65,13 @@ def _run_episode(
     wrapper = find_reward_terms(env)
     term_names = wrapper.term_names if wrapper else ()
     raw, info = env.reset(seed=seed)
-    observation = np.asarray(raw, np.float32)
-    episode = OpenEpisode(seed, info, term_names)
+    # A copy: environments may use their array again.
+    observation = np.array(raw, np.float32)
+    episode = EpisodeAccumulator(seed, forward_position(info), term_names)
     while True:
         action = _limited(spec, policy(observation))
         raw, reward, terminated, truncated, info = env.step(action)
-        next_observation = np.asarray(raw, np.float32)
+        next_observation = np.array(raw, np.float32)
         terms = tuple(info['reward_terms'].values()) if wrapper else ()
         episode.add(float(reward), terms, forward_position(info))
         if on_step is not None:

@@ -90,11 +90,6 @@ class SimParameters:
         False, 'Publish simulated time on /clock; for one sim of a graph alone.'
     )
 
-    @property
-    def awaited_subscribers(self) -> tuple[str, ...]:
-        """Return the names in `transition_subscribers`."""
-        return tuple(self.transition_subscribers.replace(',', ' ').split())
-
 
 def main() -> int:
     """Run the sim node until it is told to end; return the exit code."""

@@ -1,10 +1,11 @@
 """What the tests of loops and of the node share."""
 
-import numpy as np
+from array import array
+
 import pytest
 
-from rl_edge_sim.action_gate import Answer
-from rl_edge_sim.control_loop import LoopSettings
+from rl_edge_core.loop.control_loop import LoopSettings
+from rl_edge_interfaces.msg import Action
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.simulation import Simulation
 
@@ -33,17 +34,17 @@ class Recorder:
         self.tick_restarts = 0
         self.exit_code = None
 
-    def publish_observation(self, observed):
-        self.observations.append(observed)
-        self.events.append(('observation', observed.episode, observed.step))
+    def publish_observation(self, event):
+        self.observations.append(event)
+        self.events.append(('observation', event.episode, event.step))
 
-    def publish_step(self, stepped):
-        self.steps.append(stepped)
-        self.events.append(('step', stepped.episode, stepped.step))
+    def publish_step(self, event):
+        self.steps.append(event)
+        self.events.append(('step', event.episode, event.step))
 
-    def publish_episode(self, finished):
-        self.episodes.append(finished)
-        self.events.append(('episode', finished.episode, finished.result.ended_by.name))
+    def publish_episode(self, event):
+        self.episodes.append(event)
+        self.events.append(('episode', event.episode, event.result.ended_by.name))
 
     def restart_ticks(self):
         self.tick_restarts += 1
@@ -68,14 +69,24 @@ class Bench:
             **loop_kwargs,
         )
 
+    def wait(self, seconds, **kwargs):
+        """Let time pass with the timer called as often as in a node."""
+        while seconds > 1e-9:
+            self.clock.advance(min(seconds, 0.05))
+            seconds -= 0.05
+            self.loop.on_timer(**kwargs)
+
     def begin(self):
         self.loop.on_timer()
         return self
 
     def answer(self, values=(0.0,), *, to=None, run_id=RUN_ID, **fields):
         episode, step = to or (self.simulation.episode, self.simulation.step)
-        array = np.asarray(values, np.float32)
-        self.loop.on_action(Answer(run_id, episode, step, array, model_hash='abc', **fields))
+        action = Action(run_id=run_id, episode=episode, step=step, values=array('f', values))
+        action.model_hash = 'abc'
+        for name, value in fields.items():
+            setattr(action, name, value)
+        self.loop.on_action(action)
 
     def run_episode(self):
         episode = self.simulation.episode

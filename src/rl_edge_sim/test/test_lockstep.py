@@ -8,10 +8,10 @@ import pytest
 
 from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_sim.action_gate import ActionCounts
-from rl_edge_sim.control_loop import Phase
+from rl_edge_core.loop.action_gate import ActionCounts
+from rl_edge_core.loop.control_loop import Phase
+from rl_edge_core.loop.lockstep import Lockstep
 from rl_edge_sim.environment import make_environment
-from rl_edge_sim.lockstep import Lockstep
 from rl_edge_sim.rollout import rollout
 
 PERIOD_NS = 40_000_000  # InvertedPendulum-v5: two steps of 0.02 s
@@ -35,29 +35,28 @@ def test_next_observation_is_published_before_the_step(bench):
     (step,) = b.out.steps
     assert list(step.observation) == list(b.out.observations[0].values)
     assert list(step.next_observation) == list(b.out.observations[1].values)
-    assert step.taken.action.tolist() == [0.5]
-    assert (step.reward, step.reward_terms) == (1.0, (1.0,))
+    assert step.applied.values.tolist() == [0.5]
+    assert (step.reward, step.reward_terms) == (1.0, (1.0, 0.0))
     assert math.isnan(step.forward_position)
     assert step.time_ns == PERIOD_NS
-    assert step.taken.model_hash == 'abc'
+    assert step.applied.model_hash == 'abc'
 
 
 def test_response_time_runs_from_the_first_publication_to_the_answer(bench):
     b = bench(Lockstep).begin()
-    b.clock.advance(0.7)
-    b.loop.on_timer()
+    b.wait(0.7)
     b.clock.advance(0.1)
     b.answer(inference_time_us=42.0)
-    assert b.out.steps[0].taken.response_time_us == pytest.approx(800_000)
-    assert b.out.steps[0].taken.inference_time_us == 42.0
+    assert b.out.steps[0].applied.response_time_us == pytest.approx(800_000)
+    assert b.out.steps[0].applied.inference_time_us == 42.0
 
 
 def test_actions_are_limited_to_the_action_space(bench):
     b = bench(Lockstep).begin()
     for value in (50.0, -50.0):
         b.answer((value,))
-    assert [step.taken.action.tolist() for step in b.out.steps] == [[3.0], [-3.0]]
-    assert not any(step.taken.is_safe_action for step in b.out.steps)
+    assert [step.applied.values.tolist() for step in b.out.steps] == [[3.0], [-3.0]]
+    assert not any(step.applied.is_safe_action for step in b.out.steps)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +72,9 @@ def test_bad_actions_are_rejected_and_the_safe_action_stands_in(bench, values, f
     b = bench(Lockstep, max_episode_steps=3).begin()
     b.answer(values)
     (step,) = b.out.steps
-    assert step.taken.is_safe_action
-    assert step.taken.action.tolist() == [0.0]
-    assert step.taken.model_hash == ''
+    assert step.applied.is_safe_action
+    assert step.applied.values.tolist() == [0.0]
+    assert step.applied.model_hash == ''
     assert b.loop.rejected_actions == 1
     assert re.search(fault, b.loop.last_fault)
     b.answer()  # the next observation is answered as ever
@@ -86,7 +85,7 @@ def test_bad_actions_are_rejected_and_the_safe_action_stands_in(bench, values, f
 def test_safe_action_of_the_policy_is_applied_and_counted(bench):
     b = bench(Lockstep, max_episode_steps=1).begin()
     b.answer((0.0,), safe_action=True)
-    assert b.out.steps[0].taken.is_safe_action
+    assert b.out.steps[0].applied.is_safe_action
     assert b.out.episodes[0].counts == ActionCounts(safe=1)
 
 
@@ -101,7 +100,7 @@ def test_unwanted_actions_are_counted_and_never_applied(bench):
     b.answer((1.0,), to=(0, 0))  # out of order
     b.answer()
     b.answer()
-    assert all(step.taken.action.tolist() == [0.0] for step in b.out.steps)
+    assert all(step.applied.values.tolist() == [0.0] for step in b.out.steps)
     assert b.out.episodes[0].counts == ActionCounts(duplicate=2, foreign=2)
 
 
@@ -166,8 +165,7 @@ def test_simulated_time_is_monotonic_and_no_stamp_repeats(bench):
 def test_silent_policy_fails_the_run(bench):
     b = bench(Lockstep, settings={'policy_timeout_sec': 2.0}).begin()
     b.answer()
-    b.clock.advance(1.9)
-    b.loop.on_timer()
+    b.wait(1.9)
     assert not b.loop.is_policy_silent
     b.clock.advance(0.2)
     b.loop.on_timer()
@@ -185,8 +183,7 @@ def test_silent_policy_fails_the_run(bench):
 def test_silent_policy_is_waited_for(bench):
     b = bench(Lockstep, settings={'policy_timeout_sec': 2.0, 'on_policy_timeout': 'wait'}).begin()
     b.answer()
-    b.clock.advance(100.0)
-    b.loop.on_timer()
+    b.wait(100.0)
     assert b.loop.is_policy_silent
     assert b.out.exit_code is None
     b.answer()
@@ -197,18 +194,15 @@ def test_silent_policy_is_waited_for(bench):
 def test_start_of_a_run_has_a_timeout_of_its_own(bench):
     settings = {'policy_timeout_sec': 1.0, 'first_action_timeout_sec': 30.0}
     never = bench(Lockstep, settings=settings)
-    never.clock.advance(29.0)
-    never.loop.on_timer(missing='no policy')
+    never.wait(29.0, missing='no policy')
     assert never.out.exit_code is None
-    never.clock.advance(2.0)
-    never.loop.on_timer(missing='no policy')
+    never.wait(2.0, missing='no policy')
     assert never.out.exit_code == 1
     assert 'no policy connected within 30 s' in never.loop.failure
     assert never.out.episodes == []
 
     loading = bench(Lockstep, settings=settings).begin()
-    loading.clock.advance(20.0)
-    loading.loop.on_timer()
+    loading.wait(20.0)
     loading.answer()
     assert loading.out.exit_code is None
     assert len(loading.out.steps) == 1
@@ -263,12 +257,11 @@ def test_pause_in_mid_step_keeps_the_answer(bench):
     b.loop.pause(True)
     b.answer((1.5,))
     b.answer((2.0,))  # a second answer stays a duplicate
-    b.clock.advance(100.0)
-    b.loop.on_timer()
+    b.wait(100.0)
     assert len(b.out.steps) == 1
     assert b.out.exit_code is None
     b.loop.pause(False)
-    assert [step.taken.action.tolist() for step in b.out.steps] == [[0.0], [1.5]]
+    assert [step.applied.values.tolist() for step in b.out.steps] == [[0.0], [1.5]]
     b.answer()
     assert len(b.out.steps) == 3
 
@@ -329,6 +322,46 @@ def test_lockstep_and_rollout_take_the_same_trajectory_bit_for_bit(bench):
     assert str([finished.result for finished in b.out.episodes]) == str(results)
     assert len(recorded) > 60
     assert [
-        (step.observation.tobytes(), step.taken.action.tobytes(), step.reward)
+        (step.observation.tobytes(), step.applied.values.tobytes(), step.reward)
         for step in b.out.steps
     ] == [(step.observation.tobytes(), step.action.tobytes(), step.reward) for step in recorded]
+
+
+@pytest.mark.parametrize('policy_is_there', [True, False])
+def test_a_stall_of_the_node_itself_is_not_the_policys_silence(bench, policy_is_there):
+    settings = {'policy_timeout_sec': 2.0, 'first_action_timeout_sec': 2.0}
+    b = bench(Lockstep, settings=settings)
+    missing = ''
+    if policy_is_there:
+        b.begin().answer()
+    else:
+        missing = 'no policy'
+    b.wait(1.0, missing=missing)
+    b.clock.advance(3600.0)  # stopped by SIGSTOP; the answer waits in a queue
+    b.loop.on_timer(missing=missing)
+    assert b.out.exit_code is None
+    assert b.loop.silent_sec == pytest.approx(1.0)
+    b.wait(0.9, missing=missing)
+    assert b.out.exit_code is None
+    b.wait(0.2, missing=missing)
+    assert b.out.exit_code == 1
+
+
+def test_a_refusing_policy_fails_the_run_at_once_with_its_reason(bench):
+    b = bench(Lockstep).begin()
+    b.loop.refusal = 'it was made for Ant-v4'
+    b.loop.on_timer()
+    assert b.out.exit_code == 1
+    assert b.loop.failure == 'the policy refuses to act: it was made for Ant-v4'
+    (finished,) = b.out.episodes
+    assert finished.result.ended_by is EndedBy.POLICY_TIMEOUT
+
+
+def test_a_refusing_policy_is_waited_for_where_the_run_says_so(bench):
+    b = bench(Lockstep, settings={'on_policy_timeout': 'wait'}).begin()
+    b.loop.refusal = 'it was made for Ant-v4'
+    b.wait(1.0)
+    assert b.out.exit_code is None
+    b.loop.refusal = ''  # another model was loaded
+    b.answer()
+    assert len(b.out.steps) == 1

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from rl_edge_core.episode_result import EndedBy
-from rl_edge_sim.action_gate import ActionCounts
-from rl_edge_sim.control_loop import Phase
-from rl_edge_sim.realtime import Realtime
+from rl_edge_core.loop.action_gate import ActionCounts
+from rl_edge_core.loop.control_loop import Phase
+from rl_edge_core.loop.realtime import Realtime
 
 PERIOD_SEC = 0.04  # InvertedPendulum-v5
 
@@ -24,7 +24,7 @@ def start(bench, **kwargs):
 
 
 def actions(bench):
-    return [round(step.taken.action.item(), 6) for step in bench.out.steps]
+    return [round(step.applied.values.item(), 6) for step in bench.out.steps]
 
 
 def test_first_observation_waits_for_its_answer(bench):
@@ -32,8 +32,7 @@ def test_first_observation_waits_for_its_answer(bench):
     for _ in range(5):
         tick(b)
     assert b.out.steps == []
-    b.clock.advance(0.5)
-    b.loop.on_timer()
+    b.wait(0.5)
     assert b.out.events == [('observation', 0, 0)] * 2
     b.answer((0.1,))
     assert b.out.tick_restarts == 1
@@ -52,7 +51,7 @@ def test_answer_is_applied_at_the_tick(bench):
     b.clock.advance(0.03)
     b.loop.on_tick()
     assert actions(b) == [0.1, 0.2]
-    assert b.out.steps[1].taken.response_time_us == pytest.approx(10_000)
+    assert b.out.steps[1].applied.response_time_us == pytest.approx(10_000)
 
 
 def test_last_action_is_held_until_it_is_too_old(bench):
@@ -61,9 +60,9 @@ def test_last_action_is_held_until_it_is_too_old(bench):
         tick(b)
     # Received at 0 s; held at 0.08 s, older than 0.1 s from 0.12 s on.
     assert actions(b) == [0.1, 0.1, 0.0, 0.0, 0.0]
-    assert [s.taken.is_safe_action for s in b.out.steps] == [False, False, True, True, True]
+    assert [s.applied.is_safe_action for s in b.out.steps] == [False, False, True, True, True]
     assert b.loop.is_holding_safe_action
-    held, safe = b.out.steps[1].taken, b.out.steps[2].taken
+    held, safe = b.out.steps[1].applied, b.out.steps[2].applied
     assert (held.model_hash, safe.model_hash) == ('abc', '')
     assert math.isnan(held.response_time_us)
     assert math.isnan(safe.inference_time_us)
@@ -115,7 +114,7 @@ def test_action_is_not_held_across_episodes(bench):
     tick(b)
     tick(b)
     assert [step.episode for step in b.out.steps] == [0, 0, 1]
-    assert b.out.steps[2].taken.is_safe_action
+    assert b.out.steps[2].applied.is_safe_action
 
 
 def test_periods_lost_to_a_late_tick_are_dropped_and_counted(bench):
@@ -144,8 +143,7 @@ def test_silent_policy_does_not_end_a_run_that_began(bench):
 
 def test_missing_policy_fails_the_start(bench):
     b = bench(Realtime, settings={'first_action_timeout_sec': 1.0}).begin()
-    b.clock.advance(1.1)
-    b.loop.on_timer()
+    b.wait(1.1)
     assert b.out.exit_code == 1
     assert b.loop.phase is Phase.FAILED
     assert b.out.episodes[0].result.ended_by is EndedBy.POLICY_TIMEOUT
@@ -186,7 +184,7 @@ def test_reset_in_mid_step_gives_the_policy_a_whole_period(bench):
     assert b.out.tick_restarts == 2
     b.answer((0.6,), to=(0, 1))
     tick(b)
-    assert b.out.steps[1].taken.is_safe_action
+    assert b.out.steps[1].applied.is_safe_action
     assert b.out.steps[1].episode == 1
     assert b.loop.dropped_periods == 0
     assert b.out.episodes[0].result.ended_by is EndedBy.RESET

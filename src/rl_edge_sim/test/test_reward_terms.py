@@ -51,14 +51,23 @@ def test_a_new_episode_counts_from_its_own_start():
 @pytest.mark.parametrize(
     ('environment_id', 'shaping', 'names'),
     [
-        ('Ant-v5', 'none', ('forward', 'ctrl', 'contact', 'survive')),
+        ('Ant-v5', 'none', ('forward', 'ctrl', 'contact', 'survive', 'other')),
         (
             'Ant-v5',
             'study',
-            ('forward', 'ctrl', 'contact', 'survive', 'progress', 'stillness', 'low_torso'),
+            (
+                'forward',
+                'ctrl',
+                'contact',
+                'survive',
+                'other',
+                'progress',
+                'stillness',
+                'low_torso',
+            ),
         ),
-        ('HalfCheetah-v5', 'none', ('forward', 'ctrl')),
-        ('InvertedPendulum-v5', 'none', ('survive',)),
+        ('HalfCheetah-v5', 'none', ('forward', 'ctrl', 'other')),
+        ('InvertedPendulum-v5', 'none', ('survive', 'other')),
         # Its penalties go by other names in its info.
         ('InvertedDoublePendulum-v5', 'none', ('survive', 'other')),
         ('Pendulum-v1', 'none', ('reward',)),

@@ -22,7 +22,7 @@ from std_srvs.srv import SetBool
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import from_environment, to_seconds
+from rl_edge_core.ros.conversions import from_environment, to_nanoseconds
 from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.environment import make_environment, spec_of
@@ -155,7 +155,7 @@ def run_to_the_end(graph, peer):
     sim = graph.sim
     graph.until(sim.finished.done)
     graph.close_sim()
-    episodes = sim._settings.episodes
+    episodes = sim.settings.episodes
     graph.until(lambda: len(peer.received['episode']) == episodes)
     steps = sum(summary.length for summary in peer.received['episode'])
     graph.until(lambda: len(peer.received['transition']) == steps)
@@ -200,7 +200,13 @@ def test_ant_runs_in_lockstep_as_in_the_rollout_bit_for_bit(graph):
         assert summary.missed_actions == summary.rejected_actions == summary.safe_actions == 0
     (environment,) = peer.received['environment']
     assert from_environment(environment) == spec_of(env)
-    assert list(environment.reward_term_names) == ['forward', 'ctrl', 'contact', 'survive']
+    assert list(environment.reward_term_names) == [
+        'forward',
+        'ctrl',
+        'contact',
+        'survive',
+        'other',
+    ]
     assert {t.run_id for t in transitions} == {environment.run_id}
 
 
@@ -213,10 +219,10 @@ def test_stamps_are_monotonic_simulated_time(graph):
         environment_arguments='{max_episode_steps: 5}',
     )
     assert run_to_the_end(graph, peer) == 0
-    stamps = [to_seconds(observation.header.stamp) for observation in peer.observations]
+    stamps = [to_nanoseconds(observation.header.stamp) / 1e9 for observation in peer.observations]
     assert stamps[:7] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16, 0.24, 0.28])
     graph.until(lambda: len(peer.received['/clock']) == 18)
-    clocks = [to_seconds(message.clock) for message in peer.received['/clock']]
+    clocks = [to_nanoseconds(message.clock) / 1e9 for message in peer.received['/clock']]
     assert clocks == sorted(clocks)
     last_stamps = [peer.received[topic][-1].header.stamp for topic in ('episode', 'transition')]
     assert last_stamps[0] == last_stamps[1]
@@ -384,10 +390,10 @@ def test_pause_in_mid_step_keeps_the_answer(graph):
     sim = graph.start(**PENDULUM, episodes=1, environment_arguments='{max_episode_steps: 4}')
     graph.until(lambda: any(observation.step == 2 for observation in peer.observations))
     assert graph.call(SetBool, 'pause', SetBool.Request(data=True)).message == 'paused'
-    steps = sim._simulation.steps
+    steps = sim._plant.steps
     peer.send(peer.observations[-1], [0.25])
     graph.until(lambda: sim._loop._gate.is_answered)
-    assert sim._simulation.steps == steps
+    assert sim._plant.steps == steps
     peer.before_answer = lambda o: peer.send(o, [0.0])
     assert graph.call(SetBool, 'pause', SetBool.Request(data=False)).success
     assert run_to_the_end(graph, peer) == 0

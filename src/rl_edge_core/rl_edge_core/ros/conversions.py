@@ -10,22 +10,27 @@ import numpy as np
 from builtin_interfaces.msg import Time
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_interfaces.msg import Environment, EpisodeSummary
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 
 if TYPE_CHECKING:
     from rl_edge_core.episode_result import EpisodeResult
+    from rl_edge_core.loop.events import EpisodeEvent, ObservationEvent, StepEvent
 
 _NANOSECONDS = 1_000_000_000
 
 
 def to_float32_field(values: np.ndarray) -> array:
-    """Return ``values``, shape (n,), as a message's float32[] field takes it without a loop."""
-    return array('f', np.ascontiguousarray(values, np.float32).tobytes())
+    """Return ``values``, shape (n,), as a message's float32[] field takes it: one copy."""
+    field = array('f')
+    field.frombytes(np.ascontiguousarray(values, np.float32).view(np.uint8))
+    return field
 
 
 def to_float64_field(values: Sequence[float] | np.ndarray) -> array:
-    """Return ``values``, shape (n,), as a message's float64[] field takes it."""
-    return array('d', np.ascontiguousarray(values, np.float64).tobytes())
+    """Return ``values``, shape (n,), as a message's float64[] field takes it: one copy."""
+    field = array('d')
+    field.frombytes(np.ascontiguousarray(values, np.float64).view(np.uint8))
+    return field
 
 
 def from_float32_field(field: array) -> np.ndarray:
@@ -33,20 +38,14 @@ def from_float32_field(field: array) -> np.ndarray:
     return np.frombuffer(field, np.float32)
 
 
-def from_float64_field(field: array) -> np.ndarray:
-    """Return a view, shape (n,), of a message's float64[] field: nothing is copied."""
-    return np.frombuffer(field, np.float64)
+def set_stamp(stamp: Time, time_ns: int) -> None:
+    """Set ``stamp`` to a time in ns."""
+    stamp.sec, stamp.nanosec = divmod(time_ns, _NANOSECONDS)
 
 
-def to_time(seconds: float) -> Time:
-    """Return simulated seconds (0 or more) as a stamp."""
-    nanoseconds = round(seconds * _NANOSECONDS)
-    return Time(sec=nanoseconds // _NANOSECONDS, nanosec=nanoseconds % _NANOSECONDS)
-
-
-def to_seconds(stamp: Time) -> float:
-    """Return a stamp in s."""
-    return float(stamp.sec) + stamp.nanosec / _NANOSECONDS
+def to_nanoseconds(stamp: Time) -> int:
+    """Return a stamp in ns."""
+    return int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
 
 
 def to_environment(
@@ -57,6 +56,7 @@ def to_environment(
         run_id=run_id,
         environment_id=spec.environment_id,
         environment_arguments=spec.environment_arguments,
+        simulator_versions=list(spec.simulator_versions),
         spec_hash=spec.hash,
         observation_names=list(spec.observation_names),
         observation_units=list(spec.observation_units),
@@ -77,22 +77,58 @@ def from_environment(message: Environment) -> EnvironmentSpec:
     return EnvironmentSpec.from_message(message)
 
 
-def to_episode_summary(
-    result: EpisodeResult, *, run_id: int, episode: int, reward_term_names: Sequence[str]
-) -> EpisodeSummary:
-    """Return the message of a finished episode; header, model and counts are the caller's."""
-    return EpisodeSummary(
+def fill_observation(message: Observation, event: ObservationEvent) -> None:
+    """Put an observation into ``message``; the run_id is the caller's."""
+    set_stamp(message.header.stamp, event.time_ns)
+    message.episode = event.episode
+    message.step = event.step
+    message.values = to_float32_field(event.values)
+
+
+def fill_transition(message: Transition, event: StepEvent) -> None:
+    """Put a step into ``message``; the run_id is the caller's."""
+    applied = event.applied
+    set_stamp(message.header.stamp, event.time_ns)
+    message.episode = event.episode
+    message.step = event.step
+    message.observation = to_float32_field(event.observation)
+    message.action = to_float32_field(applied.values)
+    message.reward = event.reward
+    message.reward_terms = array('d', event.reward_terms)
+    message.next_observation = to_float32_field(event.next_observation)
+    message.terminated = event.terminated
+    message.truncated = event.truncated
+    message.safe_action = applied.is_safe_action
+    message.model_hash = applied.model_hash
+    message.forward_position = event.forward_position
+    message.response_time_us = applied.response_time_us
+    message.inference_time_us = applied.inference_time_us
+
+
+def to_episode_summary(event: EpisodeEvent, *, run_id: int) -> EpisodeSummary:
+    """Return the message of a finished episode, with the counts of its actions."""
+    result, counts = event.result, event.counts
+    message = EpisodeSummary(
         run_id=run_id,
-        episode=episode,
+        episode=event.episode,
         seed=result.seed,
         episode_return=result.episode_return,
-        reward_terms=to_float64_field([result.reward_terms[name] for name in reward_term_names]),
+        reward_terms=to_float64_field(list(result.reward_terms.values())),
         length=result.length,
         forward_distance=result.forward_distance,
         mean_speed=result.mean_speed,
         ended_by=int(result.ended_by),
         termination_reason=result.termination_reason,
+        model_hash=event.model_hash,
+        missed_actions=counts.missed,
+        late_actions=counts.late,
+        duplicate_actions=counts.duplicate,
+        foreign_actions=counts.foreign,
+        rejected_actions=counts.rejected,
+        safe_actions=counts.safe,
     )
+    set_stamp(message.header.stamp, event.time_ns)
+    return message
 
 
 def from_episode_summary(

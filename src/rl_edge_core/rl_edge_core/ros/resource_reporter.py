@@ -7,6 +7,7 @@ from rclpy.node import Node
 
 from rl_edge_core.resources import ResourceSample, cpu_percent_between, sample_resources
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.clocks import system_time
 from rl_edge_interfaces.msg import ResourceUsage
 
 
@@ -54,5 +55,5 @@ class ResourceReporter:
             threads=after.threads,
             open_files=after.open_files,
         )
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.stamp = system_time()
         return message

@@ -1,14 +1,15 @@
 """What the policy node reports of itself, on policy_status and on /diagnostics."""
 
 import time
+from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.clocks import create_steady_timer, system_time
 from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import PolicyStatus
@@ -32,6 +33,8 @@ class PolicyReports:
         self.state, self.reason = PolicyStatus.UNCONFIGURED, ''
         self.counters = PolicyCounters()
         self.policy: Policy | None = None
+        self.run_id = 0
+        """Of the environment that the policy's was compared with last."""
         self.endpoints: tuple[Subscription, Publisher] | None = None
         """Of observation and action, while there are any."""
         # Plain publishers: a lifecycle publisher would drop what an inactive node has to say.
@@ -41,10 +44,11 @@ class PolicyReports:
             qos.policy_status(),
             qos_overriding_options=qos.overridable(),
         )
+        self._waiting: Any = None
         self._diagnostics = DiagnosticsPublisher(node)
         self._resources = ResourceReporter(node)
         # By the steady clock: with use_sim_time a simulator that pauses would stop the reports.
-        node.create_timer(period_sec, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        create_steady_timer(node, period_sec, self.publish)
         self.publish_status()
 
     def enter(self, state: int, reason: str) -> None:
@@ -58,6 +62,12 @@ class PolicyReports:
         """Publish status and diagnostics."""
         self.publish_status()
         self.publish_diagnostics()
+        if self.endpoints is not None:
+            from rl_edge_core.ros.graph import WaitingLog
+
+            self._waiting = self._waiting or WaitingLog(self._node)
+            waits = self.state == PolicyStatus.ACTIVE
+            self._waiting.update(self.reason if waits else '', [self.endpoints[0].topic_name])
 
     def publish_status(self) -> None:
         """Publish policy_status, stamped with wall time whatever clock the node is told to use."""
@@ -65,6 +75,7 @@ class PolicyReports:
         status = PolicyStatus(
             state=self.state,
             reason=self.reason,
+            run_id=self.run_id,
             model_id=policy.model_id if policy else '',
             model_hash=policy.model_hash if policy else '',
             runtime=policy.runtime if policy else '',
@@ -76,7 +87,7 @@ class PolicyReports:
             inference_us_p50=counters.inference.quantile(0.5),
             inference_us_p99=counters.inference.quantile(0.99),
         )
-        status.header.stamp = Clock(clock_type=ClockType.SYSTEM_TIME).now().to_msg()
+        status.header.stamp = system_time()
         self._status.publish(status)
 
     def publish_diagnostics(self) -> None:
@@ -113,7 +124,7 @@ class PolicyReports:
 
 def graph_errors(node: Node, observation: Subscription, action: Publisher) -> str:
     """Say which role more than one node has, or whose QoS does not fit; empty when none."""
-    from rl_edge_core.ros.qos_events import incompatible_peers
+    from rl_edge_core.ros.graph import incompatible_peers
 
     for role, topic in (
         ('policies publish', action.topic_name),

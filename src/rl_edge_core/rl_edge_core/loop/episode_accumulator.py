@@ -1,25 +1,15 @@
-"""What an episode has come to so far, summed one way by the rollout and the sim node."""
+"""What an episode has come to so far, summed one way by rollout, simulator and robot."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
-from rl_edge_sim.reward_terms import FORWARD_POSITION_KEY
 
 
-def forward_position(info: Mapping[str, Any]) -> float:
-    """Return the forward coordinate in ``info``, in m; NaN where the environment has none."""
-    return float(info.get(FORWARD_POSITION_KEY, math.nan))
-
-
-class OpenEpisode:
+class EpisodeAccumulator:
     """Sum the rewards of an episode from its reset on."""
 
-    def __init__(
-        self, seed: int, reset_info: Mapping[str, Any], term_names: Sequence[str]
-    ) -> None:
-        """Start with the info that the reset with ``seed`` returned."""
+    def __init__(self, seed: int, start_position: float, term_names: Sequence[str]) -> None:
+        """Start where the reset with ``seed`` has put the robot, in m (NaN: nowhere)."""
         self.seed = seed
         self.length = 0
         self.termination_reason = ''
@@ -27,7 +17,7 @@ class OpenEpisode:
         self._return = 0.0
         self._term_names = tuple(term_names)
         self._terms = [0.0] * len(self._term_names)
-        self._start = self._position = forward_position(reset_info)
+        self._start = self._position = start_position
 
     def add(self, reward: float, terms: Sequence[float], position: float) -> None:
         """Count one step: its reward, the terms in the order of the names, and where it led."""

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from rl_edge_sim.control_loop import ControlLoop, LoopSettings, Outlet, Phase, Taken
-from rl_edge_sim.simulation import Simulation
+from rl_edge_core.loop.control_loop import ControlLoop, LoopSettings, Phase
+from rl_edge_core.loop.events import AppliedAction, LoopOutput, Plant
 
 _NANOSECONDS = 1_000_000_000
 
@@ -25,22 +25,20 @@ class Realtime(ControlLoop):
 
     def __init__(
         self,
-        simulation: Simulation,
-        outlet: Outlet,
+        plant: Plant,
+        output: LoopOutput,
         settings: LoopSettings,
         *,
         real_time_factor: float = 1.0,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Tick at the environment's control period divided by ``real_time_factor``."""
-        super().__init__(simulation, outlet, settings, now_ns=now_ns)
-        self.period_sec = simulation.spec.control_period_sec / real_time_factor
-        self.dropped_periods = 0
-        """Ticks that did not happen since one before them was late; over the run."""
+        super().__init__(plant, output, settings, now_ns=now_ns)
+        self.period_sec = plant.spec.control_period_sec / real_time_factor
         self.is_holding_safe_action = False
         """Whether the last step was taken with the safe action for want of a fresh one."""
-        self._answer: Taken | None = None
-        self._held: Taken | None = None
+        self._answer: AppliedAction | None = None
+        self._held: AppliedAction | None = None
         self._last_tick_ns: int | None = None
 
     def on_tick(self) -> None:
@@ -50,40 +48,40 @@ class Realtime(ControlLoop):
         now_ns = self._now_ns()
         self._count_dropped(now_ns)
         self._last_tick_ns = now_ns
-        taken = self._answer
-        if taken is None:
+        applied = self._answer
+        if applied is None:
             self._counts.missed += 1
-            taken = self._without_answer(now_ns)
+            applied = self._without_answer(now_ns)
         else:
-            self._held = None if taken.is_safe_action else taken
+            self._held = None if applied.is_safe_action else applied
             self.is_holding_safe_action = False
         self._answer = None
-        self._advance(taken)
+        self._advance(applied)
 
-    def _without_answer(self, now_ns: int) -> Taken:
+    def _without_answer(self, now_ns: int) -> AppliedAction:
         held = self._held
         max_age_ns = self._settings.action_max_age_sec * _NANOSECONDS
         self.is_holding_safe_action = held is None or now_ns - held.received_ns > max_age_ns
         if held is None or self.is_holding_safe_action:
-            return Taken(self._safe, is_safe_action=True)
-        return Taken(held.action, model_hash=held.model_hash, received_ns=held.received_ns)
+            return AppliedAction(self._safe, is_safe_action=True)
+        return AppliedAction(held.values, model_hash=held.model_hash, received_ns=held.received_ns)
 
     def _count_dropped(self, now_ns: int) -> None:
         if self._last_tick_ns is not None:
             periods = (now_ns - self._last_tick_ns) / (self.period_sec * _NANOSECONDS)
             self.dropped_periods += max(0, round(periods) - 1)
 
-    def _on_answer(self, taken: Taken) -> None:
+    def _on_answer(self, applied: AppliedAction) -> None:
         if self._last_tick_ns is None and not self.is_paused:
             self._restart_ticks()
-        self._answer = taken
+        self._answer = applied
 
     def _on_resume(self) -> None:
         pass
 
     def _restart_ticks(self) -> None:
         self._last_tick_ns = self._now_ns()
-        self._outlet.restart_ticks()
+        self._output.restart_ticks()
 
     def _forget_answers(self) -> None:
         self._answer = self._held = None

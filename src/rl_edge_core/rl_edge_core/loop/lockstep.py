@@ -1,27 +1,28 @@
 """Lockstep: a step waits for the action that answers it, however long that takes."""
 
-from rl_edge_sim.control_loop import ControlLoop, Phase, Taken
+from rl_edge_core.loop.control_loop import ControlLoop, Phase
+from rl_edge_core.loop.events import AppliedAction
 
 
 class Lockstep(ControlLoop):
     """Take a step at each answer, and publish the next observation before anything else.
 
     With the same seeds, versions and thread count the trajectory is the same bit for bit, and the
-    same as that of `rollout`, since nothing in it depends on when things happen.
+    same as that of the simulator's `rollout`, since nothing in it depends on when things happen.
     """
 
-    _kept: Taken | None = None
+    _kept: AppliedAction | None = None
 
-    def _on_answer(self, taken: Taken) -> None:
+    def _on_answer(self, applied: AppliedAction) -> None:
         if self.is_paused:
-            self._kept = taken
+            self._kept = applied
         else:
-            self._advance(taken)
+            self._advance(applied)
 
     def _on_resume(self) -> None:
         if self._kept is not None:
-            taken, self._kept = self._kept, None
-            self._advance(taken)
+            applied, self._kept = self._kept, None
+            self._advance(applied)
 
     def _restart_ticks(self) -> None:
         pass

@@ -3,31 +3,30 @@
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Any, Protocol
 
-import numpy as np
-
-REMEMBERED_MISSES = 1000
+_REMEMBERED_MISSES = 1000
 
 
-class Answer(NamedTuple):
-    """An action as it came in; the first three are the address of what it answers."""
+class Answer(Protocol):
+    """An action as it came in, with the fields of Action.msg."""
 
     run_id: int
+    """With `episode` and `step` the address of the observation that it answers."""
     episode: int
     step: int
-    values: np.ndarray
-    """float32; the shape is whatever was sent."""
-    model_hash: str = ''
-    inference_time_us: float = 0.0
-    safe_action: bool = False
+    values: Any
+    """float32 values in one dimension, as many as were sent, in an object with a buffer."""
+    model_hash: str
+    inference_time_us: float
+    safe_action: bool
     """The policy rejected the observation and says so."""
 
 
-class Verdict(Enum):
-    """What an action is."""
+class ActionKind(Enum):
+    """What an incoming action is."""
 
-    ANSWERS = auto()
+    ANSWER = auto()
     """The first answer to the pending observation."""
     LATE = auto()
     """For a step of this run that went on without it, or of an earlier episode."""
@@ -51,9 +50,15 @@ class ActionCounts:
     safe: int = 0
     """Steps on which the safe action stood in."""
 
+    def __iadd__(self, other: 'ActionCounts') -> 'ActionCounts':
+        """Add the counts of another episode."""
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+        return self
+
 
 class ActionGate:
-    """Judge actions by their address: (run_id, episode, step)."""
+    """Classify actions by their address: (run_id, episode, step)."""
 
     def __init__(self, run_id: int) -> None:
         """Start with nothing published: every action is foreign."""
@@ -61,7 +66,7 @@ class ActionGate:
         self._pending = (-1, -1)
         self._is_answered = True
         self._last_answered = (-1, -1)
-        self._missed: deque[int] = deque(maxlen=REMEMBERED_MISSES)
+        self._missed: deque[int] = deque(maxlen=_REMEMBERED_MISSES)
 
     @property
     def is_answered(self) -> bool:
@@ -77,28 +82,28 @@ class ActionGate:
         self._pending = (episode, step)
         self._is_answered = False
 
-    def judge(self, answer: Answer, counts: ActionCounts) -> Verdict:
+    def classify_action(self, answer: Answer, counts: ActionCounts) -> ActionKind:
         """Return what ``answer`` is, and count it unless it answers the pending observation."""
         address = (answer.episode, answer.step)
         if answer.run_id == self._run_id and address == self._pending and not self._is_answered:
             self._is_answered = True
             self._last_answered = address
-            return Verdict.ANSWERS
-        verdict = self._judge_unwanted(answer.run_id, address)
-        if verdict is Verdict.FOREIGN:
+            return ActionKind.ANSWER
+        kind = self._kind_of_other(answer.run_id, address)
+        if kind is ActionKind.FOREIGN:
             counts.foreign += 1
-        elif verdict is Verdict.DUPLICATE:
+        elif kind is ActionKind.DUPLICATE:
             counts.duplicate += 1
         else:
             counts.late += 1
-        return verdict
+        return kind
 
-    def _judge_unwanted(self, run_id: int, address: tuple[int, int]) -> Verdict:
+    def _kind_of_other(self, run_id: int, address: tuple[int, int]) -> ActionKind:
         if run_id != self._run_id or address > self._pending:
-            return Verdict.FOREIGN
+            return ActionKind.FOREIGN
         if address in (self._pending, self._last_answered):
-            return Verdict.DUPLICATE
+            return ActionKind.DUPLICATE
         episode, step = address
         if episode == self._pending[0] and step not in self._missed:
-            return Verdict.DUPLICATE
-        return Verdict.LATE
+            return ActionKind.DUPLICATE
+        return ActionKind.LATE

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rl_edge_sim.ros.publications import Throttle
+from rl_edge_core.ros.loop_publisher import Throttle
 
 MS = 1_000_000
 
@@ -14,7 +14,7 @@ def due_at(monkeypatch):
     def ask(throttle, times_ms):
         clock = iter(times_ms)
         monkeypatch.setattr(
-            'rl_edge_sim.ros.publications.time.monotonic_ns', lambda: round(next(clock) * MS)
+            'rl_edge_core.ros.loop_publisher.time.monotonic_ns', lambda: round(next(clock) * MS)
         )
         return [time_ms for time_ms in times_ms if throttle.is_due()]
 

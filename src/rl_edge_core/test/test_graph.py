@@ -10,7 +10,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.type_hash import TypeHash
 
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.qos_events import (
+from rl_edge_core.ros.graph import (
     incompatible_peers,
     peers_of_other_types,
     stop_watching_qos_events,

@@ -1,99 +1,32 @@
 """What lockstep and real time have in common: episodes, answers, reset, pause and shutdown.
 
-No ROS here: the loop is driven by calls, reads an injected steady clock, and hands what it
-produces to an `Outlet`. All calls come from one thread.
+The loop is driven by calls, reads an injected steady clock, and hands what it produces to a
+`LoopOutput`. All calls come from one thread.
 """
 
-import math
 import time
 from abc import ABC, abstractmethod
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_sim.action_gate import ActionCounts, ActionGate, Answer, Verdict
-from rl_edge_sim.simulation import Simulation
+from rl_edge_core.loop.action_gate import ActionCounts, ActionGate, ActionKind, Answer
+from rl_edge_core.loop.events import (
+    AppliedAction,
+    EpisodeEvent,
+    LoopOutput,
+    ObservationEvent,
+    Plant,
+)
 
 _NANOSECONDS = 1_000_000_000
-
-
-class Observed(NamedTuple):
-    """An observation on its way to the policy."""
-
-    episode: int
-    step: int
-    values: array
-    """float32, shape (observation_size,)."""
-    time_ns: int
-    """Simulated."""
-
-
-class Taken(NamedTuple):
-    """An action that a step is taken with, and where it came from."""
-
-    action: np.ndarray
-    """Within the limits; float32, shape (action_size,)."""
-    is_safe_action: bool = False
-    model_hash: str = ''
-    response_time_us: float = math.nan
-    """Observation first published to answer received."""
-    inference_time_us: float = math.nan
-    received_ns: int = 0
-    """Steady clock."""
-
-
-class Stepped(NamedTuple):
-    """One step, complete in itself."""
-
-    episode: int
-    step: int
-    observation: array
-    taken: Taken
-    reward: float
-    reward_terms: tuple[float, ...]
-    next_observation: array
-    terminated: bool
-    truncated: bool
-    forward_position: float
-    time_ns: int
-    """Simulated, after the step."""
-
-
-class Finished(NamedTuple):
-    """One finished episode."""
-
-    episode: int
-    result: EpisodeResult
-    counts: ActionCounts
-    model_hash: str
-    """Of the last applied action; empty when no policy acted."""
-    time_ns: int
-    """Simulated, at its end."""
-
-
-class Outlet(Protocol):
-    """Where a loop sends what it produces."""
-
-    def publish_observation(self, observed: Observed) -> None:
-        """Show the pending observation to the policy; again while it is unanswered."""
-
-    def publish_step(self, stepped: Stepped) -> None:
-        """Publish a step, after the observation that it led to."""
-
-    def publish_episode(self, finished: Finished) -> None:
-        """Publish a finished episode."""
-
-    def restart_ticks(self) -> None:
-        """Let the next tick of real time come a whole period from now."""
-
-    def finish(self, exit_code: int) -> None:
-        """End the process once everything is published."""
+_STALL_NS = 500_000_000
+"""Time between two calls of `ControlLoop.on_timer` from which on this process itself stood still
+(stopped, swapped out): what the policy sent meanwhile is still in a queue."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +66,8 @@ class ControlLoop(ABC):
 
     def __init__(
         self,
-        simulation: Simulation,
-        outlet: Outlet,
+        plant: Plant,
+        output: LoopOutput,
         settings: LoopSettings,
         *,
         now_ns: Callable[[], int] = time.monotonic_ns,
@@ -146,21 +79,25 @@ class ControlLoop(ABC):
         """Why the phase is FAILED."""
         self.missing = ''
         """Who was not connected yet when last looked, in phase WAITING."""
+        self.refusal = ''
+        """Why the policy refuses to act in this run; to be set by whoever hears of it."""
         self.last_fault = ''
         """Why the last rejected action was rejected."""
         self.rejected_actions = 0
         """Over the run."""
-        self._simulation, self._outlet, self._settings = simulation, outlet, settings
+        self.dropped_periods = 0
+        """Of real time: ticks left out since one before them was late; over the run."""
+        self._plant, self._output, self._settings = plant, output, settings
         self._now_ns = now_ns
-        self._safe = simulation.spec.safe
-        self._low, self._high = simulation.spec.low, simulation.spec.high
+        self._safe = plant.spec.safe
+        self._low, self._high = plant.spec.low, plant.spec.high
         self._gate = ActionGate(settings.run_id)
         self._counts = ActionCounts()
         self._model_hash = ''
         self._counted_episodes = 0
-        self._waiting_since_ns = now_ns()
+        self._waiting_since_ns = self._timer_ns = now_ns()
         self._first_published_ns = self._last_published_ns = self._waiting_since_ns
-        simulation.begin_episode(0)
+        plant.begin_episode(0)
 
     @property
     def silent_sec(self) -> float:
@@ -175,13 +112,13 @@ class ControlLoop(ABC):
         return self.silent_sec > self._timeout_sec()
 
     def on_action(self, answer: Answer) -> None:
-        """Judge an action, and take or keep it when it answers the pending observation."""
+        """Classify an action, and take or keep it when it answers the pending observation."""
         now_ns = self._now_ns()
         if self.phase not in (Phase.STARTING, Phase.RUNNING):
             return
-        if self._gate.judge(answer, self._counts) is Verdict.ANSWERS:
+        if self._gate.classify_action(answer, self._counts) is ActionKind.ANSWER:
             self.phase = Phase.RUNNING
-            self._on_answer(self._to_taken(answer, now_ns))
+            self._on_answer(self._to_applied(answer, now_ns))
 
     def on_timer(self, *, missing: str = '') -> None:
         """Look after waiting: begin the run, publish again, give up. Call it every 0.1 s or less.
@@ -189,14 +126,20 @@ class ControlLoop(ABC):
         ``missing`` names who is not connected yet, e.g. ``no policy``; it is read only before
         the run begins.
         """
+        now_ns = self._now_ns()
+        if now_ns - self._timer_ns > _STALL_NS:
+            # Our own stall is not the policy's silence.
+            self._waiting_since_ns = min(now_ns, self._waiting_since_ns + now_ns - self._timer_ns)
+        self._timer_ns = now_ns
         if not self._is_waiting():
             return
         self.missing = missing
-        if self.phase is Phase.WAITING and not missing:
+        may_fail = self._settings.on_policy_timeout == 'fail'
+        if may_fail and (self.refusal or self.is_policy_silent):
+            self._fail()
+        elif self.phase is Phase.WAITING and not missing:
             self.phase = Phase.STARTING
             self._show_observation()
-        elif self.is_policy_silent and self._settings.on_policy_timeout == 'fail':
-            self._fail()
         elif self.phase is not Phase.WAITING:
             self._republish_when_due()
 
@@ -212,19 +155,19 @@ class ControlLoop(ABC):
         if self.phase in (Phase.FINISHED, Phase.FAILED):
             raise ConfigurationError('the run is over: start the simulator again')
         if self.phase is Phase.WAITING:
-            self._simulation.begin_episode(0, seed)
+            self._plant.begin_episode(0, seed)
         else:
             self._end_episode(EndedBy.RESET)
             self._begin_episode(seed)
             self._restart_ticks()
-        return self._simulation.episode
+        return self._plant.episode
 
     def pause(self, paused: bool) -> None:
         """Stop taking steps, or go on.
 
         A paused loop takes no step and does not count the policy as silent. An action that
         answers the pending observation while paused is kept, and taken when the loop goes on;
-        others are judged and counted as ever.
+        others are classified and counted as ever.
         """
         if paused == self.is_paused:
             return
@@ -242,7 +185,7 @@ class ControlLoop(ABC):
             self.phase = Phase.FINISHED
 
     @abstractmethod
-    def _on_answer(self, taken: Taken) -> None:
+    def _on_answer(self, applied: AppliedAction) -> None:
         """Use the answer to the pending observation, now or later."""
 
     @abstractmethod
@@ -266,17 +209,16 @@ class ControlLoop(ABC):
             return self._settings.policy_timeout_sec
         return self._settings.first_action_timeout_sec
 
-    def _to_taken(self, answer: Answer, now_ns: int) -> Taken:
-        fault = self._simulation.spec.fault_of_action(answer.values)
+    def _to_applied(self, answer: Answer, now_ns: int) -> AppliedAction:
+        values = np.frombuffer(answer.values, np.float32)
+        fault = self._plant.spec.fault_of_action(values)
         if fault:
             self._counts.rejected += 1
             self.rejected_actions += 1
             self.last_fault = fault
-        return Taken(
+        return AppliedAction(
             # np.clip does the same at five times the cost.
-            action=self._safe
-            if fault
-            else np.minimum(np.maximum(answer.values, self._low), self._high),
+            self._safe if fault else np.minimum(np.maximum(values, self._low), self._high),
             is_safe_action=bool(fault) or answer.safe_action,
             model_hash='' if fault else answer.model_hash,
             response_time_us=(now_ns - self._first_published_ns) / 1000,
@@ -284,67 +226,50 @@ class ControlLoop(ABC):
             received_ns=now_ns,
         )
 
-    def _advance(self, taken: Taken) -> None:
-        simulation = self._simulation
-        episode, step, observation = simulation.episode, simulation.step, simulation.observation
-        outcome = simulation.advance(taken.action)
-        is_over = outcome.terminated or outcome.truncated
+    def _advance(self, applied: AppliedAction) -> None:
+        event = self._plant.advance(applied)
+        is_over = event.terminated or event.truncated
         if not is_over:
             # Before everything else: the policy computes while the step is published.
             self._show_observation()
-        if taken.is_safe_action:
+        if applied.is_safe_action:
             self._counts.safe += 1
-        if taken.model_hash:
-            self._model_hash = taken.model_hash
-        self._outlet.publish_step(
-            Stepped(
-                episode,
-                step,
-                observation,
-                taken,
-                outcome.reward,
-                outcome.reward_terms,
-                simulation.observation,
-                outcome.terminated,
-                outcome.truncated,
-                outcome.forward_position,
-                simulation.time_ns,
-            )
-        )
+        if applied.model_hash:
+            self._model_hash = applied.model_hash
+        self._output.publish_step(event)
         if is_over:
-            self._go_on(EndedBy.TERMINATION if outcome.terminated else EndedBy.TIME_LIMIT)
+            self._go_on(EndedBy.TERMINATION if event.terminated else EndedBy.TIME_LIMIT)
 
     def _go_on(self, ended_by: EndedBy) -> None:
         self._end_episode(ended_by)
         self._counted_episodes += 1
         if self._counted_episodes == self._settings.episodes:
             self.phase = Phase.FINISHED
-            self._outlet.finish(0)
+            self._output.finish(0)
         else:
             self._begin_episode()
 
     def _begin_episode(self, seed: int | None = None) -> None:
-        self._simulation.begin_episode(self._simulation.episode + 1, seed)
+        self._plant.begin_episode(self._plant.episode + 1, seed)
         self._forget_answers()
         self._show_observation()
 
     def _end_episode(self, ended_by: EndedBy) -> None:
-        simulation = self._simulation
-        self._outlet.publish_episode(
-            Finished(
-                episode=simulation.episode,
-                result=simulation.result(ended_by),
+        plant = self._plant
+        self._output.publish_episode(
+            EpisodeEvent(
+                episode=plant.episode,
+                result=plant.result(ended_by),
                 counts=self._counts,
                 model_hash=self._model_hash,
-                time_ns=simulation.time_ns,
+                time_ns=plant.time_ns,
             )
         )
         self._counts = ActionCounts()
         self._model_hash = ''
 
     def _show_observation(self) -> None:
-        simulation = self._simulation
-        self._gate.expect(simulation.episode, simulation.step)
+        self._gate.expect(self._plant.episode, self._plant.step)
         now_ns = self._now_ns()
         self._first_published_ns = self._last_published_ns = self._waiting_since_ns = now_ns
         self._publish_observation()
@@ -358,27 +283,28 @@ class ControlLoop(ABC):
             self._publish_observation()
 
     def _publish_observation(self) -> None:
-        simulation = self._simulation
-        self._outlet.publish_observation(
-            Observed(
-                simulation.episode, simulation.step, simulation.observation, simulation.time_ns
-            )
+        plant = self._plant
+        self._output.publish_observation(
+            ObservationEvent(plant.episode, plant.step, plant.observation, plant.time_ns)
         )
 
     def _fail(self) -> None:
-        simulation, timeout_sec = self._simulation, self._timeout_sec()
-        if self.phase is Phase.WAITING:
+        plant, timeout_sec = self._plant, self._timeout_sec()
+        if self.refusal:
+            self.failure = f'the policy refuses to act: {self.refusal}'
+        elif self.phase is Phase.WAITING:
             self.failure = (
                 f'{self.missing} connected within {timeout_sec:g} s: start it in the same '
                 f'namespace, or set on_policy_timeout to wait'
             )
         else:
             self.failure = (
-                f'the policy left the observation of episode {simulation.episode}, step '
-                f'{simulation.step} unanswered for {timeout_sec:g} s: look at its policy_status, '
+                f'the policy left the observation of episode {plant.episode}, step '
+                f'{plant.step} unanswered for {timeout_sec:g} s: look at its policy_status, '
                 f'or set on_policy_timeout to wait'
             )
+        if self.phase is not Phase.WAITING:
             self._counts.missed += 1
             self._end_episode(EndedBy.POLICY_TIMEOUT)
         self.phase = Phase.FAILED
-        self._outlet.finish(1)
+        self._output.finish(1)

@@ -1,0 +1,206 @@
+"""Who else is in the graph, whether both can talk, and what to say while nobody is there.
+
+Looked up when asked, instead of watched at each turn of the executor.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+from rclpy.event_handler import EventHandler
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+
+def stop_watching_qos_events(node: Node) -> None:
+    """Take the handlers of QoS events out of the executor's wait; call it before spinning.
+
+    Each publisher and subscription of rclpy has two, which log incompatible peers, and each turn
+    of the executor visits them all: with ten publishers that is half of what a turn costs.
+    `incompatible_peers` finds the same peers when asked.
+    """
+    endpoints: list[Publisher | Subscription] = [*node.publishers, *node.subscriptions]
+    for endpoint in endpoints:
+        # A list, whatever rclpy's annotation says.
+        handlers = cast(list[EventHandler], endpoint.event_handlers)
+        for handler in handlers:
+            node.remove_waitable(handler)
+            handler.destroy()
+        handlers.clear()
+
+
+def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[str]:
+    """Return one line for each peer that can't exchange with ``endpoint``.
+
+    Its QoS keeps it from that, or its message type is another one or of another version.
+    """
+    topic = endpoint.topic_name
+    publishers = node.get_publishers_info_by_topic(topic)
+    subscriptions = node.get_subscriptions_info_by_topic(topic)
+    # The graph says what the middleware made of a profile (no deadline: an infinite one), the
+    # endpoint what was asked for (0); the two can't be compared.
+    if isinstance(endpoint, Publisher):
+        pairs = [
+            (peer, mine.qos_profile, peer.qos_profile)
+            for mine in _of_node(node, publishers)
+            for peer in subscriptions
+        ]
+    else:
+        pairs = [
+            (peer, peer.qos_profile, mine.qos_profile)
+            for mine in _of_node(node, subscriptions)
+            for peer in publishers
+        ]
+    own = [*_of_node(node, publishers), *_of_node(node, subscriptions)]
+    lines = peers_of_other_types(topic, own, [*publishers, *subscriptions])
+    for peer, offered, requested in pairs:
+        compatibility, reason = qos_check_compatible(offered, requested)
+        if compatibility == QoSCompatibility.ERROR:
+            name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
+            lines.append(f'{name} exchanges nothing on {topic}, QoS differs: {reason.strip("; ")}')
+    return lines
+
+
+def peers_of_other_types(
+    topic: str, own: Sequence[TopicEndpointInfo], all_there_are: Sequence[TopicEndpointInfo]
+) -> list[str]:
+    """Return one line for each endpoint whose message type differs from that of ``own``.
+
+    The middleware matches endpoints by the name of the type: one that was built from another
+    version of it is matched all the same, and what it sends is not what was meant.
+    """
+    if not own:
+        return []
+    mine = own[0]
+    lines = []
+    for peer in all_there_are:
+        if (peer.topic_type, peer.topic_type_hash) != (mine.topic_type, mine.topic_type_hash):
+            what = peer.topic_type
+            if what == mine.topic_type:
+                what = f'another version of {what}'
+            name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
+            lines.append(
+                f'{name} has {what} on {topic}, {mine.node_name} has {mine.topic_type}: build '
+                f'both from the same rl_edge_interfaces'
+            )
+    return lines
+
+
+def missing_peers(
+    node: Node,
+    *,
+    observation: Publisher,
+    action: Subscription,
+    transition: Publisher,
+    transition_subscribers: Sequence[str],
+) -> str:
+    """Return who has to connect before a run may begin, e.g. ``no policy``; empty when all have.
+
+    A policy is someone who receives observations and someone who sends actions; subscribers of
+    ``transition`` are awaited by the names of their nodes, since others may listen too.
+    """
+    if not (observation.get_subscription_count() and action.get_publisher_count()):
+        return 'no policy'
+    topic = transition.topic_name
+    present = {info.node_name for info in node.get_subscriptions_info_by_topic(topic)}
+    missing = [name for name in transition_subscribers if name not in present]
+    if missing or transition.get_subscription_count() < len(transition_subscribers):
+        return f'no subscriber {" or ".join(missing or transition_subscribers)} of {topic}'
+    return ''
+
+
+def duplicate_publishers(node: Node, roles: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one line for each topic that has more than one publisher but may have one only.
+
+    ``roles`` are (topic, complaint), e.g. ``two policies act``. A killed node stays in the graph
+    until its lease runs out, some 20 s.
+    """
+    return [
+        f'{complaint}: {topic} has publishers {", ".join(_publishers(node, topic))}; end all but '
+        f'one or give them namespaces of their own'
+        for topic, complaint in roles
+        if node.count_publishers(topic) > 1
+    ]
+
+
+class WaitingLog:
+    """Say, after 3 s and then ever more rarely, what a node waits for and where to look."""
+
+    _FIRST_SEC, _LONGEST_SEC = 3.0, 600.0
+
+    def __init__(self, node: Node) -> None:
+        """Say it through the logger of ``node``."""
+        self._node = node
+        self._since_sec = 0.0
+        self._next_sec = self._FIRST_SEC
+
+    def update(self, waiting_for: str, topics: Iterable[str]) -> None:
+        """Take note of what is waited for, empty for nothing; call it once a second or so.
+
+        ``topics`` are the resolved names on which it would show.
+        """
+        now_sec = time.monotonic()
+        if not waiting_for:
+            self._since_sec, self._next_sec = 0.0, self._FIRST_SEC
+            return
+        self._since_sec = self._since_sec or now_sec
+        waited_sec = now_sec - self._since_sec
+        if waited_sec < self._next_sec:
+            return
+        self._next_sec = min(5.0 * self._next_sec, waited_sec + self._LONGEST_SEC)
+        self._node.get_logger().warning(
+            f'{waiting_for} for {waited_sec:.0f} s on {", ".join(topics)}; '
+            + '; '.join(where_to_look(self._node))
+        )
+
+
+def where_to_look(node: Node) -> list[str]:
+    """Return the settings that keep nodes from finding each other, as this process has them."""
+    variables = os.environ
+    reach = variables.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    hints = [
+        f'both sides need the same ROS_DOMAIN_ID (here {node.context.get_domain_id()}) and '
+        f'namespace (here {node.get_namespace()})',
+        f'ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}'
+        + (', which finds nodes of this machine only' if reach == 'LOCALHOST' else ''),
+    ]
+    owners = _owners_of_shared_memory()
+    if owners:
+        hints.append(
+            f'Fast DDS cannot share memory with nodes of another user (/dev/shm has files of '
+            f'{", ".join(owners)}): run both as one user, or set '
+            f'FASTDDS_BUILTIN_TRANSPORTS=UDPv4 and ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET on both '
+            f'sides (UDPv4 alone does nothing with LOCALHOST)'
+        )
+    return hints
+
+
+def _owners_of_shared_memory() -> list[str]:
+    """Return the users, by name or number, other than this one whose Fast DDS uses /dev/shm."""
+    owners = set()
+    for file in Path('/dev/shm').glob('fastrtps_*'):
+        try:
+            if file.stat().st_uid != os.getuid():
+                owners.add(file.owner())
+        except KeyError:
+            owners.add(str(file.stat().st_uid))
+        except OSError:
+            pass  # gone, or not ours to look at
+    return sorted(owners)
+
+
+def _publishers(node: Node, topic: str) -> list[str]:
+    return sorted(
+        f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        for info in node.get_publishers_info_by_topic(topic)
+    )
+
+
+def _of_node(node: Node, endpoints: Iterable[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
+    name = (node.get_name(), node.get_namespace())
+    return [info for info in endpoints if (info.node_name, info.node_namespace) == name]

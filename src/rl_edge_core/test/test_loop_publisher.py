@@ -1,0 +1,71 @@
+"""What the console says of episodes."""
+
+import re
+
+import pytest
+
+from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.loop.action_gate import ActionCounts
+from rl_edge_core.loop.events import EpisodeEvent
+from rl_edge_core.ros.loop_publisher import EpisodeLog
+
+
+class Console:
+    def __init__(self):
+        self.now_sec, self.lines = 100.0, []
+        self.log = EpisodeLog(self.lines.append, now_sec=lambda: self.now_sec)
+        self.episodes = 0
+
+    def finish(self, episode_return=10.0, *, after_sec=0.0, ended_by=EndedBy.TIME_LIMIT):
+        self.now_sec += after_sec
+        self.log.update()
+        result = EpisodeResult(self.episodes, episode_return, 7, 2.5, 0.5, ended_by)
+        counts = ActionCounts(late=1)
+        self.log.add(EpisodeEvent(self.episodes, result, counts, 'abc', 0))
+        self.episodes += 1
+
+
+@pytest.fixture
+def console():
+    return Console()
+
+
+def test_slow_episodes_have_a_line_each(console):
+    for _ in range(3):
+        console.finish(after_sec=3.0)
+    assert [line.partition(' (')[0] for line in console.lines] == [
+        'episode 0',
+        'episode 1',
+        'episode 2',
+    ]
+    assert 'return 10.0, 7 steps, 2.50 m forward, ended by time limit' in console.lines[0]
+
+
+def test_fast_ones_share_a_line_that_says_how_many_it_covers(console):
+    for episode_return in range(119):
+        console.finish(float(episode_return), after_sec=0.1)
+    console.finish(1000.0, after_sec=0.1, ended_by=EndedBy.TERMINATION)
+    assert len(console.lines) == 3  # the first alone, then one in 5 s
+    assert re.match(r'episodes 1 to (49|50) \((49|50) of them\): return 25\.', console.lines[1])
+    console.log.close()
+    covered = sum(int(n) for line in console.lines for n in re.findall(r'\((\d+) of them', line))
+    assert covered + 1 == 120
+    assert '1 ended early' in console.lines[-2]
+
+
+def test_the_closing_table_covers_all(console):
+    console.finish(10.0)
+    console.finish(30.0, ended_by=EndedBy.TERMINATION)
+    console.log.close()
+    table = console.lines[-1]
+    assert table.splitlines()[0] == '2 episodes, 1 ended early'
+    assert re.search(r'return +20\.00 +10\.00 +30\.00', table)
+    assert '2 late' in table
+    console.log.close()
+    assert console.lines[-1] == table
+
+
+def test_nothing_is_said_of_no_episode(console):
+    console.log.update()
+    console.log.close()
+    assert console.lines == []
