@@ -17,7 +17,7 @@ from rl_edge_sim import environment as simulator
 from rl_edge_sim import mujoco_state
 from rl_edge_sim.checked_environment import BrokenEnvironmentError, checked_reset, checked_step
 from rl_edge_sim.mujoco_names import is_mujoco
-from rl_edge_sim.open_episode import forward_position
+from rl_edge_sim.reward_terms import forward_position
 
 LARGEST_REWARD = 1e18
 """Losses square rewards in float32, which ends at 3.4e38: a larger one would be infinite there."""

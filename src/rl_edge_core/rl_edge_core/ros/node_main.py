@@ -20,7 +20,6 @@ from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
 
 if TYPE_CHECKING:
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.task import Future
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -125,14 +124,16 @@ def _reason_of(error: Exception) -> str:
 
 
 def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import ExternalShutdownException
+
+    from rl_edge_core.ros.executor import DirectExecutor, spin_until_done
 
     node = make_node()
-    executor = SingleThreadedExecutor()
+    executor = DirectExecutor()
     executor.add_node(node)
     stop_requested.add_done_callback(lambda _: _finish(node.finished))
     try:
-        _spin_until_done(executor, node.finished)
+        spin_until_done(executor, node.finished)
         return int(node.finished.result()) if node.finished.done() else 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
@@ -140,18 +141,6 @@ def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
         node.close()
         executor.shutdown()
         node.destroy_node()
-
-
-def _spin_until_done(executor: SingleThreadedExecutor, finished: Future) -> None:
-    # rclpy's spin_until_future_complete adds a callback to the future at each turn: at thousands
-    # of turns a second that fills the memory in hours. A task ends the executor's wait as well.
-    finished.add_done_callback(lambda _: executor.create_task(_do_nothing))
-    while not finished.done():
-        executor.spin_once()
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def _finish(finished: Future) -> None:
