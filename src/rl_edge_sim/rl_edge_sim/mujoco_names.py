@@ -1,7 +1,7 @@
 """Names and units of what a MuJoCo environment observes and drives, read from its model."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import gymnasium
 import mujoco
@@ -59,6 +59,74 @@ def joint_reader(env: gymnasium.Env) -> JointReader:
         names=tuple(_joint_name(model, joint) for joint in joints),
         _positions=model.jnt_qposadr[joints],
         _velocities=model.jnt_dofadr[joints],
+    )
+
+
+class BaseState(NamedTuple):
+    """Where the base of a robot is and how it moves, as its sensors would say it."""
+
+    position: tuple[float, float, float]
+    """In the world, m."""
+    orientation: tuple[float, float, float, float]
+    """(w, x, y, z)."""
+    linear_velocity: tuple[float, float, float]
+    """In the base's frame, m/s."""
+    angular_velocity: tuple[float, float, float]
+    """In the base's frame, rad/s."""
+    acceleration: tuple[float, float, float]
+    """What an accelerometer measures, in the base's frame: upwards 9.81 m/s^2 at rest."""
+
+
+@dataclass(frozen=True)
+class BaseReader:
+    """Read the body that moves freely."""
+
+    name: str
+    _position: int
+    """Index of its first value in qpos."""
+    _velocity: int
+    """Index of its first value in qvel."""
+
+    def read(self, env: gymnasium.Env) -> BaseState:
+        """Return its present state."""
+        simulation = cast(MujocoEnv, env.unwrapped)
+        data, q, v = simulation.data, self._position, self._velocity
+        orientation, to_base = data.qpos[q + 3 : q + 7], np.empty(9)
+        mujoco.mju_quat2Mat(to_base, orientation)
+        to_base = to_base.reshape(3, 3).T
+        force = data.qacc[v : v + 3] - simulation.model.opt.gravity
+        return BaseState(
+            position=tuple(data.qpos[q : q + 3].tolist()),
+            orientation=tuple(orientation.tolist()),
+            linear_velocity=tuple((to_base @ data.qvel[v : v + 3]).tolist()),
+            angular_velocity=tuple(data.qvel[v + 3 : v + 6].tolist()),
+            acceleration=tuple((to_base @ force).tolist()),
+        )
+
+
+def base_of(env: gymnasium.Env) -> BaseReader | None:
+    """Return the reader of the first body with a free joint; None where all are attached."""
+    model = cast(MujocoEnv, env.unwrapped).model
+    for joint in range(model.njnt):
+        if model.jnt_type[joint] == _FREE:
+            return BaseReader(
+                _body_name(model, int(model.jnt_bodyid[joint])),
+                int(model.jnt_qposadr[joint]),
+                int(model.jnt_dofadr[joint]),
+            )
+    return None
+
+
+def actuator_scales(env: gymnasium.Env) -> np.ndarray:
+    """Return what an action of 1 stands for, per actuator: N m or N of motors, 1 of others."""
+    model = cast(MujocoEnv, env.unwrapped).model
+    return np.array(
+        [
+            float(model.actuator_gainprm[i, 0] * model.actuator_gear[i, 0])
+            if _action_unit(model, i) != '1'
+            else 1.0
+            for i in range(model.nu)
+        ]
     )
 
 

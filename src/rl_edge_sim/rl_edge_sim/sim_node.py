@@ -28,6 +28,7 @@ from rl_edge_sim.rendering import (
     RenderThread,
     check_window_is_possible,
 )
+from rl_edge_sim.ros.standard_robot import StandardRobot
 from rl_edge_sim.sim_parameters import SimParameters, main
 from rl_edge_sim.simulation import Simulation
 
@@ -47,12 +48,19 @@ class SimNode(LoopNode[SimParameters]):
         if settings.render == 'window':
             check_window_is_possible()
         self._env = _make_environment(settings)
-        self._views = [
-            *([_ClockView(self)] if settings.publish_clock else []),
-            *_joint_state_views(self, self._env, settings.joint_states_rate_hz),
-        ]
+        self._views: list[_ClockView | _JointStateView] = []
+        self._picture_throttle = Throttle(settings.render_rate_hz)
+        self._standard: StandardRobot | None = None
         self._pictures = self._start_rendering()
-        self._picture_throttle = Throttle(settings.render_rate_hz if self._pictures else 0.0)
+        if settings.interface == 'standard':
+            self._standard = StandardRobot(
+                self, settings, self._env, finish=self.finish, after_step=self._after_step
+            )
+            return
+        if settings.publish_clock:
+            self._views.append(_ClockView(self))
+        if settings.joint_states_rate_hz and is_mujoco(self._env):
+            self._views.append(_JointStateView(self, self._env, settings.joint_states_rate_hz))
         self.serve(
             Simulation(self._env, seed=settings.seed),
             self._make_loop,
@@ -62,7 +70,10 @@ class SimNode(LoopNode[SimParameters]):
 
     def close(self) -> None:
         """Publish the open episode and the last state, and wait until they have arrived."""
-        super().close()
+        if self._standard is None:
+            super().close()
+        else:
+            self._standard.close()
         if self._pictures is not None:
             self._pictures.close()
         self._env.close()
@@ -148,10 +159,6 @@ class _JointStateView:
         set_stamp(self._message.header.stamp, time_ns)
         self._message.position, self._message.velocity = self._joints.read(self._env)
         self._publisher.publish(self._message)
-
-
-def _joint_state_views(node: SimNode, env: gymnasium.Env, rate_hz: float) -> list[_JointStateView]:
-    return [_JointStateView(node, env, rate_hz)] if rate_hz and is_mujoco(env) else []
 
 
 def to_image(picture: np.ndarray, time_ns: int) -> Image:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rl_edge_core.parameters import parameter
 
 MODES = ('lockstep', 'realtime')
+INTERFACES = ('native', 'standard')
 ON_POLICY_TIMEOUT = ('fail', 'wait')
 RENDERINGS = ('none', 'window', 'topic')
 REWARD_SHAPINGS = ('none', 'study')
@@ -24,6 +25,11 @@ class SimParameters:
         'none',
         "The environment's own reward, or with the study's shaping.",
         choices=REWARD_SHAPINGS,
+    )
+    interface: str = parameter(
+        'native',
+        'Topics of rl_edge, or standard: a robot with JointState, Imu, Odometry and commands.',
+        choices=INTERFACES,
     )
     mode: str = parameter(
         'lockstep',

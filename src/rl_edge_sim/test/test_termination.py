@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rl_edge_core.episode_result import EndedBy
+from rl_edge_core.loop.events import AppliedAction
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.rollout import rollout
 from rl_edge_sim.simulation import Simulation
@@ -23,7 +24,7 @@ def test_rollout_and_simulation_name_the_limit_that_was_left(limits, reason):
     assert (result.length, result.ended_early, result.termination_reason) == (1, True, reason)
     simulation = Simulation(env, seed=3)
     simulation.begin_episode(0)
-    simulation.advance(np.zeros(8, np.float32))
+    simulation.advance(AppliedAction(np.zeros(8, np.float32)))
     assert simulation.result(EndedBy.TERMINATION).termination_reason == reason
 
 

@@ -120,7 +120,7 @@ class LoopNode(Node, Generic[Parameters]):
             run_id=self.run_id,
             mode=mode,
             restart_ticks=self._restart_ticks,
-            finish=self._finish,
+            finish=self._on_run_over,
             after_step=after_step,
         )
         self._loop = make_loop(plant, self._output, loop_settings(self.settings, self.run_id))
@@ -202,9 +202,13 @@ class LoopNode(Node, Generic[Parameters]):
     def _restart_ticks(self) -> None:
         self._ticks.reset()
 
-    def _finish(self, exit_code: int) -> None:
+    def _on_run_over(self, exit_code: int) -> None:
         if self._loop.failure:
             self.get_logger().error(self._loop.failure)
+        self.finish(exit_code)
+
+    def finish(self, exit_code: int) -> None:
+        """End the node with an exit code."""
         if not self.finished.done():
             self.finished.set_result(exit_code)
 

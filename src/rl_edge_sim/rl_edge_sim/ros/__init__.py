@@ -1,0 +1,1 @@
+"""Parts of the sim node that know ROS."""

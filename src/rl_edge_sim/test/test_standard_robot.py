@@ -1,0 +1,166 @@
+"""The simulator as a robot behind standard topics, with a peer that plays its controller."""
+
+import math
+from array import array
+
+import numpy as np
+import pytest
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.ros.conversions import to_nanoseconds
+from rl_edge_sim.environment import make_environment
+from rl_edge_sim.mujoco_names import actuator_scales, base_of
+from rl_edge_sim.sim_node import SimNode
+
+
+@pytest.fixture
+def robot(ros_domain_id):
+    with_robot = Robot(ros_domain_id)
+    yield with_robot
+    with_robot.close()
+
+
+class Robot:
+    """The node of a simulated robot, and what it published."""
+
+    def __init__(self, domain_id):
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.node = None
+
+    def start(self, **parameters):
+        parameters = {'interface': 'standard', 'real_time_factor': 5.0, **parameters}
+        self.node = SimNode(
+            context=self.context,
+            namespace='ant0',
+            parameter_overrides=[
+                Parameter(name, value=value) for name, value in parameters.items()
+            ],
+        )
+        self.peer = Node('controller', context=self.context, namespace='ant0')
+        self.received = {}
+        for message_type, topic in (
+            (JointState, 'joint_states'),
+            (Imu, 'imu'),
+            (Odometry, 'odometry'),
+        ):
+            self.received[topic] = []
+            self.peer.create_subscription(message_type, topic, self.received[topic].append, 100)
+        self.commands = self.peer.create_publisher(Float64MultiArray, 'commands', 10)
+        self.trajectory = self.peer.create_publisher(JointTrajectory, 'joint_trajectory', 10)
+        for node in (self.node, self.peer):
+            self.executor.add_node(node)
+        self.until(lambda: self.node._standard._commands.get_publisher_count())
+
+    def until(self, condition):
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def close(self):
+        if self.node is not None:
+            self.node.close()
+            for node in (self.node, self.peer):
+                node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+def test_what_its_sensors_say_is_what_is_simulated(robot):
+    robot.start(seed=3)
+    robot.until(lambda: len(robot.received['odometry']) >= 20)
+    joints, imu, odometry = (robot.received[topic] for topic in robot.received)
+    data = robot.node._env.unwrapped.data
+    model = robot.node._env.unwrapped.model
+    robot.until(
+        lambda: (
+            to_nanoseconds(odometry[-1].header.stamp) == robot.node._standard._simulation.time_ns
+        )
+    )
+    assert list(joints[-1].position) == [data.joint(name).qpos[0] for name in joints[-1].name]
+    assert list(joints[-1].velocity) == [data.joint(name).qvel[0] for name in joints[-1].name]
+    turn = imu[-1].orientation
+    assert [turn.w, turn.x, turn.y, turn.z] == data.qpos[3:7].tolist()
+    assert odometry[-1].pose.pose.position.z == data.qpos[2]
+    assert odometry[-1].header.frame_id == 'odom'
+    assert imu[-1].header.frame_id == odometry[-1].child_frame_id == 'torso'
+    to_world = data.xmat[model.body('torso').id].reshape(3, 3)
+    linear = odometry[-1].twist.twist.linear
+    in_world = to_world @ [linear.x, linear.y, linear.z]
+    assert in_world == pytest.approx(data.qvel[:3], abs=0.05)  # xmat is of the last sub-step
+
+
+def test_commands_in_newton_metres_move_it(robot):
+    robot.start()
+    driven = robot.node._standard
+    command = [75.0, 0.0, -1000.0, 0.0, 0.0, 0.0, 0.0, 30.0]
+    robot.commands.publish(Float64MultiArray(data=array('d', command)))
+    robot.until(lambda: driven._action.any())
+    # 150 N m are an action of 1; -1000 are beyond what the motor can.
+    assert driven._action.tolist() == pytest.approx([0.5, 0, -1.0, 0, 0, 0, 0, 0.2])
+    robot.until(lambda: not driven._action.any())  # too old: zero again
+
+
+def test_trajectories_go_by_joint_name(robot):
+    robot.start()
+    driven = robot.node._standard
+    names = list(driven._simulation.spec.action_names)
+    shuffled = [*names[3:], *names[:3]]
+    efforts = [15.0 * names.index(name) for name in shuffled]
+    point = JointTrajectoryPoint(effort=efforts)
+    robot.trajectory.publish(JointTrajectory(joint_names=shuffled, points=[point]))
+    robot.until(lambda: driven._action.any())
+    assert driven._action.tolist() == pytest.approx([0.1 * index for index in range(8)])
+
+
+@pytest.mark.parametrize('command', [[math.nan] * 8, [1.0] * 7, []])
+def test_bad_commands_are_ignored(robot, command):
+    robot.start()
+    seen = []
+    robot.node._standard._complain = seen.append
+    robot.commands.publish(Float64MultiArray(data=array('d', command)))
+    robot.until(lambda: seen)
+    assert not robot.node._standard._action.any()
+
+
+def test_a_robot_that_fell_is_put_back(robot):
+    robot.start(episodes=1, seed=1)
+    driven = robot.node._standard
+    limits = driven._simulation.spec.action_size
+    generator = np.random.default_rng(0)
+
+    def drive():
+        command = 150.0 * generator.uniform(-1, 1, limits)
+        robot.commands.publish(Float64MultiArray(data=array('d', command)))
+        return robot.node.finished.done()
+
+    robot.until(drive)
+    heights = [message.pose.pose.position.z for message in robot.received['odometry']]
+    assert robot.node.finished.result() == 0
+    # The state outside the limits is shown.
+    robot.until(lambda: robot.received['odometry'][-1].pose.pose.position.z not in heights[:-1])
+
+
+def test_only_mujoco_robots_have_standard_topics(robot):
+    with pytest.raises(ConfigurationError, match='Pendulum-v1 is none'):
+        robot.start(environment_id='Pendulum-v1')
+    robot.node = None
+
+
+def test_an_accelerometer_at_rest_measures_gravity_upwards():
+    env = make_environment('Ant-v5', reset_noise_scale=0.0)
+    env.reset(seed=0)
+    for _ in range(100):
+        env.step(np.zeros(8, np.float32))
+    state = base_of(env).read(env)
+    assert state.acceleration[2] == pytest.approx(9.81, abs=0.2)
+    assert actuator_scales(env).tolist() == [150.0] * 8
