@@ -12,6 +12,7 @@ import pytest
 BELOW = {
     'rl_edge_core': {'rl_edge_interfaces'},
     'rl_edge_sim': {'rl_edge_interfaces', 'rl_edge_core'},
+    'rl_edge_robot': {'rl_edge_interfaces', 'rl_edge_core'},
     'rl_edge_policy': {'rl_edge_interfaces', 'rl_edge_core'},
 }
 BELOW['rl_edge_compress'] = BELOW['rl_edge_sim'] | {'rl_edge_sim', 'rl_edge_policy'}

@@ -9,7 +9,9 @@ from pathlib import Path
 from environment import build_environment
 from places import Places, StepError, run, step
 
-EDGE_PACKAGES = ('rl_edge_interfaces', 'rl_edge_core', 'rl_edge_policy', 'rl_edge_bringup')
+EDGE_PACKAGES = (
+    *('rl_edge_interfaces', 'rl_edge_core', 'rl_edge_policy', 'rl_edge_robot', 'rl_edge_bringup'),
+)
 """What the subset 'edge' consists of."""
 _BUILD_FILES = ('package.xml', 'setup.py', 'setup.cfg')
 _LIVE = ('.launch.py', '__init__.py', 'setup.py')

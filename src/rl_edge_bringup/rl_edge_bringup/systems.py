@@ -14,6 +14,7 @@ from rl_edge_core.parameters import Setting, Values, node_parameters, settings_o
 from rl_edge_core.recording import RecorderParameters
 
 POLICY, SIM, TRAIN, RECORDER = 'policy_node', 'sim_node', 'train_node', 'recorder_node'
+ROBOT = 'robot_node'
 """Executables."""
 SHUTDOWN, RESPAWN, IGNORE = 'shutdown', 'respawn', 'ignore'
 ON_NODE_EXIT = (SHUTDOWN, RESPAWN, IGNORE)
@@ -262,6 +263,21 @@ def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription
     )
 
 
+def robot_node(values: Values) -> NodeDescription:
+    """Return the node between a robot's standard topics and a policy; it ends the run."""
+    return NodeDescription(
+        package='rl_edge_robot',
+        executable=ROBOT,
+        name='robot',
+        namespace=str(values['namespace']),
+        parameters={
+            **_values_of(ROBOT, values),
+            'transition_subscribers': ', '.join(_transition_recorders(values)),
+        },
+        ends_run=True,
+    )
+
+
 def train_node(values: Values, robots: Sequence[str]) -> NodeDescription:
     """Return the node that learns; it lives in the run's namespace, the robots in their own."""
     parameters = {
@@ -346,6 +362,16 @@ SYSTEMS = (
         description='everything but the policy, which edge runs on another computer',
         make_arguments=lambda: (*sim_arguments(), *run_arguments()),
         nodes=lambda values: (sim_node(values),),
+    ),
+    SystemDescription(
+        name='robot',
+        description='a policy on a robot behind standard topics, as its description says',
+        make_arguments=lambda: (
+            *arguments_of(ROBOT, without=('transition_subscribers', 'model')),
+            *policy_arguments(),
+            *run_arguments(),
+        ),
+        nodes=lambda values: (robot_node(values), policy_node(values)),
     ),
     SystemDescription(
         name='train',

@@ -1,11 +1,18 @@
-"""OK, WARN and ERROR with a reason on /diagnostics."""
+"""What a node says of itself while it runs: OK, WARN or ERROR on /diagnostics, by which clock.
 
-from collections.abc import Mapping
+Reports come by steady timers and carry wall time of the system clock. Neither follows
+``use_sim_time``: a simulation that is paused, or whose clock nobody publishes, must not stop what
+watches over it.
+"""
 
+import time
+from collections.abc import Callable, Mapping
+
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-
-from rl_edge_core.ros.clocks import system_time
+from rclpy.timer import Timer
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -30,3 +37,14 @@ class DiagnosticsPublisher:
         message = DiagnosticArray(status=[status])
         message.header.stamp = system_time()
         self._publisher.publish(message)
+
+
+def create_steady_timer(node: Node, period_sec: float, callback: Callable[[], None]) -> Timer:
+    """Call ``callback`` each ``period_sec`` of the steady clock."""
+    return node.create_timer(period_sec, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def system_time() -> Time:
+    """Return the wall time as a stamp."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)

@@ -13,8 +13,7 @@ from rl_edge_core.loop.control_loop import ControlLoop, LoopSettings, Phase
 from rl_edge_core.loop.events import LoopOutput, Plant
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.clocks import create_steady_timer
-from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher
+from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, create_steady_timer
 from rl_edge_core.ros.graph import (
     WaitingLog,
     duplicate_publishers,

@@ -7,7 +7,7 @@ from rclpy.node import Node
 
 from rl_edge_core.resources import ResourceSample, cpu_percent_between, sample_resources
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.clocks import system_time
+from rl_edge_core.ros.diagnostics import system_time
 from rl_edge_interfaces.msg import ResourceUsage
 
 

@@ -9,8 +9,14 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.clocks import create_steady_timer, system_time
-from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher
+from rl_edge_core.ros.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    DiagnosticsPublisher,
+    create_steady_timer,
+    system_time,
+)
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.metrics import RECENT_SEC, PolicyCounters

@@ -22,9 +22,8 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_core.loop.events import AppliedAction, EpisodeEvent
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.clocks import create_steady_timer
 from rl_edge_core.ros.conversions import set_stamp
-from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher
+from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher, create_steady_timer
 from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco, joint_reader

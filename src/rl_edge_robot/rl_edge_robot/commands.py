@@ -1,0 +1,60 @@
+"""From the policy's action to the command that a robot may be sent."""
+
+import numpy as np
+
+from rl_edge_robot.description import RobotDescription
+
+
+class Commands:
+    """Scale, smooth and limit actions. Whatever comes in, what goes out is within the limits.
+
+    All values are in the order of the description's action joints.
+    """
+
+    def __init__(self, description: RobotDescription) -> None:
+        """Start without a last command: the first one is not limited in its change."""
+        action = description.action
+        joints = action.joints
+        self.names = tuple(joint.joint for joint in joints)
+        self._kind, self._stop = action.kind, description.safety.stop
+        self._scale = np.array([joint.scale for joint in joints])
+        self._offset = np.array([joint.offset for joint in joints])
+        self._low = np.array([joint.low for joint in joints])
+        self._high = np.array([joint.high for joint in joints])
+        self._largest_change = np.array([joint.largest_change for joint in joints])
+        self._default = np.array([joint.default for joint in joints])
+        self._low_pass = action.low_pass
+        self.last: np.ndarray | None = None
+        """What was sent last, float64, shape (action_size,); None before the first."""
+
+    def for_action(self, action: np.ndarray) -> np.ndarray:
+        """Return the command for the policy's action, shape (action_size,), and keep it as sent.
+
+        A value that is not finite leads to the safe command.
+        """
+        with np.errstate(over='ignore'):  # what overflows is not finite, and seen below
+            wanted = np.asarray(action, np.float64) * self._scale + self._offset
+        if not np.isfinite(wanted).all():
+            return self.safe()
+        if self.last is not None:
+            wanted = self.last + self._low_pass * (wanted - self.last)
+            step = np.clip(wanted - self.last, -self._largest_change, self._largest_change)
+            wanted = self.last + step
+        return self._sent(wanted)
+
+    def safe(self) -> np.ndarray:
+        """Return the safe command at once, whatever change that is, and keep it as sent."""
+        if self._stop == 'hold' and self.last is not None:
+            return self._sent(self.last)
+        if self._stop == 'zero':
+            return self._sent(np.zeros_like(self._default))
+        return self._sent(self._default)
+
+    def ramp(self, start: np.ndarray, share: float) -> np.ndarray:
+        """Return the command ``share`` (0 to 1) of the way from ``start`` to the defaults."""
+        share = min(1.0, max(0.0, share))
+        return self._sent(start + share * (self._default - start))
+
+    def _sent(self, wanted: np.ndarray) -> np.ndarray:
+        self.last = np.clip(wanted, self._low, self._high)
+        return self.last

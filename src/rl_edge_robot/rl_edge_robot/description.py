@@ -1,0 +1,345 @@
+"""What a robot senses and takes, and what a policy makes of it: the description in YAML.
+
+The description gives the policy's observation term by term, in order, and its action joint by
+joint. From it comes the `EnvironmentSpec` that the policy compares with its own. Joints go by
+name, never by index: message, model and robot each have an order of their own.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rl_edge_core.configuration import from_mapping, read_yaml
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ConfigurationError, SpecMismatchError
+
+Term = Literal[
+    'joint_position',
+    'joint_velocity',
+    'orientation',
+    'projected_gravity',
+    'angular_velocity',
+    'linear_velocity',
+    'height',
+    'commanded_velocity',
+    'previous_action',
+    'constant',
+]
+_AXES = ('x', 'y', 'z')
+_COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
+    'orientation': (('qw', 'qx', 'qy', 'qz'), '1'),
+    'projected_gravity': (tuple(f'gravity_{axis}' for axis in _AXES), '1'),
+    'angular_velocity': (tuple(f'angular_velocity_{axis}' for axis in _AXES), 'rad/s'),
+    'linear_velocity': (tuple(f'velocity_{axis}' for axis in _AXES), 'm/s'),
+    'height': (('z',), 'm'),
+    'commanded_velocity': (('command_x', 'command_y', 'command_yaw'), '1'),
+}
+"""Components of the terms of the base, and their unit."""
+SENSORS: dict[str, tuple[str, ...]] = {
+    'joint_position': ('joint_states',),
+    'joint_velocity': ('joint_states',),
+    'orientation': ('imu',),
+    'projected_gravity': ('imu',),
+    'angular_velocity': ('imu',),
+    'linear_velocity': ('odometry',),
+    'height': ('odometry',),
+    'commanded_velocity': ('command',),
+    'previous_action': (),
+    'constant': (),
+}
+"""The sensors that each term is read from."""
+
+
+@dataclass(frozen=True)
+class ObservationTerm:
+    """One part of the observation."""
+
+    term: Term
+    joints: tuple[str, ...] = ()
+    """Of joint_position and joint_velocity: names as in JointState, in the policy's order."""
+    names: tuple[str, ...] = ()
+    """Names of the values in the specification; empty for those that the term has by itself."""
+    units: tuple[str, ...] = ()
+    offset: tuple[float, ...] = ()
+    """Subtracted before scaling, e.g. a default pose: none, one for all, or one per value."""
+    scale: float = 1.0
+    """A value of the observation is (measured - offset) * scale."""
+    clip: float = math.inf
+    """Largest absolute value, after scaling."""
+    history: int = 1
+    """How many of the latest values are in the observation, the oldest first."""
+    frame: Literal['body', 'world'] = 'body'
+    """Of linear_velocity: turned into the world's frame by the orientation in the odometry."""
+    value: float = 0.0
+    """Of constant."""
+
+    def __post_init__(self) -> None:
+        """Check what a file could get wrong."""
+        if self.scale == 0.0 or not math.isfinite(self.scale):
+            raise ConfigurationError(f'{self.term}: scale is {self.scale}, must not be 0')
+        if not self.clip > 0.0:
+            raise ConfigurationError(f'{self.term}: clip is {self.clip}, must be above 0')
+        if self.history < 1:
+            raise ConfigurationError(f'{self.term}: history is {self.history}, must be 1 or more')
+        is_of_joints = self.term in ('joint_position', 'joint_velocity')
+        if is_of_joints != bool(self.joints):
+            raise ConfigurationError(
+                f'{self.term}: joints is {list(self.joints)}, '
+                + ('must name joints' if is_of_joints else 'has no meaning there')
+            )
+        if self.term in ('constant', 'previous_action') and not self.names:
+            raise ConfigurationError(f'{self.term}: must list names, one per value')
+
+    def own_signals(self) -> tuple[tuple[str, str], ...]:
+        """Return (name, unit) of each value of one point in time."""
+        if self.joints:
+            component, unit = (
+                ('angle', 'rad')
+                if self.term == 'joint_position'
+                else ('angular_velocity', 'rad/s')
+            )
+            names, units = [f'{joint}.{component}' for joint in self.joints], [unit]
+        elif self.term in _COMPONENTS:
+            components, unit = _COMPONENTS[self.term]
+            names, units = [f'base.{component}' for component in components], [unit]
+        else:
+            names, units = list(self.names), ['1']
+        size = len(names)
+        if self.names:
+            _check_count(f'names of {self.term}', self.names, size)
+            names = list(self.names)
+        if self.units:
+            if len(self.units) != 1:
+                _check_count(f'units of {self.term}', self.units, size)
+            units = list(self.units)
+        if len(self.offset) > 1:
+            _check_count(f'offset of {self.term}', self.offset, size)
+        return tuple(zip(names, units * size if len(units) == 1 else units, strict=True))
+
+    def signals(self) -> tuple[tuple[str, str], ...]:
+        """Return (name, unit) of each value, those of the history with their age in periods."""
+        own = self.own_signals()
+        ages = reversed(range(self.history))
+        return tuple(
+            (name if age == 0 else f'{name}@-{age}', unit) for age in ages for name, unit in own
+        )
+
+
+@dataclass(frozen=True)
+class ActionJoint:
+    """One value of the action, and the command that it becomes: action * scale + offset."""
+
+    joint: str
+    """Name as in JointState and in trajectories."""
+    low: float
+    """Limits of the command, in its unit."""
+    high: float
+    scale: float = 1.0
+    offset: float = 0.0
+    largest_change: float = math.inf
+    """From one command to the next, in its unit."""
+    default: float = 0.0
+    """What the ramp at the start leads to, in its unit: the default pose, or no effort."""
+
+    def __post_init__(self) -> None:
+        """Check what a file could get wrong."""
+        if not self.low < self.high:
+            raise ConfigurationError(
+                f'joint {self.joint}: low {self.low} must be below high {self.high}'
+            )
+        if self.scale == 0.0 or not math.isfinite(self.scale):
+            raise ConfigurationError(f'joint {self.joint}: scale is {self.scale}, must not be 0')
+        if not self.largest_change > 0.0:
+            raise ConfigurationError(
+                f'joint {self.joint}: largest_change is {self.largest_change}, must be above 0'
+            )
+        if not self.low <= self.default <= self.high:
+            raise ConfigurationError(
+                f'joint {self.joint}: default {self.default} is outside {self.low} to {self.high}'
+            )
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the policy's action becomes."""
+
+    joints: tuple[ActionJoint, ...]
+    kind: Literal['position', 'velocity', 'effort']
+    message: Literal['Float64MultiArray', 'JointTrajectory', 'JointState'] = 'Float64MultiArray'
+    names: tuple[str, ...] = ()
+    """Of the values in the specification; empty for those of the joints."""
+    units: tuple[str, ...] = ()
+    """One for all, or one per value; empty for 1."""
+    low: float = -1.0
+    """Limits of the policy's action."""
+    high: float = 1.0
+    low_pass: float = 1.0
+    """Share of the new command in what is sent; 1 sends it as it is, 0.2 smooths strongly."""
+
+    def __post_init__(self) -> None:
+        """Check what a file could get wrong."""
+        if not 0.0 < self.low_pass <= 1.0:
+            raise ConfigurationError(f'low_pass is {self.low_pass}, must be above 0, at most 1')
+        if not self.low < self.high:
+            raise ConfigurationError(f'action: low {self.low} must be below high {self.high}')
+        names = [joint.joint for joint in self.joints]
+        if not names or len(set(names)) != len(names):
+            raise ConfigurationError(f'action joints are {names}: name each once')
+
+
+@dataclass(frozen=True)
+class JointLimit:
+    """Where a joint may be; outside, the robot is stopped."""
+
+    joint: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Safety:
+    """What stops the robot, and how it comes back."""
+
+    sensor_max_age_sec: dict[str, float] = field(default_factory=dict)
+    """Per sensor (joint_states, imu, odometry, command); others have ``default_max_age_sec``."""
+    default_max_age_sec: float = 0.2
+    frozen_sec: float = 0.0
+    """After how long a sensor whose values do not change at all counts as broken; 0 for never."""
+    height: tuple[float, ...] = ()
+    """(low, high) of the base, in m; empty for any. Outside it has fallen."""
+    largest_tilt_rad: float = math.pi
+    """Angle between the base's z axis and the vertical from which on it has fallen."""
+    joint_limits: tuple[JointLimit, ...] = ()
+    stop: Literal['hold', 'zero', 'default'] = 'zero'
+    """The safe command: the last one again, zero, or each joint's default."""
+    recovery: Literal['automatic', 'service'] = 'automatic'
+    """Whether the robot goes on by itself once nothing stops it, or waits for ``robot/resume``."""
+    recovery_sec: float = 0.5
+    """For how long nothing may be wrong before it goes on."""
+    emergency_stop_max_age_sec: float = 0.0
+    """Largest age of the message on ``emergency_stop``; 0 for none needed."""
+    ramp_sec: float = 2.0
+    """From the present pose to the defaults before a policy acts, for position commands."""
+
+    def __post_init__(self) -> None:
+        """Check what a file could get wrong."""
+        unknown = set(self.sensor_max_age_sec) - {'joint_states', 'imu', 'odometry', 'command'}
+        if unknown:
+            raise ConfigurationError(
+                f'sensor_max_age_sec names {", ".join(sorted(unknown))}; valid are joint_states, '
+                f'imu, odometry, command'
+            )
+        if self.height and (len(self.height) != 2 or not self.height[0] < self.height[1]):
+            raise ConfigurationError(f'height is {list(self.height)}, must be [low, high]')
+        for limit in self.joint_limits:
+            if not limit.low < limit.high:
+                raise ConfigurationError(
+                    f'joint_limits of {limit.joint}: low {limit.low} must be below {limit.high}'
+                )
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What a step earns, for the records: a robot has no other judge."""
+
+    alive: float = 0.0
+    forward_velocity: float = 0.0
+    """Per m/s along the world's x axis, over the step."""
+    action_cost: float = 0.0
+    """Per sum of squares of the policy's action."""
+
+
+@dataclass(frozen=True)
+class RobotDescription:
+    """Everything that stands between a robot's topics and a policy."""
+
+    environment_id: str
+    control_period_sec: float
+    observation: tuple[ObservationTerm, ...]
+    action: Action
+    safety: Safety = field(default_factory=Safety)
+    reward: Reward = field(default_factory=Reward)
+    max_episode_steps: int = 0
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Return the sensors that must be there."""
+        needed = {sensor for term in self.observation for sensor in SENSORS[term.term]}
+        if self.safety.height:
+            needed.add('odometry')
+        if self.safety.largest_tilt_rad < math.pi:
+            needed.add('imu')
+        if self.safety.joint_limits:
+            needed.add('joint_states')
+        return tuple(
+            name for name in ('joint_states', 'imu', 'odometry', 'command') if name in needed
+        )
+
+    def spec(self) -> EnvironmentSpec:
+        """Return what the policy compares its own specification with."""
+        signals = [signal for term in self.observation for signal in term.signals()]
+        joints, action = self.action.joints, self.action
+        names = action.names or tuple(joint.joint for joint in joints)
+        units = action.units or ('1',)
+        size = len(joints)
+        _check_count('names of action', names, size)
+        return EnvironmentSpec(
+            environment_id=self.environment_id,
+            observation_names=tuple(name for name, _ in signals),
+            observation_units=tuple(unit for _, unit in signals),
+            action_names=names,
+            action_units=units * size if len(units) == 1 else units,
+            action_low=(action.low,) * size,
+            action_high=(action.high,) * size,
+            safe_action=tuple(np.clip(np.zeros(size), action.low, action.high)),
+            control_period_sec=self.control_period_sec,
+            max_episode_steps=self.max_episode_steps,
+        )
+
+
+def load_description(path: Path) -> RobotDescription:
+    """Read a description; raise ConfigurationError that names what is wrong in which file."""
+    try:
+        description = from_mapping(RobotDescription, read_yaml(path))
+        description.spec()
+    except ConfigurationError as error:
+        raise ConfigurationError(f'{path}: {error}') from error
+    return description
+
+
+def check_against(description: RobotDescription, wanted: EnvironmentSpec) -> None:
+    """Raise SpecMismatchError, with both lists side by side, unless a policy fits the robot."""
+    spec = description.spec()
+    differences = spec.differences(wanted)
+    if not differences:
+        return
+    lines = [f'the description does not fit the policy: {"; ".join(differences)}']
+    for what in ('observation_names', 'action_names'):
+        mine, theirs = getattr(spec, what), getattr(wanted, what)
+        if mine != theirs:
+            lines.append(f'{what}: {len(mine)} described, {len(theirs)} wanted')
+            size = max(len(mine), len(theirs))
+            rows = zip(_padded(mine, size), _padded(theirs, size), strict=True)
+            lines += [
+                f'  {index:3} {left:40} {right}{"" if left == right else "   <-"}'
+                for index, (left, right) in enumerate(rows)
+            ]
+    raise SpecMismatchError('\n'.join(lines))
+
+
+def _padded(names: tuple[str, ...], size: int) -> list[str]:
+    return [*names, *['-'] * (size - len(names))]
+
+
+def _check_count(what: str, values: tuple, size: int) -> None:
+    if len(values) != size:
+        raise ConfigurationError(f'{what}: {len(values)} values, must be {size}: {list(values)}')
+
+
+def fields_of(part: type) -> tuple[str, ...]:
+    """Return the names of a part's settings, for documentation and tests."""
+    return tuple(item.name for item in dataclasses.fields(part))

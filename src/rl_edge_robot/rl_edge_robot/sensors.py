@@ -1,0 +1,175 @@
+"""The latest values of a robot's sensors, by joint name, each checked as it comes in."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_NANOSECONDS = 1_000_000_000
+_SMALLEST_NORM = 0.5
+"""Below which a quaternion is no orientation, e.g. all zero; others are normalised."""
+
+
+@dataclass
+class Reading:
+    """When a sensor was heard last, and whether it still changes."""
+
+    received_ns: int = -1
+    """Steady clock; -1 before the first valid message."""
+    stamp_ns: int = -1
+    changed_ns: int = -1
+    """When a value differed from the one before, steady clock."""
+    fault: str = ''
+    """Why the last message was not taken; empty when it was."""
+    values: tuple[float, ...] = ()
+
+
+@dataclass
+class Sensors:
+    """What a robot's messages have said last. Times are of the steady clock, in ns."""
+
+    positions: dict[str, float] = field(default_factory=dict)
+    velocities: dict[str, float] = field(default_factory=dict)
+    orientation: np.ndarray = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
+    """(w, x, y, z) of the base in the world, from the IMU."""
+    angular_velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """In the base's frame, rad/s."""
+    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """Of the base in the world, m."""
+    odometry_orientation: np.ndarray = field(default_factory=lambda: np.array([1.0, 0, 0, 0]))
+    linear_velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """In the base's frame, m/s."""
+    command: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """Commanded velocity: x, y in m/s, yaw in rad/s."""
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    def take_joint_states(
+        self,
+        names: Sequence[str],
+        positions: Sequence[float],
+        velocities: Sequence[float],
+        *,
+        wanted: Sequence[str],
+        needs_velocities: bool,
+        stamp_ns: int,
+        now_ns: int,
+    ) -> None:
+        """Take a JointState; one that lacks a wanted joint or says it twice is a fault."""
+        doubled = sorted({name for name in wanted if list(names).count(name) > 1})
+        missing = [name for name in wanted if name not in names]
+        fault = ''
+        if missing:
+            fault = f'joint_states lack {", ".join(missing)}; they have {", ".join(names)}'
+        elif doubled:
+            fault = f'joint_states have {", ".join(doubled)} twice'
+        elif len(positions) != len(names):
+            fault = f'joint_states have {len(names)} names and {len(positions)} positions'
+        elif needs_velocities and len(velocities) != len(names):
+            fault = f'joint_states have {len(names)} names and {len(velocities)} velocities'
+        if not self._accept('joint_states', fault, (*positions, *velocities), stamp_ns, now_ns):
+            return
+        self.positions = dict(zip(names, positions, strict=True))
+        if needs_velocities:
+            self.velocities = dict(zip(names, velocities, strict=True))
+
+    def take_imu(
+        self,
+        orientation: Sequence[float],
+        angular_velocity: Sequence[float],
+        *,
+        stamp_ns: int,
+        now_ns: int,
+    ) -> None:
+        """Take an Imu; ``orientation`` is (w, x, y, z)."""
+        fault = _fault_of_quaternion('imu', orientation)
+        if self._accept('imu', fault, (*orientation, *angular_velocity), stamp_ns, now_ns):
+            self.orientation = _normalised(orientation)
+            self.angular_velocity = np.array(angular_velocity, np.float64)
+
+    def take_odometry(
+        self,
+        position: Sequence[float],
+        orientation: Sequence[float],
+        linear_velocity: Sequence[float],
+        *,
+        stamp_ns: int,
+        now_ns: int,
+    ) -> None:
+        """Take an Odometry, whose twist is in the base's frame."""
+        fault = _fault_of_quaternion('odometry', orientation)
+        values = (*position, *orientation, *linear_velocity)
+        if self._accept('odometry', fault, values, stamp_ns, now_ns):
+            self.position = np.array(position, np.float64)
+            self.odometry_orientation = _normalised(orientation)
+            self.linear_velocity = np.array(linear_velocity, np.float64)
+
+    def take_command(self, velocity: Sequence[float], *, stamp_ns: int, now_ns: int) -> None:
+        """Take a commanded velocity: x, y, yaw."""
+        if self._accept('command', '', tuple(velocity), stamp_ns, now_ns):
+            self.command = np.array(velocity, np.float64)
+
+    def age_sec(self, sensor: str, now_ns: int) -> float:
+        """Return how long ago a sensor was heard with valid values; infinite before that."""
+        reading = self.readings.get(sensor)
+        if reading is None or reading.received_ns < 0:
+            return math.inf
+        return (now_ns - reading.received_ns) / _NANOSECONDS
+
+    def unchanged_sec(self, sensor: str, now_ns: int) -> float:
+        """Return for how long all values of a sensor have been the very same."""
+        reading = self.readings.get(sensor)
+        if reading is None or reading.changed_ns < 0:
+            return 0.0
+        return (now_ns - reading.changed_ns) / _NANOSECONDS
+
+    def faults(self) -> Mapping[str, str]:
+        """Return why the last message of a sensor was not taken, by sensor."""
+        return {name: reading.fault for name, reading in self.readings.items() if reading.fault}
+
+    def _accept(
+        self, sensor: str, fault: str, values: tuple[float, ...], stamp_ns: int, now_ns: int
+    ) -> bool:
+        """Tell whether a message may be taken, and keep why not."""
+        reading = self.readings.setdefault(sensor, Reading())
+        if not fault and not all(map(math.isfinite, values)):
+            fault = f'{sensor} has a value that is not finite'
+        if (
+            not fault
+            and 0 <= stamp_ns < reading.stamp_ns
+            and now_ns - reading.received_ns < (_NANOSECONDS)
+        ):
+            return False  # out of order: an older one came later; a clock that was set back stays
+        reading.fault = fault
+        if fault:
+            return False
+        if values != reading.values:
+            reading.changed_ns, reading.values = now_ns, values
+        reading.received_ns, reading.stamp_ns = now_ns, stamp_ns
+        return True
+
+
+def _fault_of_quaternion(sensor: str, orientation: Sequence[float]) -> str:
+    norm = math.sqrt(sum(value * value for value in orientation))
+    if norm < _SMALLEST_NORM:
+        return f'{sensor} has orientation {list(orientation)}, which is no unit quaternion'
+    return ''
+
+
+def _normalised(orientation: Sequence[float]) -> np.ndarray:
+    values = np.array(orientation, np.float64)
+    norm = math.sqrt(float(values @ values))
+    # Rounding must not touch what is normal already: simulated values stay as they are.
+    return values if abs(norm - 1.0) < 1e-9 else values / norm
+
+
+def rotation(orientation: np.ndarray) -> np.ndarray:
+    """Return the matrix, shape (3, 3), that turns the base's frame into the world's."""
+    w, x, y, z = orientation
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
