@@ -17,17 +17,17 @@ DOMAIN_IDS = range(1, 101)
 """DDS derives its ports from the domain: up to 101 they stay below Linux's ephemeral ports."""
 
 TESTS = Path(__file__).with_name('tests')
-SYSTEM_TESTS = (TESTS / 'system', TESTS / 'faults')
-"""Folders of tests that start whole systems of real processes; elsewhere a marker says so."""
+SERIAL_TESTS = (TESTS / 'system', TESTS / 'faults')
+"""Folders of tests of whole systems, which run one after the other."""
 
 FAST_DDS_PROFILE = TESTS / 'fast_dds.xml'
 _number = itertools.count(os.getpid())
 
 
 class OneFileOneWorker(LoadGroupScheduling):
-    """Give a worker whole files, and one worker all system tests.
+    """Give a worker whole files, and one worker all tests that must not run beside each other.
 
-    What the fixtures of a file make is made once then, and whole systems run one after the other.
+    What the fixtures of a file make is made once then.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -43,14 +43,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneFileOneWo
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the system tests; they come last, or first where other workers run the others."""
+    """Group the serial tests. Begin with the slow ones where workers share them, else end so."""
+
+    def speed(item: pytest.Item) -> int:
+        if item.get_closest_marker('xdist_group'):
+            return 0
+        return 1 if item.get_closest_marker('system') else 2
+
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in SYSTEM_TESTS):
+        if any(item.path.is_relative_to(folder) for folder in SERIAL_TESTS):
             item.add_marker(pytest.mark.system)
-        if item.get_closest_marker('system'):
-            item.add_marker(pytest.mark.xdist_group('system'))
-    in_parallel = 'PYTEST_XDIST_WORKER' in os.environ
-    items.sort(key=lambda item: bool(item.get_closest_marker('system')), reverse=in_parallel)
+            item.add_marker(pytest.mark.xdist_group('serial'))
+    items.sort(key=speed, reverse='PYTEST_XDIST_WORKER' not in os.environ)
 
 
 @contextmanager
