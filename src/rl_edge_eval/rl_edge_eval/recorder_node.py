@@ -23,6 +23,7 @@ from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
 
 _DISCOVERY_PERIOD_SEC = 0.25
 _TAKE_PERIOD_SEC = 0.05
+_ONE_MOMENT_NS = 100_000
 
 
 class RecorderNode(Node):
@@ -104,7 +105,8 @@ class RecorderNode(Node):
             self._write(message)
 
     def _take(self) -> None:
-        self._order.begin(system_ns=time.time_ns(), steady_ns=time.monotonic_ns())
+        system_ns, steady_ns = _both_clocks()
+        self._order.begin(system_ns=system_ns, steady_ns=steady_ns)
         for message in self._topics.take():
             self._order.add(message)
 
@@ -133,6 +135,15 @@ class RecorderNode(Node):
             self._diagnostics.publish(ERROR, self._failure, values)
         else:
             self._diagnostics.publish(OK, '', values)
+
+
+def _both_clocks() -> tuple[int, int]:
+    """Return system and steady time of one moment, in ns."""
+    for _ in range(10):  # until nothing came between the three readings
+        before, system_ns, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if after - before < _ONE_MOMENT_NS:
+            break
+    return system_ns, (before + after) // 2
 
 
 def _folder(settings: RecorderParameters) -> Path:
