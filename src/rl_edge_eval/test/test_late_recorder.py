@@ -178,7 +178,8 @@ def test_a_span_of_time_is_selected(tmp_path: Path) -> None:
     writer.close()
     run = metrics_of_bag(tmp_path / 'bag')
     # Reports from 3.0 to 9.0 s: 0.6 s of CPU for the 60 steps after the first.
-    acting = run.while_acting().robot
+    times = run.robot.series.time_ns
+    acting = run.between(times[0], times[-1]).robot
     assert acting.node('policy').cpu_ms_per_step == pytest.approx(10.0)
     assert acting.node('/ant0/policy').resident_memory_mb_max == 97.0
     assert acting.transitions == run.robot.transitions == 70

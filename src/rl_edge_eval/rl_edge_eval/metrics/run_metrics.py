@@ -4,8 +4,9 @@
     run.robot.summary.episode_return                 # over the episodes that count
     run.robot.response_us.p99
     run.robot.node('policy').peak_memory_mb
-    run.while_acting().robot.node('policy').cpu_ms_per_step
-    run.between(begin_ns, end_ns).robot.image_smoothness(period_sec)
+    acting = run.between(begin_ns, end_ns)           # what was recorded in a span of time
+    acting.robot.node('policy').cpu_ms_per_step
+    acting.robot.image_smoothness(period_sec)
 
 A value that is missing is NaN here, None in JSON (`to_dict`) and ``-`` in a table
 (`rl_edge_eval.output.columns.number`). What was recorded over time is there too, as arrays
@@ -399,13 +400,6 @@ class RunMetrics:
             begin_ns=max(begin_ns, self.begin_ns),
             end_ns=min(end_ns, self.end_ns),
         )
-
-    def while_acting(self) -> 'RunMetrics':
-        """Return the metrics between the first recorded step and the last, loading left out."""
-        times = np.concatenate(
-            [np.empty(0, np.int64), *(robot.series.time_ns for robot in self.robots)]
-        )
-        return self.between(int(times.min()), int(times.max())) if times.size else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of JSON types, without arrays; NaN becomes None."""
