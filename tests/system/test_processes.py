@@ -39,6 +39,18 @@ def test_ctrl_c_stops_every_process(running_loop, have_ended):
     assert have_ended(nodes)
 
 
+def test_hanging_up_right_after_terminating_is_the_same_request(running_loop, have_ended):
+    """systemd sends SIGTERM and SIGHUP, one right after the other."""
+    loop = running_loop()
+    nodes = loop.nodes()
+    loop.process.send_signal(signal.SIGTERM)
+    loop.process.send_signal(signal.SIGHUP)
+
+    assert loop.exit_code() in (129, 143)  # of the one that was seen first
+    assert have_ended(nodes)
+    assert 'killed' not in loop.text
+
+
 def test_nothing_is_left_when_the_runner_is_killed(running_loop, have_ended):
     loop = running_loop()
     nodes = loop.nodes()

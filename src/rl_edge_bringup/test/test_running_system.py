@@ -47,6 +47,29 @@ def has_ended(pid, timeout_sec=60):
     return not is_running(pid)
 
 
+def test_where_exits_are_ignored_the_others_go_on_until_none_is_left():
+    waits = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("ready")
+signal.sigwait([signal.SIGUSR1])
+"""
+    programs = (
+        Program('fails', 'import sys; sys.exit(3)'),
+        Program('finishes', 'print("done")', ends_run=True),
+        Program('waits', waits),
+    )
+    with run(*programs, on_node_exit='ignore') as system:
+        system.log.wait_for('fails .* died with exit code 3; the others go on', node=RUNNER)
+        system.log.wait_for('finishes has finished', node=RUNNER)
+        assert system.is_running()
+        system.log.wait_for('ready', node='waits')
+        system.send('waits', signal.SIGUSR1)
+        outcome = system.wait(60)
+
+    assert outcome == Outcome(0, 'all nodes have exited')
+
+
 def test_lines_carry_the_name_of_the_node_and_none_is_lost():
     many = Program('many', 'for i in range(20000): print("line", i)\nprint("no newline", end="")')
     lines = []
