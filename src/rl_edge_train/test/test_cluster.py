@@ -16,11 +16,13 @@ from rl_edge_core import cluster
 from rl_edge_core.configuration import from_mapping, to_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.assembly import assemble
 from rl_edge_train.cluster.acting_copy import acting_copy
-from rl_edge_train.cluster.ray_collector import RayCollector, fragment_steps
+from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
 from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
 from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop
+from rl_edge_train.run_config import RunConfig
 from rl_edge_train.vector_environment import SimulationError
 
 # Starting nodes and compiling take their time on a machine with other work to do.
@@ -257,7 +259,6 @@ def test_an_evaluation_spread_out_gives_the_results_of_one_machine(nodes, tmp_pa
     from rl_edge_train import evaluate_command
     from rl_edge_train.online.learner import OnlineLearner
     from rl_edge_train.online.policy_export import export_online_policy
-    from rl_edge_train.run_config import RunConfig
 
     run = from_mapping(
         RunConfig, {'algorithm': 'ddpg', 'total_steps': 1, 'agent': SETTINGS['ddpg']}
@@ -304,3 +305,49 @@ def test_train_on_a_cluster_of_its_own_saves_and_ends_everything(tmp_path):
     columns = (run / 'metrics.csv').read_text().splitlines()[0].split(',')
     assert {'workers', 'weights_age_updates', 'lost_fragments'} <= set(columns)
     assert json.loads((run / 'run.json').read_text())['seed'] == 1
+
+
+LEARNING = {
+    'algorithm': 'sac',
+    'total_steps': 2000,
+    'environment': {'environment_id': 'InvertedPendulum-v5'},
+    'selection': {'every_steps': 500, 'episodes': 5, 'confirmations': 0},
+    'checkpoint_period_sec': 1e9,
+    'loop': {
+        'environments': 4,
+        'updates_per_iteration': 8,
+        'batch_size': 64,
+        'warmup_steps': 200,
+        'replay_capacity': 5000,
+    },
+    'agent': {
+        'actor': {'widths': [32, 32]},
+        'critic': {'widths': [32, 32]},
+        'actor_learning_rate': 0.002,
+        'critic_learning_rate': 0.002,
+        'temperature_learning_rate': 0.002,
+        'discount': 0.98,
+        'tau': 0.02,
+    },
+}
+
+
+def test_on_a_cluster_as_much_is_learned_in_as_many_steps(nodes, tmp_path):
+    import ray
+
+    config = from_mapping(RunConfig, LEARNING)
+
+    def best_return(seed, place):
+        folder = tmp_path / f'{seed}-{place is None}'
+        with assemble(config, folder, seed=seed, cluster=place) as runner:
+            runner.run()
+            assert runner.loop.steps >= config.total_steps
+            return runner.progress.best_return
+
+    local, spread_out = (
+        [best_return(seed, place) for seed in (1, 2, 3)] for place in (None, Cluster(ray, 2, 2))
+    )
+    # An untrained policy falls within some 30 steps. Seeds differ by more than the two ways.
+    assert np.mean(local) > 100
+    assert np.mean(spread_out) >= np.mean(local) - 2 * (np.std(local) + np.std(spread_out))
+    assert np.mean(spread_out) > 100
