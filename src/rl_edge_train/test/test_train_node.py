@@ -22,7 +22,8 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, TrainingMetrics, Transition
 from rl_edge_interfaces.srv import SaveCheckpoint
-from rl_edge_train import checkpoint, robot_link
+from rl_edge_train import checkpoint
+from rl_edge_train.ros import robot_link
 from rl_edge_train.train_node import PAUSE_MARKER, TrainNode
 
 # Networks are compiled, and TensorFlow is started once more to check what is exported.

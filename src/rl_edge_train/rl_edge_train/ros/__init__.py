@@ -1,0 +1,1 @@
+"""What of learning from robots needs ROS, beside the node."""
