@@ -72,7 +72,7 @@ def test_metrics_of_episodes():
         'episode_return': 2.0,
         'return_std': 1.0,
         'distance_m': 3.0,
-        'falls': 1,
+        'early_ends': 1,
     }
 
 
@@ -110,3 +110,26 @@ def test_a_log_gets_lines_with_return_distance_speed_and_time_left(tmp_path):
     line = stream.getvalue()
     for part in ('400,000 steps', '12.3', '5.6 m', '1000 steps/s', '10 min left'):
         assert part in line
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_resumed_bar_counts_from_where_the_run_was_and_shows_no_distance_of_nan(tmp_path):
+    from rl_edge_train.display import RunDisplay
+
+    stream = Terminal()
+    display = RunDisplay(tmp_path, total_steps=1000, stream=stream)
+    display.begin(900)
+    bar = display._bar
+    display.advance(950)
+    display.show(
+        {'steps': 950, 'steps_per_second': 10.0, 'episode_return': 3.5, 'distance_m': math.nan}
+    )
+    assert (bar.initial, bar.n, bar.total) == (900, 950, 1000)
+    display.close()
+    assert '95%' in stream.getvalue()
+    assert 'return      3.5' in stream.getvalue()
+    assert 'nan' not in stream.getvalue()

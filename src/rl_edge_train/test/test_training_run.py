@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from rl_edge_core.configuration import from_mapping, to_mapping, to_yaml
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.registry import agent_config, make_agent
 from rl_edge_train.assembly import assemble
@@ -184,6 +184,57 @@ def test_losses_that_explode_end_the_run_and_keep_the_last_checkpoint(tmp_path):
     finally:
         runner.close()
     assert checkpoint.read_newest(tmp_path / 'checkpoints')[0].steps == 200
+
+
+def test_a_changed_total_says_what_it_does_to_learning_rates(tmp_path, capsys):
+    agent = {**SETTINGS['ppo']['agent'], 'final_learning_rate_share': 0.1}
+    config = config_for('ppo', agent=agent)
+    run(config, tmp_path)
+    # At the end a tenth is left of 3e-4; of twice the steps half are to come: 0.55 of it.
+    run(config_for('ppo', agent=agent, total_steps=1600), tmp_path, resume=True, stop_at=900)
+    said = capsys.readouterr().out
+    assert 'policy_learning_rate goes from 3e-05 to 0.000165 (5.50 times)' in said
+    rates = [float(row['policy_learning_rate']) for row in CsvLog(tmp_path / 'metrics.csv').rows()]
+    assert rates[3] == pytest.approx(3e-5)
+
+
+def test_a_part_that_cannot_be_closed_leaves_no_other_open(tmp_path):
+    runner = assemble(config_for('sac'), tmp_path, seed=3)
+    workers = [
+        *runner.loop.collector.environments._workers,
+        *runner.evaluation_environments._workers,
+    ]
+
+    def full_disk():
+        raise StorageError('the disk is full')
+
+    runner.loop.close = full_disk
+    with pytest.raises(TrainingError, match='what ended it'), runner:
+        raise TrainingError('what ended it')
+    assert not any(worker.is_alive() for worker in workers)
+    with pytest.raises(StorageError, match='the disk is full'), runner:
+        pass
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(tmp_path, capsys):
+    config = config_for('sac', total_steps=300)
+    folder = tmp_path / 'run'
+    (folder / 'replay').mkdir(parents=True)
+    (folder / 'replay' / '000000.rows').write_bytes(b'left by a killed run')
+    CsvLog(folder / 'metrics.csv').append({'steps': 200, 'episode_return': 9.0})
+    (folder / 'config.yaml').write_text(to_yaml(config))
+    (folder / 'run.json').write_text(json.dumps({'seed': 3, 'command': []}))
+    assert main(['train', '--resume', str(folder)]) == 0
+    assert 'starts from the beginning' in capsys.readouterr().out
+    assert [row['steps'] for row in CsvLog(folder / 'metrics.csv').rows()] == ['200']
+    assert 'finished' not in (folder / 'metrics.csv').read_text()
+    run(config_for('sac', total_steps=320), folder, resume=True)
+    assert '300 transitions of replay' in capsys.readouterr().out
+
+    assert main(['train', '--resume', str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert 'is finished' in said
+    assert '--set total_steps=' in said
 
 
 def started(folder, config):
