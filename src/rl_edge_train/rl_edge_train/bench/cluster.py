@@ -45,14 +45,12 @@ REPLAY_CAPACITY = 200_000
 class RecordedWorker(CollectWorker):
     """Hand over the first fragment again and again, as a machine of any speed would."""
 
-    def begin(self, versions: dict[str, str]) -> str:
-        """Record a fragment."""
-        node = super().begin(versions)
-        self._recorded = super().collect(None, -1)
-        return node
+    _recorded: WorkerFragment | None = None
 
     def collect(self, policy: ActingCopy | None, version: int) -> WorkerFragment:
-        """Return the fragment, as if collected with these weights."""
+        """Return the first fragment, as if collected with these weights."""
+        if self._recorded is None:
+            self._recorded = super().collect(policy, version)
         return dataclasses.replace(self._recorded, version=version, busy_sec=0.0, idle_sec=0.0)
 
 
@@ -171,6 +169,8 @@ def _handing_over(ray: Any, seconds: float) -> dict[str, float]:
     """Return the time and size of one fragment from the end of collecting to the learner."""
     collector = _collector(ray, 'sac', workers=1, rollouts=True)
     try:
+        collector.start()
+        collector.finish()  # the recording
         taken, size = [], 0
         deadline = time.perf_counter() + seconds
         while time.perf_counter() < deadline:
