@@ -13,6 +13,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
         ('share/' + package_name + '/config', sorted(glob('config/*.*'))),
+        ('share/' + package_name + '/config/views', sorted(glob('config/views/*.*'))),
         ('share/' + package_name + '/launch', sorted(glob('launch/*.launch.py'))),
         ('share/' + package_name + '/security', sorted(glob('security/*.xml'))),
     ],

@@ -20,6 +20,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': ['sim_node = rl_edge_sim.sim_parameters:main'],
+        'rl_edge.commands': ['rl_edge_sim = rl_edge_sim.commands:COMMANDS'],
         'rl_edge.parameters': ['sim_node = rl_edge_sim.sim_parameters:SimParameters'],
     },
 )

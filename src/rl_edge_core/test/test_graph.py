@@ -11,6 +11,7 @@ from rclpy.type_hash import TypeHash
 
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.graph import (
+    WaitingLog,
     incompatible_peers,
     peers_of_other_types,
     stop_watching_qos_events,
@@ -117,3 +118,61 @@ def test_no_handler_of_qos_events_is_left(node):
     assert len(list(node.waitables)) >= 4
     stop_watching_qos_events(node)
     assert list(node.waitables) == []
+
+
+class Talking:
+    """A node without a graph, that keeps what is logged."""
+
+    def __init__(self):
+        self.lines = []
+        self.context = self
+
+    def get_logger(self):
+        return self
+
+    def warning(self, line):
+        self.lines.append(line)
+
+    def get_domain_id(self):
+        return 42
+
+    def get_namespace(self):
+        return '/ant0'
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    node = Talking()
+    log = WaitingLog(node)
+    clock = [1000.0]
+    monkeypatch.setattr('rl_edge_core.ros.graph.time.monotonic', lambda: clock[0])
+
+    def wait(seconds, what='no policy connected yet; waiting'):
+        for _ in range(seconds):
+            clock[0] += 1.0
+            log.update(what, ['/ant0/observation', '/ant0/action'])
+        return node.lines
+
+    return wait
+
+
+def test_waiting_is_silent_for_three_seconds_and_then_says_where_to_look(waiting, monkeypatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    assert waiting(3) == []
+    (line,) = waiting(2)
+    assert line.startswith('no policy connected yet; waiting for 3 s on /ant0/observation, /ant0/')
+    assert 'ROS_DOMAIN_ID (here 42) and namespace (here /ant0)' in line
+    assert 'ROS_AUTOMATIC_DISCOVERY_RANGE is LOCALHOST, which finds nodes of this machine' in line
+
+
+def test_waiting_is_said_ever_more_rarely_and_anew_after_it_was_over(waiting):
+    assert len(waiting(3600)) <= 10
+    before = len(waiting(5, ''))
+    assert len(waiting(5)) == before + 1
+
+
+def test_another_users_shared_memory_is_named_with_the_remedy(waiting, monkeypatch):
+    monkeypatch.setattr('rl_edge_core.ros.graph._owners_of_shared_memory', lambda: ['anna'])
+    (line,) = waiting(5)
+    assert '/dev/shm has files of anna' in line
+    assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4 and ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET' in line

@@ -56,7 +56,7 @@ def joint_reader(env: gymnasium.Env) -> JointReader:
     model = cast(MujocoEnv, env.unwrapped).model
     joints = [joint for joint in range(model.njnt) if model.jnt_type[joint] in (_HINGE, _SLIDE)]
     return JointReader(
-        names=tuple(_joint_name(model, joint) for joint in joints),
+        names=tuple(joint_name(model, joint) for joint in joints),
         _positions=model.jnt_qposadr[joints],
         _velocities=model.jnt_dofadr[joints],
     )
@@ -110,7 +110,7 @@ def base_of(env: gymnasium.Env) -> BaseReader | None:
     for joint in range(model.njnt):
         if model.jnt_type[joint] == _FREE:
             return BaseReader(
-                _body_name(model, int(model.jnt_bodyid[joint])),
+                body_name(model, int(model.jnt_bodyid[joint])),
                 int(model.jnt_qposadr[joint]),
                 int(model.jnt_dofadr[joint]),
             )
@@ -204,28 +204,28 @@ def _signals_of_part(model: Any, part: str) -> Signals:
 
 
 def _positions(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), _joint_name(model, joint)
+    kind, name = int(model.jnt_type[joint]), joint_name(model, joint)
     if kind == _FREE:
         signals = [(axis, 'm') for axis in _AXES] + _QUATERNION
-        return _of(_body_name(model, int(model.jnt_bodyid[joint])), signals)
+        return _of(body_name(model, int(model.jnt_bodyid[joint])), signals)
     if kind == _BALL:
         return _of(name, _QUATERNION)
     return _of(name, [('angle', 'rad')] if kind == _HINGE else [('position', 'm')])
 
 
 def _velocities(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), _joint_name(model, joint)
+    kind, name = int(model.jnt_type[joint]), joint_name(model, joint)
     angular = [(f'angular_velocity_{axis}', 'rad/s') for axis in _AXES]
     if kind == _FREE:
         signals = [(f'velocity_{axis}', 'm/s') for axis in _AXES] + angular
-        return _of(_body_name(model, int(model.jnt_bodyid[joint])), signals)
+        return _of(body_name(model, int(model.jnt_bodyid[joint])), signals)
     if kind == _BALL:
         return _of(name, angular)
     return _of(name, [('angular_velocity', 'rad/s')] if kind == _HINGE else [('velocity', 'm/s')])
 
 
 def _forces(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), 'actuator.' + _joint_name(model, joint)
+    kind, name = int(model.jnt_type[joint]), 'actuator.' + joint_name(model, joint)
     if kind == _FREE:
         return _of(name, _spatial(('force', 'N'), ('torque', 'N m')))
     if kind == _BALL:
@@ -243,19 +243,20 @@ def _of(name: str, signals: Signals) -> Signals:
 
 def _prefixed(part: str, model: Any, body: int, signal: tuple[str, str]) -> tuple[str, str]:
     component, unit = signal
-    return f'{part}.{_body_name(model, body)}.{component}', unit
+    return f'{part}.{body_name(model, body)}.{component}', unit
 
 
-def _joint_name(model: Any, joint: int) -> str:
+def joint_name(model: Any, joint: int) -> str:
+    """Return the name of a joint, by its number where it has none."""
     return model.joint(joint).name or f'joint_{joint}'
 
 
-def _body_name(model: Any, body: int) -> str:
-    # A body without a name, such as the Ant's feet, goes by the joint that moves it.
+def body_name(model: Any, body: int) -> str:
+    """Return the name of a body; one without, such as the Ant's feet, goes by its joint."""
     if model.body(body).name:
         return str(model.body(body).name)
     has_joint = model.body_jntnum[body] > 0
-    return _joint_name(model, int(model.body_jntadr[body])) if has_joint else f'body_{body}'
+    return joint_name(model, int(model.body_jntadr[body])) if has_joint else f'body_{body}'
 
 
 def _is_joint_drive(model: Any, actuator: int) -> bool:
@@ -265,7 +266,7 @@ def _is_joint_drive(model: Any, actuator: int) -> bool:
 
 def _driven_joint(model: Any, actuator: int) -> str:
     if _is_joint_drive(model, actuator):
-        return _joint_name(model, int(model.actuator_trnid[actuator, 0]))
+        return joint_name(model, int(model.actuator_trnid[actuator, 0]))
     return model.actuator(actuator).name or f'actuator_{actuator}'
 
 

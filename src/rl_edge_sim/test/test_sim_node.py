@@ -23,7 +23,14 @@ from std_srvs.srv import SetBool
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import from_environment, to_nanoseconds
-from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation, Transition
+from rl_edge_interfaces.msg import (
+    Action,
+    Environment,
+    EpisodeSummary,
+    Observation,
+    PolicyStatus,
+    Transition,
+)
 from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.rollout import rollout
@@ -544,3 +551,33 @@ def test_a_process_with_bad_parameters_ends_with_one_line():
     assert process.returncode == 1
     assert output.strip().splitlines()[-1].startswith("error: no environment is named 'Antt-v5'")
     assert 'Traceback' not in output
+
+
+def status_of(peer, **fields):
+    publisher = peer.create_publisher(PolicyStatus, 'policy_status', qos.policy_status())
+    publisher.publish(PolicyStatus(reason='made for Ant-v4', **fields))
+    return publisher
+
+
+def test_a_refusing_policy_ends_the_node_at_once_with_its_reason(graph):
+    peer = graph.add(Peer(graph.context, topics=('episode',)))
+    peer.act = None
+    sim = graph.start(**PENDULUM)
+    graph.until(lambda: peer.observations)
+    status_of(peer, state=PolicyStatus.REFUSING, run_id=sim.run_id)
+    graph.until(sim.finished.done)
+    assert sim.finished.result() == 1
+    assert sim._loop.failure == 'the policy refuses to act: made for Ant-v4'
+
+
+def test_a_refusal_of_an_earlier_run_is_none_of_this_one(graph):
+    peer = graph.add(Peer(graph.context, topics=('episode',)))
+    peer.act = None
+    sim = graph.start(**PENDULUM)
+    graph.until(lambda: peer.observations)
+    other = status_of(peer, state=PolicyStatus.REFUSING, run_id=sim.run_id + 1)
+    graph.until(lambda: other.get_subscription_count() and other.wait_for_all_acked())
+    for _ in range(20):
+        graph.executor.spin_once(timeout_sec=0.01)
+    assert sim._loop.refusal == ''
+    assert not sim.finished.done()

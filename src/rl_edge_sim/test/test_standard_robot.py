@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_nanoseconds
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.mujoco_names import actuator_scales, base_of
@@ -148,6 +150,14 @@ def test_a_robot_that_fell_is_put_back(robot):
     assert robot.node.finished.result() == 0
     # The state outside the limits is shown.
     robot.until(lambda: robot.received['odometry'][-1].pose.pose.position.z not in heights[:-1])
+
+
+def test_who_comes_later_gets_its_urdf(robot):
+    robot.start()
+    received = []
+    robot.peer.create_subscription(String, 'robot_description', received.append, qos.environment())
+    robot.until(lambda: received)
+    assert ElementTree.fromstring(received[0].data).find("joint[@name='ankle_4']") is not None
 
 
 def test_only_mujoco_robots_have_standard_topics(robot):

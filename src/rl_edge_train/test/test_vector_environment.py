@@ -108,8 +108,8 @@ def broken(monkeypatch, request):
 @pytest.mark.parametrize(
     ('broken', 'message'),
     [
-        ('TurnsToNan-v0', 'TurnsToNan-v0 is broken: in step 20 reward is nan'),
-        ('Raises-v0', 'in step 20 raised FloatingPointError: the solver diverged'),
+        ('TurnsToNan-v0', 'TurnsToNan-v0 is broken at step 19 .*: reward is nan'),
+        ('Raises-v0', 'at step 19 .*: FloatingPointError in .*: the solver diverged'),
     ],
     indirect=['broken'],
 )

@@ -5,16 +5,17 @@ does, and knows nothing of policies.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from geometry_msgs.msg import TransformStamped
+from gymnasium.envs.mujoco import MujocoEnv
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from rl_edge_core.episode_result import EndedBy
@@ -29,6 +30,7 @@ from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco, joint_reader
 from rl_edge_sim.sim_parameters import SimParameters
 from rl_edge_sim.simulation import Simulation
+from rl_edge_sim.urdf import urdf_of
 
 _WORLD = 'odom'
 
@@ -37,10 +39,11 @@ class StandardRobot:
     """Simulate a robot as its drivers would show it.
 
     It publishes joint_states, and for a robot with a free base imu, odometry and, where tf2_msgs
-    is installed, the transform from odom to the base. Commands are of the actuators, in their
-    order (commands) or by joint name (joint_trajectory): N m or N for motors, rad, m or rad/s for
-    servos. A command older than ``action_max_age_sec`` is replaced by zero. A robot that has left
-    its environment's limits is shown so for one period, then it is put back to its start.
+    is installed, the transform from odom to the base; robot_description is its URDF. Commands are
+    of the actuators, in their order (commands) or by joint name (joint_trajectory): N m or N for
+    motors, rad, m or rad/s for servos. A command older than ``action_max_age_sec`` is replaced by
+    zero. A robot that has left its environment's limits is shown so for one period, then it is
+    put back to its start.
     """
 
     def __init__(
@@ -100,6 +103,12 @@ class StandardRobot:
             self._imu = publisher(node, Imu, 'imu', qos.joint_states())
             self._odometry = publisher(node, Odometry, 'odometry', qos.joint_states())
             self._transforms = _transform_publisher(node)
+        model = cast(MujocoEnv, self._env.unwrapped).model
+        text, notes = urdf_of(model, self._settings.environment_id.replace('-', '_'))
+        for note in notes:
+            node.get_logger().debug(f'URDF: {note}')
+        self._description = publisher(node, String, 'robot_description', qos.environment())
+        self._description.publish(String(data=text))
         self._clock = None
         if self._settings.publish_clock:
             self._clock = node.create_publisher(Clock, '/clock', 10)

@@ -1,0 +1,82 @@
+"""Layouts of viewers: every topic and field in them exists, with the type that they draw."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from rl_edge_interfaces.msg import ControlTiming, EpisodeSummary, ResourceUsage, Transition
+
+VIEWS = Path(__file__).parents[1] / 'config' / 'views'
+TYPES = {
+    '/ant0/resource_usage/sim': ResourceUsage,
+    '/ant0/resource_usage/robot': ResourceUsage,
+    '/ant0/resource_usage/policy': ResourceUsage,
+    '/ant0/transition': Transition,
+    '/ant0/episode': EpisodeSummary,
+    '/ant0/control_timing': ControlTiming,
+    '/ant0/robot_description': String,
+    '/ant0/odometry': Odometry,
+    '/ant0/image': Image,
+}
+NUMBERS = {'float', 'double', 'uint32', 'uint64', 'int64'}
+RVIZ_TYPES = {'RobotModel': String, 'Odometry': Odometry, 'Image': Image}
+
+
+def check_number(topic, field):
+    assert TYPES[topic].get_fields_and_field_types()[field] in NUMBERS, (topic, field)
+
+
+def foxglove():
+    return json.loads((VIEWS / 'foxglove.json').read_text())
+
+
+def test_foxglove_plots_numbers_that_exist():
+    plots = [c for name, c in foxglove()['configById'].items() if name.startswith('Plot!')]
+    assert len(plots) == 5
+    for plot in plots:
+        for path in plot['paths']:
+            topic, _, field = path['value'].rpartition('.')
+            check_number(topic, field)
+
+
+def test_foxglove_shows_the_robot_and_its_camera():
+    config = foxglove()['configById']
+    assert TYPES[config['3D!robot']['layers']['robot']['topic']] is String
+    assert all(topic in TYPES for topic in config['3D!robot']['topics'])
+    assert TYPES[config['Image!camera']['imageMode']['imageTopic']] is Image
+
+
+def test_every_panel_of_foxglove_has_a_place():
+    def panels(node):
+        if isinstance(node, str):
+            return [node]
+        return [*panels(node['first']), *panels(node['second'])]
+
+    layout = foxglove()
+    assert sorted(panels(layout['layout'])) == sorted(layout['configById'])
+
+
+def test_plotjuggler_plots_numbers_that_exist():
+    curves = ElementTree.parse(VIEWS / 'plotjuggler.xml').getroot().findall('.//curve')
+    assert len(curves) == 12
+    for curve in curves:
+        topic, _, field = curve.get('name').rpartition('/')
+        check_number(topic, field)
+
+
+@pytest.mark.parametrize('display', ['RobotModel', 'Odometry', 'Image'])
+def test_rviz_displays_topics_of_their_type(display):
+    view = yaml.safe_load((VIEWS / 'robot.rviz').read_text())
+    (found,) = [
+        each
+        for each in view['Visualization Manager']['Displays']
+        if each['Class'] == f'rviz_default_plugins/{display}'
+    ]
+    topic = found.get('Topic') or found['Description Topic']
+    assert TYPES[topic['Value']] is RVIZ_TYPES[display]
