@@ -23,13 +23,14 @@ import pytest
 from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
-from rl_edge_experiments.fault_harness import ENVIRONMENT, FaultHarness
+from rl_edge_experiments.fault_harness import ENVIRONMENT
 from rl_edge_experiments.transition_audit import audit_settled
 
 # Tests are imported by path (importlib mode), so their helper modules have to be made findable.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fault_loop import FaultLoop
 from fault_results import Row, write_results
 
 LOCKSTEP, REALTIME = 'lockstep', 'realtime'
@@ -84,12 +85,12 @@ def mode(request) -> str:
 class LoopOfMode:
     """A loop that cases share; after a failed one the next case gets a new loop."""
 
-    def __init__(self, make: Callable[[], FaultHarness]) -> None:
+    def __init__(self, make: Callable[[], FaultLoop]) -> None:
         self._make = make
-        self._harness: FaultHarness | None = None
+        self._harness: FaultLoop | None = None
         self.is_healthy = False
 
-    def running(self) -> FaultHarness:
+    def running(self) -> FaultLoop:
         """Return the loop, started where there is none that is healthy."""
         if not self.is_healthy:
             self.close()
@@ -107,7 +108,7 @@ def loop_of_mode(request, mode, tmp_path_factory) -> Iterator[LoopOfMode]:
     model = ensure_untrained(ENVIRONMENT, '', results_folder() / UNTRAINED)
     domain_id = _option(request.config, 'domain', 91)
     folder = tmp_path_factory.mktemp(f'loop-{mode}')
-    holder = LoopOfMode(lambda: FaultHarness(folder, model, mode, domain_id))
+    holder = LoopOfMode(lambda: FaultLoop(folder, model, mode, domain_id))
     yield holder
     holder.close()
 
@@ -119,7 +120,7 @@ def happened(request) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def loop(request, loop_of_mode) -> Iterator[FaultHarness]:
+def loop(request, loop_of_mode) -> Iterator[FaultLoop]:
     """A loop that runs steadily; afterwards its transitions are audited."""
     marker, row = request.node.get_closest_marker(MARKER), request.node.stash[ROW]
     if marker.kwargs.get('needs_root') and os.geteuid() != 0:

@@ -1,6 +1,7 @@
 """Messages that flood a topic: malformed, stale and foreign ones."""
 
 import pytest
+from fault_loop import FaultLoop
 from odd_messages import (
     foreign_actions,
     malformed_actions,
@@ -8,14 +9,12 @@ from odd_messages import (
     stale_actions,
 )
 
-from rl_edge_experiments.fault_harness import FaultHarness
-
 FLOOD = 100_000
 """Messages of the large flood; the others have a tenth."""
 COUNTED = 'counted, never applied; the loop runs on'
 
 
-def unwanted(loop: FaultHarness) -> str:
+def unwanted(loop: FaultLoop) -> str:
     names = ('rejected', 'late', 'duplicate', 'foreign')
     return 'counted ' + ', '.join(f'{loop.counts(f"{name}_actions")} {name}' for name in names)
 

@@ -5,9 +5,9 @@ from array import array
 from collections.abc import Callable, Iterator
 
 import pytest
+from fault_loop import FaultLoop
 
 from rl_edge_core.ros import qos
-from rl_edge_experiments.fault_harness import FaultHarness
 from rl_edge_interfaces.msg import Action, Observation
 
 STANDS_IN = 'reported; lockstep waits, in real time the safe action stands in; recovery'
@@ -16,7 +16,7 @@ COUNTED = 'counted, never applied; the loop runs on'
 
 @contextlib.contextmanager
 def replaced_policy(
-    loop: FaultHarness, answer: Callable[[Observation], tuple[Action, ...]]
+    loop: FaultLoop, answer: Callable[[Observation], tuple[Action, ...]]
 ) -> Iterator[None]:
     """Stop our policy and answer in its place."""
     with loop.observer.publisher(Action, 'action', qos.action()) as publisher:

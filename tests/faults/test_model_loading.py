@@ -7,20 +7,20 @@ from array import array
 
 import psutil
 import pytest
+from fault_loop import FaultLoop
 
 from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.files import sha256_of
-from rl_edge_experiments.fault_harness import FaultHarness
 from rl_edge_interfaces.srv import LoadModel
 
 REFUSED = 'refused with the reason; the old model acts on'
 
 
-def archive_of(loop: FaultHarness) -> bytes:
+def archive_of(loop: FaultLoop) -> bytes:
     return pack_artifact(loop.model, ['int8'])
 
 
-def refused(loop: FaultHarness, request: LoadModel.Request, reason: str) -> str:
+def refused(loop: FaultLoop, request: LoadModel.Request, reason: str) -> str:
     """Ask for a model that must be refused for ``reason``; return what happened."""
     before = loop.latest(1)[0].model_hash
     answer = loop.load_model(request)

@@ -5,12 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from fault_loop import FaultLoop
 
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_experiments.fault_harness import FaultHarness
 
 
-def wait_for_data(loop: FaultHarness, bag: Path) -> None:
+def wait_for_data(loop: FaultLoop, bag: Path) -> None:
     loop.wait_for('data in the bag', lambda: sum(f.stat().st_size for f in bag.glob('*')) > 20_000)
 
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import itertools
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,17 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.task import Future
 
-from rl_edge_bringup.models import executable_path
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import NodeDescription, find_system
+from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.ros import qos
 from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.record_run import Program
-from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation, Transition
+from rl_edge_interfaces.msg import Transition
 from rl_edge_interfaces.srv import LoadModel
 
 NAMESPACE = 'ant0'
@@ -59,8 +54,6 @@ class FaultHarness:
     policy: RunningSystem = field(init=False)
     observer: Observer = field(init=False)
     reports: list[DiagnosticStatus] = field(default_factory=list)
-    since: Observation = field(default_factory=Observation)
-    """The newest observation when the current fault began."""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _number: Iterator[int] = field(default_factory=itertools.count)
 
@@ -96,27 +89,6 @@ class FaultHarness:
         )
         return self._stack.enter_context(running)
 
-    def start_program(
-        self, package: str, executable: str, name: str, *words: str
-    ) -> RunningSystem:
-        """Start one node with its own command line words; when it ends, so does its run."""
-        node = NodeDescription(package, executable, name, self.namespace)
-        command = (
-            str(executable_path(package, executable)),
-            '--ros-args',
-            *('-r', f'__node:={name}'),
-            *('-r', f'__ns:=/{self.namespace}'),
-            *words,
-        )
-        running = RunningSystem([Program(node, command)], environment=self._variables)
-        return self._stack.enter_context(running)
-
-    def start_recorder(self, bag: Path) -> RunningSystem:
-        """Record to a new bag."""
-        return self.start_program(
-            'rl_edge_eval', 'recorder_node', 'recorder', '-p', f'output:={bag}'
-        )
-
     @property
     def _variables(self) -> dict[str, str]:
         return {'ROS_DOMAIN_ID': str(self.domain_id), **self.variables}
@@ -142,7 +114,7 @@ class FaultHarness:
         self.policy = self.start('edge', prefix=self.policy_prefix)
 
     @contextlib.contextmanager
-    def watched(self, *, transitions: bool = True) -> Iterator[Observer]:
+    def watched(self) -> Iterator[Observer]:
         """Watch the loop with a new observer, which is `observer` meanwhile."""
         self.reports = reports = []
 
@@ -150,9 +122,7 @@ class FaultHarness:
             reports.extend(array.status)
 
         with (
-            Observer(
-                self.namespace, domain_id=self.domain_id, transitions=transitions
-            ) as self.observer,
+            Observer(self.namespace, domain_id=self.domain_id) as self.observer,
             self.observer.subscribed(DiagnosticArray, '/diagnostics', take, 50),
         ):
             yield self.observer
@@ -193,51 +163,6 @@ class FaultHarness:
 
         return self.wait_for(f'a report of {node} with {part!r}', found)
 
-    def kill(self, system: RunningSystem, node: str) -> int:
-        """Kill a node with -9 and wait for the next process of it; return that one's id."""
-        pid = system.pid(node)
-        os.kill(pid, signal.SIGKILL)
-        return system.pid(node, other_than=pid, timeout_sec=WAIT_SEC)
-
-    @contextlib.contextmanager
-    def stopped(self, system: RunningSystem, node: str) -> Iterator[None]:
-        """Hold a node with SIGSTOP."""
-        pid = system.pid(node)
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    def newest_observation(self) -> Observation:
-        """Return the next observation that comes by."""
-        received: Future = Future()
-
-        def take(observation: Observation) -> None:
-            if not received.done():
-                received.set_result(observation)
-
-        with self.observer.subscribed(Observation, 'observation', take, qos.observation()):
-            self.wait_for('an observation', received.done)
-        return received.result()
-
-    def flood_actions(self, actions: Iterator[Action]) -> int:
-        """Publish ``actions`` as fast as it goes; return how many they were."""
-        return self._flood(Action, 'action', qos.action(), actions)
-
-    def flood_observations(self, observations: Iterator[Observation]) -> int:
-        """Publish ``observations`` as fast as it goes; return how many they were."""
-        return self._flood(Observation, 'observation', qos.observation(), observations)
-
-    def _flood(self, message_type: type, topic: str, profile: Any, messages: Iterator[Any]) -> int:
-        count = 0
-        with self.observer.publisher(message_type, topic, profile) as publisher:
-            self.wait_for('a subscriber', publisher.get_subscription_count)
-            for message in messages:
-                publisher.publish(message)
-                count += 1
-        return count
-
     def load_model(self, request: LoadModel.Request) -> LoadModel.Response:
         """Call the policy's load_model."""
         with self.observer.client(LoadModel, 'policy/load_model') as client:
@@ -245,22 +170,3 @@ class FaultHarness:
             answer = client.call_async(request)
             self.wait_for('an answer of load_model', answer.done)
             return answer.result()
-
-    def counts(self, name: str) -> int:
-        """Return the sum of one count over the episodes from that of `since` on that have ended.
-
-        Earlier episodes are known as well: the topic is transient local.
-        """
-        return sum(getattr(e, name) for e in self.observer.episodes if _is_from(self.since, e))
-
-    def wait_for_episode(self) -> None:
-        """Wait for the end of the episode that runs now."""
-        now = self.newest_observation()
-        self.wait_for(
-            'the end of an episode',
-            lambda: any(_is_from(now, episode) for episode in list(self.observer.episodes)),
-        )
-
-
-def _is_from(first: Observation, episode: EpisodeSummary) -> bool:
-    return bool(episode.run_id != first.run_id or episode.episode >= first.episode)
