@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rl_edge_bringup.locations import results_folder
+from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.resources import ResourceSample
