@@ -253,3 +253,45 @@ def test_a_dry_run_computes_commands_and_sends_none(graph):
 def test_a_description_that_is_not_there(graph, given, message):
     with pytest.raises(ConfigurationError, match=message):
         graph.start(description=given)
+
+
+def test_values_that_are_not_finite_stop_it(graph):
+    graph.start()
+    graph.run(3)
+    graph.machine.height = float('nan')
+    graph.until(lambda: graph.policy.episodes)
+    assert graph.policy.episodes[0].termination_reason == 'odometry has a value that is not finite'
+    graph.until(lambda: graph.machine.commands[-1] == [0.0] * 8)
+    graph.machine.height = HEIGHT
+    graph.until(lambda: graph.policy.transitions[-1].episode == 1)
+
+
+def test_a_second_node_that_sends_commands_is_reported(graph):
+    graph.start()
+    graph.run(1)
+    graph.machine.create_publisher(Float64MultiArray, 'commands', 10)
+    errors = graph.robot
+    graph.until(lambda: 'two nodes send commands to the robot' in errors._reported.reason)
+    assert '/ant0/machine, /ant0/robot' in errors._reported.reason
+
+
+def test_a_run_of_some_episodes_ends_the_node(graph):
+    graph.start(episodes=1)
+    graph.run(3)
+    graph.machine.height = 2.0
+    graph.until(graph.robot.finished.done)
+    assert graph.robot.finished.result() == 0
+    graph.until(lambda: graph.policy.episodes)
+    assert graph.policy.episodes[0].termination_reason == 'base too high'
+
+
+def test_a_stop_before_the_first_action_ends_nothing(graph):
+    graph.start()
+    graph.policy.action = None
+    graph.until(lambda: graph.policy.observations)
+    graph.machine.silent = {'imu'}
+    graph.until(lambda: graph.robot._loop.phase is Phase.WAITING)
+    graph.policy.action = [0.0] * 8
+    graph.machine.silent = set()
+    graph.until(lambda: graph.policy.transitions)
+    assert graph.robot._loop.dropped_periods == 0 or graph.robot._loop.phase is Phase.RUNNING
