@@ -27,7 +27,7 @@ class ObservationBuilder:
 
         ``previous_action`` is the policy's, shape (action_size,).
         """
-        parts = []
+        parts: list[np.ndarray] = []
         for term, history in self._terms:
             values = _MEASURED[term.term](term, sensors, previous_action)
             if term.offset:

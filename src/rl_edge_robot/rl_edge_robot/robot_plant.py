@@ -31,7 +31,7 @@ class RobotPlant:
     ) -> None:
         """Read ``sensors``, which somebody fills, and hand commands to ``send``."""
         self.spec = description.spec()
-        self.term_names = ('alive', 'forward_velocity', 'action_cost')
+        self.term_names: tuple[str, ...] = ('alive', 'forward_velocity', 'action_cost')
         self.episode = self.step = self.steps = 0
         self.observation = np.zeros(self.spec.observation_size, np.float32)
         self.time_ns = system_ns()

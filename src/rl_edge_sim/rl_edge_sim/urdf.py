@@ -96,7 +96,7 @@ class _Writer:
         if word != 'continuous':
             low, high = model.jnt_range[joint] if limited else (-_NO_LIMIT, _NO_LIMIT)
             limit |= {'lower': f'{low:.6g}', 'upper': f'{high:.6g}'}
-        ElementTree.SubElement(element, 'limit', **limit)
+        ElementTree.SubElement(element, 'limit', limit)
 
     def _write_link(self, body: int, name: str, at: np.ndarray) -> None:
         model = self.model
@@ -146,7 +146,7 @@ class _Writer:
                 element = ElementTree.SubElement(link, part)
                 element.append(_origin(position, turn))
                 geometry = ElementTree.SubElement(element, 'geometry')
-                ElementTree.SubElement(geometry, shape, **attributes)
+                ElementTree.SubElement(geometry, shape, attributes)
                 if part == 'visual':
                     material = ElementTree.SubElement(element, 'material', name=f'geom_{geom}')
                     ElementTree.SubElement(material, 'color', rgba=color)

@@ -22,14 +22,14 @@ _NANOSECONDS = 1_000_000_000
 def to_float32_field(values: np.ndarray) -> array:
     """Return ``values``, shape (n,), as a message's float32[] field takes it: one copy."""
     field = array('f')
-    field.frombytes(np.ascontiguousarray(values, np.float32).view(np.uint8))
+    field.frombytes(np.ascontiguousarray(values, np.float32).view(np.uint8).data)
     return field
 
 
 def to_float64_field(values: Sequence[float] | np.ndarray) -> array:
     """Return ``values``, shape (n,), as a message's float64[] field takes it: one copy."""
     field = array('d')
-    field.frombytes(np.ascontiguousarray(values, np.float64).view(np.uint8))
+    field.frombytes(np.ascontiguousarray(values, np.float64).view(np.uint8).data)
     return field
 
 

@@ -32,27 +32,27 @@ def action() -> QoSProfile:
 
 
 def transition() -> QoSProfile:
-    """Reliable, deep and latched: learning and evaluation count each one that is lost.
+    """Reliable, deep and transient local: learning and evaluation count each one that is lost.
 
     A publisher knows of a subscriber a moment before that subscriber knows of it; what is
-    published in between reaches only those that ask for what was before them.
+    published in between is delivered only to transient-local subscribers.
     """
-    return _latched(depth=1000)
+    return _transient_local(depth=1000)
 
 
 def episode() -> QoSProfile:
-    """Latched as transitions are, deep enough for a subscriber that is busy for a while."""
-    return _latched(depth=100)
+    """Transient local as transitions are, deep enough for a subscriber that is busy."""
+    return _transient_local(depth=100)
 
 
 def environment() -> QoSProfile:
-    """Latched: who starts later still learns what is simulated."""
-    return _latched(depth=1)
+    """Transient local: who starts later still learns what is simulated."""
+    return _transient_local(depth=1)
 
 
 def policy_status() -> QoSProfile:
-    """Latched: who starts later still learns what acts."""
-    return _latched(depth=1)
+    """Transient local: who starts later still learns what acts."""
+    return _transient_local(depth=1)
 
 
 def resource_usage() -> QoSProfile:
@@ -89,7 +89,7 @@ def _reliable(*, depth: int) -> QoSProfile:
     )
 
 
-def _latched(*, depth: int) -> QoSProfile:
+def _transient_local(*, depth: int) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,

@@ -4,6 +4,7 @@ For `rl_edge_robot`, and for other people's controllers: it speaks as hardware w
 does, and knows nothing of policies.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -72,11 +73,13 @@ class StandardRobot:
         self._joints, self._base = joint_reader(self._env), base_of(self._env)
         self._scales = actuator_scales(self._env)
         spec = self._simulation.spec
-        self._action, self._command_age = spec.safe.copy(), 0
+        self._action, self._command_age = spec.safe.copy(), sys.maxsize
         self._largest_age = round(
             settings.action_max_age_sec * settings.real_time_factor / spec.control_period_sec
         )
         self._is_over, self._episodes_done = False, 0
+        self._repeated = 0
+        """Steps with the command of the step before, since no newer one had come."""
         self._create_topics()
         self._diagnostics, self._resources = DiagnosticsPublisher(node), ResourceReporter(node)
         self._log = EpisodeLog(node.get_logger().info)
@@ -93,6 +96,10 @@ class StandardRobot:
     def close(self) -> None:
         """Say how the episodes went, and stop the thread."""
         self._log.close()
+        self._node.get_logger().info(
+            f'{self._simulation.steps} steps, {self._repeated} of them with the command of the '
+            f'step before'
+        )
         self._resources.close()
 
     def _create_topics(self) -> None:
@@ -168,6 +175,7 @@ class StandardRobot:
             self._is_over = False
         else:
             self._command_age += 1
+            self._repeated += 1 < self._command_age <= self._largest_age
             if self._command_age > self._largest_age:
                 self._action = simulation.spec.safe.copy()
             # Who drives the robot decides how long an episode is: only falls end it here.
@@ -226,7 +234,11 @@ class StandardRobot:
         self._diagnostics.publish(
             OK if is_driven else WARN,
             'driven' if is_driven else f'no command on {self._commands.topic_name}; zero instead',
-            {'steps': self._simulation.steps, 'episode': self._simulation.episode},
+            {
+                'steps': self._simulation.steps,
+                'episode': self._simulation.episode,
+                'repeated_commands': self._repeated,
+            },
         )
 
 
