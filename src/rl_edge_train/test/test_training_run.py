@@ -193,7 +193,7 @@ def test_a_changed_total_says_what_it_does_to_learning_rates(tmp_path, capsys):
     # At the end a tenth is left of 3e-4; of twice the steps half are to come: 0.55 of it.
     run(config_for('ppo', agent=agent, total_steps=1600), tmp_path, resume=True, stop_at=900)
     said = capsys.readouterr().out
-    assert 'policy_learning_rate goes from 3e-05 to 0.000165 (5.50 times)' in said
+    assert 'policy_learning_rate goes from 3e-05 to 0.000165 (5.5 times)' in said
     rates = [float(row['policy_learning_rate']) for row in CsvLog(tmp_path / 'metrics.csv').rows()]
     assert rates[3] == pytest.approx(3e-5)
 
