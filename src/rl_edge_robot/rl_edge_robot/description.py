@@ -9,12 +9,12 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from rl_edge_core.configuration import from_mapping, read_yaml
-from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 
 Term = Literal[
@@ -264,6 +264,8 @@ class RobotDescription:
     safety: Safety = field(default_factory=Safety)
     reward: Reward = field(default_factory=Reward)
     max_episode_steps: int = 0
+    environment_arguments: dict[str, Any] = field(default_factory=dict)
+    """Of the environment that the policy was trained in: part of what the policy compares."""
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -298,6 +300,9 @@ class RobotDescription:
             safe_action=tuple(np.clip(np.zeros(size), action.low, action.high)),
             control_period_sec=self.control_period_sec,
             max_episode_steps=self.max_episode_steps,
+            environment_arguments=arguments_as_json(
+                self.environment_id, self.environment_arguments
+            ),
         )
 
 

@@ -106,3 +106,15 @@ def test_a_description_that_does_not_fit_names_both_lists_side_by_side(tmp_path)
     assert 'observation_names: 8 described, 2 wanted' in lines
     assert any(line.split() == ['0', 'shoulder.angle', 'elbow.angle', '<-'] for line in lines)
     assert any(line.split() == ['7', 'base.gravity_z', '-', '<-'] for line in lines)
+
+
+def test_the_six_legged_robot_is_the_environment_of_its_example(monkeypatch):
+    simulator = pytest.importorskip('rl_edge_sim.environment')
+    monkeypatch.chdir(Path(__file__).parents[3])  # its model is named from there
+    example = Path('examples/hexapod')
+    preset = yaml.safe_load((example / 'ppo.yaml').read_text())['environment']
+    env = simulator.make_environment(preset['environment_id'], **preset['environment_arguments'])
+    spec = simulator.spec_of(env)
+    env.close()
+    check_against(load_description(example / 'robot.yaml'), spec)
+    assert load_description(example / 'robot.yaml').spec().hash == spec.hash
