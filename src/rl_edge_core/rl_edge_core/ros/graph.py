@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
+from rclpy.duration import Duration
 from rclpy.event_handler import EventHandler
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -97,12 +98,19 @@ def missing_peers(
     observation: Publisher,
     action: Subscription,
     transition: Publisher,
+    environment: Publisher,
     transition_subscribers: Sequence[str],
 ) -> str:
     """Return who has to connect before a run may begin, e.g. ``no policy``; empty when all have.
 
     A policy is someone who receives observations and someone who sends actions; subscribers of
     ``transition`` are awaited by the names of their nodes, since others may listen too.
+
+    A publisher knows of a subscriber a moment before that subscriber knows of it, and what it
+    publishes in between is lost. So that a run is received from its first step, awaited
+    subscribers must have acknowledged ``environment``: its publisher is created after that of
+    ``transition``, publishers are announced in the order of their creation, and who has received
+    from the last knows the others as well.
     """
     if not (observation.get_subscription_count() and action.get_publisher_count()):
         return 'no policy'
@@ -111,6 +119,8 @@ def missing_peers(
     missing = [name for name in transition_subscribers if name not in present]
     if missing or transition.get_subscription_count() < len(transition_subscribers):
         return f'no subscriber {" or ".join(missing or transition_subscribers)} of {topic}'
+    if transition_subscribers and not environment.wait_for_all_acked(Duration()):
+        return f'no subscriber of {topic} that has received {environment.topic_name}'
     return ''
 
 

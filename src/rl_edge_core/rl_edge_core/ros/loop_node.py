@@ -195,6 +195,7 @@ class LoopNode(Node, Generic[Parameters]):
             observation=self._output.observation,
             action=self._action,
             transition=self._output.transition,
+            environment=self._output.environment,
             transition_subscribers=self.settings.transition_subscribers.replace(',', ' ').split(),
         )
 

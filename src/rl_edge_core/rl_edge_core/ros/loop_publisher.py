@@ -73,14 +73,15 @@ class LoopPublisher:
         """
         self.restart_ticks, self.finish = restart_ticks, finish
         self._run_id, self._after_step = run_id, after_step
-        self._environment = publisher(node, Environment, 'environment', qos.environment())
         self.observation = publisher(node, Observation, 'observation', qos.observation())
         self.transition = publisher(node, Transition, 'transition', qos.transition())
         self._episode = publisher(node, EpisodeSummary, 'episode', qos.episode())
+        # The last to be announced: who has received it knows the others (see `missing_peers`).
+        self.environment = publisher(node, Environment, 'environment', qos.environment())
         self._observation_message = Observation(run_id=run_id)
         self._transition_message = Transition(run_id=run_id)
         self.episodes = EpisodeLog(node.get_logger().info)
-        self._environment.publish(
+        self.environment.publish(
             to_environment(
                 plant.spec, run_id=run_id, reward_term_names=plant.term_names, mode=mode
             )
@@ -109,7 +110,7 @@ class LoopPublisher:
     def flush(self, timeout_sec: float) -> bool:
         """Wait until subscribers have acknowledged what was published; False when they did not."""
         end = time.monotonic() + timeout_sec
-        publishers = (self._environment, self.observation, self.transition, self._episode)
+        publishers = (self.environment, self.observation, self.transition, self._episode)
         return all(
             each.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
             for each in publishers

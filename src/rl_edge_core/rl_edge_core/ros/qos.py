@@ -32,16 +32,18 @@ def action() -> QoSProfile:
 
 
 def transition() -> QoSProfile:
-    """Reliable, deep and transient local: learning and evaluation count each one that is lost.
+    """Reliable and deep: learning and evaluation count each one that is lost.
 
-    A publisher knows of a subscriber a moment before that subscriber knows of it; what is
-    published in between is delivered only to transient-local subscribers.
+    Who comes late is sent none of before: it would take them for what happens now. Who needs a
+    run from its first step is awaited, see `graph.missing_peers`. A subscriber that wants the last
+    1,000 all the same asks for it by ``qos_overrides.TOPIC.publisher.durability:=transient_local``
+    of the publisher.
     """
-    return _transient_local(depth=1000)
+    return _reliable(depth=1000)
 
 
 def episode() -> QoSProfile:
-    """Transient local as transitions are, deep enough for a subscriber that is busy."""
+    """Transient local, so that who comes later sees the last ones; deep for busy subscribers."""
     return _transient_local(depth=100)
 
 

@@ -26,13 +26,14 @@ from rl_edge_interfaces.msg import (
 )
 
 _EXPECTED = {
+    'environment': (Environment, qos.environment),
     'transition': (Transition, qos.transition),
     'episode': (EpisodeSummary, qos.episode),
-    'environment': (Environment, qos.environment),
     'policy_status': (PolicyStatus, qos.policy_status),
 }
 """Topics of the loop, by the last part of their names: subscribed to before anyone publishes
-them, so that the first message is not lost while the graph is being discovered."""
+them, so that the first message is not lost while the graph is being discovered. In this order: a
+simulator that sees who subscribes to its transitions waits until they have its environment."""
 _AS_THEY_HAPPEN = ('transition', 'episode')
 """Of them, those whose history of before the recording is not asked for."""
 
@@ -79,11 +80,10 @@ class RecordedTopics:
         self._topics: dict[str, Subscribed] = {}
         self._retired: list[Subscribed] = []
         self._refused: set[str] = set()
-        for name in selection.known_names:
-            expected = _EXPECTED.get(_last(name))
-            if expected:
-                message_class, profile = expected
-                self._subscribe(name, _type_name(message_class), (profile(),))
+        for kind, (message_class, profile) in _EXPECTED.items():
+            for name in selection.known_names:
+                if _last(name) == kind:
+                    self._subscribe(name, _type_name(message_class), (profile(),))
 
     @property
     def names(self) -> tuple[str, ...]:
