@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ['ship']:  # the command's earlier name
         given[0] = 'publish'
-    if not given or given[0] not in COMMANDS:
+    if not given or given[0] not in (*COMMANDS, 'compress'):  # `rl_edge compress` says it itself
         given.insert(0, 'compress')
     options = _parser(prog).parse_args(given)
     try:

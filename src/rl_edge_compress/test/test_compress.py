@@ -66,8 +66,9 @@ def test_an_unknown_recipe_lists_the_table(names):
     assert 'distilled' in str(raised.value)
 
 
-def test_the_command_line_names_an_unknown_recipe(policy, tmp_path, capsys):
-    arguments = [str(policy), '--recipes', 'int7', '--out', str(tmp_path / 'out')]
+@pytest.mark.parametrize('words', [[], ['compress']])  # as `rl_edge compress` has it
+def test_the_command_line_names_an_unknown_recipe(words, policy, tmp_path, capsys):
+    arguments = [*words, str(policy), '--recipes', 'int7', '--out', str(tmp_path / 'out')]
     assert main(arguments) == 1
     assert "error: no recipe 'int7'" in capsys.readouterr().err
 
