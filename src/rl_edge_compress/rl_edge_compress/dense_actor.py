@@ -143,11 +143,9 @@ class DenseActor:
         source = keras.Input((self.observation_size,), name='observation')
         value = source
         if self.normalization is not None:
-            value = keras.layers.Rescaling(
-                (1 / self.normalization.deviation).astype(np.float32).tolist(),
-                (-self.normalization.mean / self.normalization.deviation)
-                .astype(np.float32)
-                .tolist(),
+            value = keras.layers.Normalization(
+                mean=self.normalization.mean,
+                variance=np.square(self.normalization.deviation),
                 name='observation_normalization',
             )(value)
             if self.normalization.clip is not None:
@@ -180,7 +178,7 @@ def bounded(value: Any, spec: EnvironmentSpec, *, squashed: bool) -> Any:
     if not squashed:
         if not is_unit:
             value = keras.layers.Rescaling((1 / half).tolist(), (-centre / half).tolist())(value)
-        value = keras.ops.clip(value, -1.0, 1.0)
+        value = keras.layers.Activation('hard_tanh', name='within_limits')(value)
     return keras.layers.Rescaling(half.tolist(), centre.tolist(), name=SCALED_ACTION)(value)
 
 

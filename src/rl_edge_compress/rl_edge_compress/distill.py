@@ -30,7 +30,7 @@ def narrower(chain: LayerChain, width: int, observations: np.ndarray) -> keras.M
     for step in chain.front:
         value = step(value)
     if not any(isinstance(step, keras.layers.Normalization) for step in chain.front):
-        value = _normalized(value, front_values(chain, observations))
+        value = _normalized(value, front_values(chain, observations), chain)
     for number, _ in enumerate(chain.dense[:-1]):
         value = keras.layers.Dense(width, activation='relu', name=f'student_{number}')(value)
     head = chain.dense[-1]
@@ -40,7 +40,14 @@ def narrower(chain: LayerChain, width: int, observations: np.ndarray) -> keras.M
     return keras.Model(source, value, name='actor')
 
 
-def _normalized(value: keras.KerasTensor, seen: np.ndarray) -> keras.KerasTensor:
+def _normalized(
+    value: keras.KerasTensor, seen: np.ndarray, chain: LayerChain
+) -> keras.KerasTensor:
     mean, variance = moments(seen)
-    layer = keras.layers.Normalization(mean=mean, variance=variance)
-    return keras.ops.clip(layer(value), -CLIP, CLIP)
+    normal = keras.layers.Normalization(mean=mean, variance=variance)(value)
+    taken = chain.operation_names
+    while True:
+        # Keras names an operation by its number in this process; one from a file may be called so.
+        limited = keras.ops.clip(normal, -CLIP, CLIP)
+        if limited._keras_history.operation.name not in taken:
+            return limited

@@ -36,6 +36,13 @@ class LayerChain:
         """Return whether the trunk normalises its layers."""
         return any(isinstance(step, keras.layers.LayerNormalization) for step in self.trunk)
 
+    @property
+    def operation_names(self) -> set[str]:
+        """Return the names that its operations have in a Keras model."""
+        steps = (*self.front, *self.trunk, *self.tail)
+        parts = [getattr(getattr(step, '__self__', None), 'operations', [step]) for step in steps]
+        return {str(operation.name) for part in parts for operation in part}
+
     def model(self) -> keras.Model:
         """Return the actor as a Keras model of these very operations."""
         source = keras.Input((self.observation_size,), name='observation')

@@ -262,3 +262,14 @@ def test_distillation_is_reproducible(pole_actor, data):
     tf.config.experimental.enable_op_determinism()
     for first, second in zip(weights(), weights(), strict=True):
         assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_a_student_of_an_actor_that_clips_and_does_not_normalise_has_names_of_its_own():
+    """Read from a file, the actor's operation is called as Keras calls the student's next one."""
+    source = keras.Input((4,))
+    clipped = keras.ops.clip(keras.layers.Dense(1)(keras.layers.Dense(8)(source)), -1.0, 1.0)
+    actor = keras.Model(source, clipped)
+    keras.utils.clear_session()
+    seen = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    student = narrower(layer_chain(actor), 8, seen)
+    assert student(seen).shape == (50, 1)
