@@ -17,8 +17,9 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.parameters import parameter
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.parameters import declare_parameters, parameter
+from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import Observation, ResourceUsage
 
@@ -55,6 +56,10 @@ def test_parameters_have_defaults_overrides_and_descriptions(context):
     assert descriptor.read_only
     assert descriptor.description == 'Steps a second.'
     assert descriptor.floating_point_range[0].to_value == 1000.0
+    # A range has two ends in ROS 2: one of them alone is put in words.
+    descriptor = node.describe_parameter('episodes')
+    assert list(descriptor.integer_range) == []
+    assert descriptor.additional_constraints == '0 or more'
     node.destroy_node()
 
 

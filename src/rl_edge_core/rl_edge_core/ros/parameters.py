@@ -17,12 +17,9 @@ from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import (
     Setting,
     node_parameters,
-    parameter,
     registered_nodes,
     settings_of,
 )
-
-__all__ = ['current_parameters', 'declare_parameters', 'parameter']
 
 Parameters = TypeVar('Parameters')
 
