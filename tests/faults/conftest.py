@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fault_loop import FaultLoop
 from fault_results import Row, write_results
 
+HERE = Path(__file__).parent
 LOCKSTEP, REALTIME = 'lockstep', 'realtime'
 MARKER = 'faults'
 ROW = pytest.StashKey[Row]()
@@ -52,6 +53,10 @@ def pytest_collection_modifyitems(config, items):
     wanted = [word.strip().lower() for word in _option(config, 'only', '').split(',')]
     mode = _option(config, 'mode', 'both')
     for item in items:
+        if not item.path.is_relative_to(HERE):
+            kept.append(item)
+            continue
+        item.add_marker(pytest.mark.timeout(900))
         marker = item.get_closest_marker(MARKER)
         if marker is None:
             kept.append(item)
@@ -60,7 +65,6 @@ def pytest_collection_modifyitems(config, items):
         if marker.kwargs.get('only') not in (None, item_mode):
             continue
         item.add_marker(pytest.mark.system)
-        item.add_marker(pytest.mark.timeout(900))
         name = marker.args[0]
         item.stash[ROW] = Row(name, item_mode, marker.kwargs['expected'])
         is_wanted = any(word in name.lower() for word in wanted) and mode in ('both', item_mode)
