@@ -81,8 +81,8 @@ def reserved_domain() -> Iterator[int]:
 def _middleware_as_between_processes() -> Iterator[None]:
     """Let nodes that a test has in its own process exchange messages as any others do."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
-            patch.setenv(variable, str(FAST_DDS_PROFILE))
+        name = 'FASTRTPS' if os.environ.get('ROS_DISTRO', 'jazzy') == 'jazzy' else 'FASTDDS'
+        patch.setenv(f'{name}_DEFAULT_PROFILES_FILE', str(FAST_DDS_PROFILE))
         yield
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rl_edge_core.ros.discovery import PROFILE, announce_often
+from rl_edge_core.ros.discovery import PROFILE, announce_often, profiles_variable
 
 ONE_NODE = """
 import rclpy
@@ -25,6 +25,24 @@ def test_nodes_announce_often_where_the_user_has_no_profiles(tmp_path, monkeypat
     announce_often(variables)
 
     assert variables == {'FASTRTPS_DEFAULT_PROFILES_FILE': str(PROFILE)}
+
+
+@pytest.mark.parametrize(
+    ('distribution', 'name'),
+    [
+        ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_the_variable_is_the_one_that_the_distribution_reads(
+    tmp_path, monkeypatch, distribution, name
+):
+    monkeypatch.chdir(tmp_path)
+    variables = {'ROS_DISTRO': distribution}
+
+    announce_often(variables)
+
+    assert variables == {'ROS_DISTRO': distribution, name: str(PROFILE)}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +69,7 @@ def test_profiles_in_the_current_folder_are_left_alone(tmp_path, monkeypatch):
 def test_fast_dds_accepts_the_profile(ros_domain_id):
     done = subprocess.run(
         [sys.executable, '-c', ONE_NODE],
-        env={**os.environ, 'FASTRTPS_DEFAULT_PROFILES_FILE': str(PROFILE)},
+        env={**os.environ, profiles_variable(): str(PROFILE)},
         capture_output=True,
         text=True,
         check=False,
@@ -67,7 +85,7 @@ def test_fast_dds_would_say_what_it_does_not_accept(ros_domain_id, tmp_path):
 
     done = subprocess.run(
         [sys.executable, '-c', ONE_NODE],
-        env={**os.environ, 'FASTRTPS_DEFAULT_PROFILES_FILE': str(wrong)},
+        env={**os.environ, profiles_variable(): str(wrong)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """How often a node announces itself to Fast DDS participants that start at the same time."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 PROFILE = Path(__file__).with_name('fast_dds.xml')
@@ -18,4 +18,9 @@ def announce_often(variables: MutableMapping[str, str] = os.environ) -> None:
     """
     has_own = any(variables.get(name) for name in _VARIABLES)
     if not has_own and not any(Path(name).exists() for name in _FILES):
-        variables[_VARIABLES[0]] = str(PROFILE)
+        variables[profiles_variable(variables)] = str(PROFILE)
+
+
+def profiles_variable(variables: Mapping[str, str] = os.environ) -> str:
+    """Return the variable that Fast DDS of the ROS 2 in use reads; later ones warn of Jazzy's."""
+    return _VARIABLES[0] if variables.get('ROS_DISTRO', 'jazzy') == 'jazzy' else _VARIABLES[1]
