@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +94,16 @@ def test_lockstep_goes_on_where_it_was_when_a_killed_policy_is_back(watched_loop
     assert addresses == list(itertools.product(range(episodes), range(LENGTH)))
     observer.wait_for(lambda: len(observer.episodes) == episodes)
     assert sum(episode.safe_actions for episode in observer.episodes) == 0
+
+
+def test_a_simulator_that_stood_still_does_not_take_that_for_the_policys_silence(watched_loop):
+    desktop, _, observer = watched_loop(episodes=10, policy_timeout_sec=0.5)
+    observer.wait_for(lambda: observer.transition_count > 50)
+    desktop.send('sim', signal.SIGSTOP)
+    time.sleep(2.0)  # longer than the policy may be silent
+    desktop.send('sim', signal.SIGCONT)
+    assert desktop.wait(300).exit_code == 0
+    observer.wait_for(lambda: len(observer.episodes) == 10)
 
 
 def test_realtime_gives_way_to_the_safe_action_until_a_killed_policy_is_back(system, observe):

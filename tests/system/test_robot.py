@@ -1,0 +1,55 @@
+"""A policy on a robot behind standard topics: simulator, robot node and policy as processes."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from rl_edge_bringup.models import workspace_folder
+from rl_edge_core.artifact import load_manifest
+from rl_edge_core.episode_result import EndedBy
+
+BEST = workspace_folder() / 'models' / 'ant_v5' / 'best'
+
+
+@pytest.fixture
+def walking(system, observe):
+    """A simulated Ant that `best` drives over JointState, Imu, Odometry and commands."""
+    observer = observe()
+    simulator = system('desktop', environment_id='Ant-v5', interface='standard')
+    robot = system('robot', description='ant_v5', model=BEST, on_node_exit='respawn')
+    observer.wait_for(lambda: observer.transition_count > 40)
+    return simulator, robot, observer
+
+
+def test_it_walks_and_gives_way_to_the_safe_action_while_its_policy_is_gone(walking):
+    _, robot, observer = walking
+    hashes = {entry.sha256 for entry in load_manifest(BEST).files}
+    acted = [t for t in observer.transitions() if not t.safe_action]
+    assert {t.model_hash for t in acted} <= hashes
+    assert len(acted[0].observation) == 105
+    first = robot.pid('policy')
+    before = observer.transition_count
+    robot.send('policy', signal.SIGKILL)
+    robot.pid('policy', other_than=first)
+
+    def safe_then_policy():
+        safe = [t.safe_action for t in observer.transitions()[before:]]
+        return True in safe and False in safe[safe.index(True) :]
+
+    observer.wait_for(safe_then_policy)
+    assert all((np.abs(t.action) <= 1.0).all() for t in observer.transitions())
+
+
+def test_a_robot_that_falls_silent_is_stopped_and_goes_on_when_it_is_heard_again(walking):
+    simulator, _, observer = walking
+    simulator.send('sim', signal.SIGSTOP)
+
+    def stopped():
+        return [e for e in observer.episodes if e.ended_by == EndedBy.SAFETY_STOP]
+
+    observer.wait_for(stopped)
+    simulator.send('sim', signal.SIGCONT)
+    assert stopped()[-1].termination_reason.startswith('nothing valid on ')
+    later = stopped()[-1].episode + 1
+    observer.wait_for(lambda: any(t.episode >= later for t in observer.transitions()))
