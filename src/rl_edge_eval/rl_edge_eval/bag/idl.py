@@ -92,8 +92,10 @@ def _type(kind: str, aliases: dict[str, str]) -> str:
         outer, inner = bounded.groups()
         if outer != 'sequence':
             return f'{outer}<={inner.strip()}'
-        element, bound = re.fullmatch(r'(.*?)(?:,\s*(\d+)\s*)?', inner, re.DOTALL).groups()
-        return f'{_type(element.strip(), aliases)}[{f"<={bound}" if bound else ""}]'
+        element, comma, bound = inner.rpartition(',')
+        if not comma or not bound.strip().isdigit():  # the comma, if any, is one of the element
+            element, bound = inner, ''
+        return f'{_type(element.strip(), aliases)}[{f"<={bound.strip()}" if bound else ""}]'
     words = ' '.join(kind.split())
     return (
         _BASE_TYPES.get(words)

@@ -102,7 +102,7 @@ def values_of(
 
 def ratios_of(first: Row, second: Row, columns: Iterable[Column[Row]]) -> dict[str, float]:
     """Return the first run's values over the second's; NaN where that is 0 or missing."""
-    pairs = {c.json_key: (c.value_of(first), c.value_of(second)) for c in columns}
+    pairs = {c.json_key: (float(c.value_of(first)), float(c.value_of(second))) for c in columns}
     return {key: above / below if below else math.nan for key, (above, below) in pairs.items()}
 
 
