@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 
 ENVIRONMENT = {
@@ -56,7 +55,8 @@ def without_noise() -> Iterator[None]:
     sys.stderr.flush()
     descriptor = os.dup(2)
     try:
-        with tempfile.TemporaryFile() as held:
+        # In memory: there may be no folder to write to.
+        with os.fdopen(os.memfd_create('stderr'), 'w+b') as held:
             os.dup2(held.fileno(), 2)
             try:
                 yield

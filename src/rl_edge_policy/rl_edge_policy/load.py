@@ -28,6 +28,7 @@ from rl_edge_core.errors import (
     RlEdgeError,
     SpecMismatchError,
 )
+from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
 from rl_edge_policy.policy_parameters import AUTO
 from rl_edge_policy.runtimes import Runtime, choose_runtime
@@ -84,7 +85,8 @@ def find_model(path: Path, recipe: str | None) -> tuple[Path, Manifest, ModelFil
 
 def _import(runtime: Runtime) -> Any:
     try:
-        return importlib.import_module(f'rl_edge_policy.runtimes.{runtime.name}')
+        with without_noise():
+            return importlib.import_module(f'rl_edge_policy.runtimes.{runtime.name}')
     except (ImportError, AttributeError) as error:
         # AttributeError: what a build against another NumPy raises.
         raise ConfigurationError(

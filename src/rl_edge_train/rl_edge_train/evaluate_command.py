@@ -19,6 +19,7 @@ from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.evaluation_summary import summarize
 from rl_edge_core.files import sha256_of, write_atomically
+from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_sim.environment import environment_of
@@ -37,7 +38,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     folder = model if model.is_dir() else model.parent
     manifest = load_manifest(folder)
     chosen = arguments.recipe or (FULL_RECIPE if model.is_dir() else None)
-    policy = load_policy(model, recipe=chosen, runtime=arguments.runtime)
+    with without_noise():
+        policy = load_policy(model, recipe=chosen, runtime=arguments.runtime)
     recipe = chosen or manifest.entry_of_file(model.name).recipe
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + arguments.episodes)
     if arguments.cluster:

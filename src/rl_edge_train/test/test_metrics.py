@@ -2,6 +2,8 @@
 
 import io
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -133,3 +135,13 @@ def test_a_resumed_bar_counts_from_where_the_run_was_and_shows_no_distance_of_na
     assert '95%' in stream.getvalue()
     assert 'return      3.5' in stream.getvalue()
     assert 'nan' not in stream.getvalue()
+
+
+def test_modules_set_nothing_while_they_are_imported():
+    program = (
+        'import os; before = dict(os.environ); import rl_edge_train.train_command, '
+        'rl_edge_train.command_line; new = set(os.environ) - set(before); '
+        'raise SystemExit(" ".join(name for name in new if name.startswith(("TF_", "XLA"))))'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=False)
+    assert done.stderr.strip() == b''
