@@ -97,10 +97,10 @@ def test_lockstep_goes_on_where_it_was_when_a_killed_policy_is_back(watched_loop
 
 
 def test_a_simulator_that_stood_still_does_not_take_that_for_the_policys_silence(watched_loop):
-    desktop, _, observer = watched_loop(episodes=10, policy_timeout_sec=0.5)
+    desktop, _, observer = watched_loop(episodes=10, policy_timeout_sec=5.0)
     observer.wait_for(lambda: observer.transition_count > 50)
     desktop.send('sim', signal.SIGSTOP)
-    time.sleep(2.0)  # longer than the policy may be silent
+    time.sleep(7.0)  # longer than the policy may be silent
     desktop.send('sim', signal.SIGCONT)
     assert desktop.wait(300).exit_code == 0
     observer.wait_for(lambda: len(observer.episodes) == 10)
