@@ -105,17 +105,15 @@ class TrainingEnvironment:
         """
         self._environment = make(config, training=training)
         self._start = math.nan
-        self._length = 0
 
     def reset(self, seed: int | None = None) -> np.ndarray:
         """Start an episode; return the observation."""
         observation, info = self._environment.reset(seed=seed)
-        self._start, self._length = forward_position(info), 0
+        self._start = forward_position(info)
         return np.array(observation, np.float32)
 
     def step(self, action: np.ndarray) -> EnvironmentStep:
         """Take one step."""
-        self._length += 1
         raw, reward, terminated, truncated, info = self._environment.step(action)
         following = np.array(raw, np.float32)
         distance = forward_position(info) - self._start
@@ -129,7 +127,7 @@ class TrainingEnvironment:
         if not is_mujoco(self._environment):
             return {}
         state = mujoco_state.snapshot(self._environment)
-        return state | {'episode': np.array([self._start, self._length])}
+        return state | {'start': np.array(self._start)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> bool:
         """Go on where `snapshot` was taken; return whether the episode goes on."""
@@ -137,8 +135,7 @@ class TrainingEnvironment:
             return False
         physical = dict(state)
         # Checkpoints of earlier versions hold none: distances counted from the origin.
-        start, length = physical.pop('episode', np.zeros(2))
-        self._start, self._length = float(start), int(length)
+        self._start = float(physical.pop('start', 0.0))
         mujoco_state.restore(self._environment, physical)
         return True
 

@@ -1,5 +1,6 @@
 """Collecting on a Ray cluster: workers alone, then Ray's own cluster of several nodes."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -22,7 +23,8 @@ from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_
 from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
 from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop
-from rl_edge_train.run_config import RunConfig
+from rl_edge_train.run_config import RunConfig, load_preset
+from rl_edge_train.selection import SelectionConfig
 from rl_edge_train.vector_environment import SimulationError
 
 # Starting nodes and compiling take their time on a machine with other work to do.
@@ -307,35 +309,14 @@ def test_train_on_a_cluster_of_its_own_saves_and_ends_everything(tmp_path):
     assert json.loads((run / 'run.json').read_text())['seed'] == 1
 
 
-LEARNING = {
-    'algorithm': 'sac',
-    'total_steps': 2000,
-    'environment': {'environment_id': 'InvertedPendulum-v5'},
-    'selection': {'every_steps': 500, 'episodes': 5, 'confirmations': 0},
-    'checkpoint_period_sec': 1e9,
-    'loop': {
-        'environments': 4,
-        'updates_per_iteration': 8,
-        'batch_size': 64,
-        'warmup_steps': 200,
-        'replay_capacity': 5000,
-    },
-    'agent': {
-        'actor': {'widths': [32, 32]},
-        'critic': {'widths': [32, 32]},
-        'actor_learning_rate': 0.002,
-        'critic_learning_rate': 0.002,
-        'temperature_learning_rate': 0.002,
-        'discount': 0.98,
-        'tau': 0.02,
-    },
-}
-
-
 def test_on_a_cluster_as_much_is_learned_in_as_many_steps(nodes, tmp_path):
     import ray
 
-    config = from_mapping(RunConfig, LEARNING)
+    config = dataclasses.replace(
+        load_preset('sac_small'),
+        total_steps=2500,
+        selection=SelectionConfig(every_steps=500, episodes=5, confirmations=0),
+    )
 
     def best_return(seed, place):
         folder = tmp_path / f'{seed}-{place is None}'
@@ -347,7 +328,6 @@ def test_on_a_cluster_as_much_is_learned_in_as_many_steps(nodes, tmp_path):
     local, spread_out = (
         [best_return(seed, place) for seed in (1, 2, 3)] for place in (None, Cluster(ray, 2, 2))
     )
-    # An untrained policy falls within some 30 steps. Seeds differ by more than the two ways.
-    assert np.mean(local) > 100
-    assert np.mean(spread_out) >= np.mean(local) - 2 * (np.std(local) + np.std(spread_out))
-    assert np.mean(spread_out) > 100
+    # An untrained policy falls within some 30 steps, one that balances goes on for 1,000.
+    assert np.mean(local) > 500
+    assert np.mean(spread_out) >= 0.8 * np.mean(local)
