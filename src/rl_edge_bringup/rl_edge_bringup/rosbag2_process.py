@@ -1,7 +1,7 @@
 """Run ``ros2 bag record`` beside nodes: into a free folder, and ended after them.
 
 ``ros2 bag record`` stops at once when it is told to end. Whoever ends a run tells all processes
-at the same time, and the nodes still publish their last words then.
+at the same time, and the nodes still publish their final messages then.
 """
 
 import asyncio

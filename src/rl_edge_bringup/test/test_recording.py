@@ -47,7 +47,7 @@ import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 print("ready", flush=True)
 signal.sigwait([signal.SIGINT])
-print("last words", flush=True)
+print("final messages", flush=True)
 """
 STANDS_FOR_RECORDER = """
 import signal, sys
@@ -200,7 +200,7 @@ def test_rosbag2_is_ended_when_the_nodes_beside_it_have_said_their_last_words(tm
         assert system.wait(60).exit_code == 0
 
     assert f'recording to {tmp_path}/bag_2' in lines
-    assert lines.index('last words') < lines.index('bag closed')
+    assert lines.index('final messages') < lines.index('bag closed')
 
 
 def test_rosbag2_that_dies_ends_with_its_exit_code(tmp_path):

@@ -219,9 +219,9 @@ def test_the_run_is_over_when_the_node_that_others_wait_for_dies(tmp_path):
 
 
 def test_waiting_for_a_line_that_cannot_come_any_more_ends_with_the_last_lines():
-    with run(Program('sim', 'print("the last words")', ends_run=True)) as system:
+    with run(Program('sim', 'print("the final line")', ends_run=True)) as system:
         system.wait(60)
-        with pytest.raises(TimeoutError, match='the last words'):
+        with pytest.raises(TimeoutError, match='the final line'):
             system.log.wait_for('never written')
 
 
