@@ -278,10 +278,10 @@ def _in_their_order(
         return spec
     return dataclasses.replace(
         spec,
-        **{
-            name: tuple(getattr(spec, name)[place] for place in outer)
-            for name in ('action_names', 'action_units', 'action_low', 'action_high')
-        },
+        action_names=tuple(spec.action_names[place] for place in outer),
+        action_units=tuple(spec.action_units[place] for place in outer),
+        action_low=tuple(spec.action_low[place] for place in outer),
+        action_high=tuple(spec.action_high[place] for place in outer),
         safe_action=tuple(spec.safe_action[place] for place in outer),
     )
 

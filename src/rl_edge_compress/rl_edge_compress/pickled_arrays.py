@@ -175,8 +175,8 @@ class _Reader:
         if isinstance(target, _ArrayToFill):
             self._replace_top(target, target.filled(state))
         elif isinstance(target, np.dtype) and isinstance(state, tuple):
-            order = {'<': '<', '>': '>', '|': '|', '=': '='}[state[1]]
-            self._replace_top(target, target.newbyteorder(order))
+            if state[1] == '>':
+                self._replace_top(target, target.newbyteorder('>'))
         elif isinstance(target, Foreign):
             parts = state if isinstance(state, tuple) else (state,)
             for part in parts:
