@@ -310,16 +310,20 @@ def _draw(groups: dict[str, list[list[tuple[int, float]]]], path: Path) -> None:
     figure = Figure(figsize=(8, 5), dpi=100, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for setting, curves in groups.items():
+    lines = itertools.cycle(('-', '--', '-.', ':'))  # so that equal curves can be told apart
+    has_intervals = False
+    for (setting, curves), style in zip(groups.items(), lines, strict=False):
         steps = sorted({at for curve in curves for at, _ in curve})
         values = [[dict(curve)[at] for curve in curves if at in dict(curve)] for at in steps]
         line = axes.plot(
             steps,
             [np.mean(at) for at in values],
+            style,
             marker='.',
             label=f'{setting} ({len(curves)} seeds)',
         )[0]
         if len(curves) > 2:  # of two, an interval says next to nothing
+            has_intervals = True
             bounds = [mean_interval(at) for at in values]
             axes.fill_between(
                 steps,
@@ -330,7 +334,7 @@ def _draw(groups: dict[str, list[list[tuple[int, float]]]], path: Path) -> None:
                 linewidth=0,
             )
     axes.set_xlabel('environment steps')
-    axes.set_ylabel('return of evaluations, with 95 % intervals')
+    axes.set_ylabel('return of evaluations' + ', with 95 % intervals' * has_intervals)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)
