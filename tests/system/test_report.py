@@ -9,7 +9,7 @@ from PIL import Image
 from result_keys import ENVELOPE, REPORT, missing_keys
 
 from rl_edge_experiments.cpu_quota import QuotaNotPermittedError, make_group
-from rl_edge_sim.film import drawing_environment
+from rl_edge_sim.video import drawing_environment
 
 SMALL = 'environment_id:=InvertedPendulum-v5'
 _PROBE = (

@@ -13,7 +13,7 @@ from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.video import captioned, write_gif
 from rl_edge_policy.load import load_policy
-from rl_edge_sim.film import Film, draw_film, film_episode
+from rl_edge_sim.video import Video, draw_frames, record_video
 
 _FROM_POLICY = ('configuration', 'model', 'recipe', 'runtime')
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
@@ -29,7 +29,7 @@ def run_clip(values: Values) -> int:
     names = (*_FROM_POLICY, 'environment_id', 'environment_arguments')
     model = choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
     policy = load_policy(model.folder, recipe=model.recipe, runtime=model.runtime)
-    film = film_episode(
+    video = record_video(
         str(values['environment_id']),
         policy.act,
         seed=int(values['seed']),
@@ -37,39 +37,39 @@ def run_clip(values: Values) -> int:
     ).part(begin_sec=float(values['begin_sec']), seconds=float(values['seconds']))
     write_video(
         path,
-        film,
+        video,
         title=model.model_id,
         width=int(values['width']),
         height=int(values['height']),
         every=int(values['every']),
     )
-    print(f'{model.model_id}, seed {values["seed"]}: {len(film.states)} steps of the episode')
+    print(f'{model.model_id}, seed {values["seed"]}: {len(video.states)} steps of the episode')
     print(f'written: {path} ({path.stat().st_size / 1e6:.2f} MB)')
     return 0
 
 
 def write_video(
-    path: Path, film: Film, *, title: str, width: int, height: int, every: int = 1
+    path: Path, video: Video, *, title: str, width: int, height: int, every: int = 1
 ) -> None:
-    """Draw each ``every``-th state of ``film`` and write the GIF, at the pace of the episode."""
-    shown = Film(
-        film.environment_id,
-        film.environment_arguments,
-        film.control_period_sec * every,
-        film.states[::every],
-        film.forward_positions_m[::every],
+    """Draw each ``every``-th state of ``video`` and write the GIF, at the pace of the episode."""
+    shown = Video(
+        video.environment_id,
+        video.environment_arguments,
+        video.control_period_sec * every,
+        video.states[::every],
+        video.forward_positions_m[::every],
     )
     frames = [
         captioned(image, title, distance_text(shown, index))
-        for index, image in enumerate(draw_film(shown, width=width, height=height))
+        for index, image in enumerate(draw_frames(shown, width=width, height=height))
     ]
     write_gif(path, frames, [1e3 * shown.control_period_sec] * len(frames))
 
 
-def distance_text(film: Film, index: int) -> str:
-    """Return time and distance since the beginning of ``film``, as far as there is one."""
-    time_sec = index * film.control_period_sec
-    distance_m = film.forward_positions_m[index] - film.forward_positions_m[0]
+def distance_text(video: Video, index: int) -> str:
+    """Return time and distance since the beginning of ``video``, as far as there is one."""
+    time_sec = index * video.control_period_sec
+    distance_m = video.forward_positions_m[index] - video.forward_positions_m[0]
     return f'{time_sec:.1f} s' + (f', {distance_m:.1f} m' if np.isfinite(distance_m) else '')
 
 

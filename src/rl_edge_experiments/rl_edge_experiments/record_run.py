@@ -32,7 +32,7 @@ from rl_edge_eval.metrics.run_metrics import NodeMetrics, RobotMetrics, RunMetri
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_experiments.observer import Observer
 from rl_edge_interfaces.msg import Transition
-from rl_edge_sim.film import drawing_environment
+from rl_edge_sim.video import drawing_environment
 
 RUN_FILE = 'run.json'
 _START_TIMEOUT_SEC = 400.0

@@ -7,7 +7,7 @@ from PIL import Image
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_experiments.clip import distance_text
 from rl_edge_experiments.video import captioned, side_by_side, whole_hundredths, write_gif
-from rl_edge_sim.film import Film
+from rl_edge_sim.video import Video
 
 
 def picture(shade):
@@ -25,22 +25,22 @@ def test_no_image_is_shown_for_less_than_viewers_can():
 
 
 def test_a_gif_has_every_image_for_its_time(tmp_path):
-    path = tmp_path / 'film.gif'
+    path = tmp_path / 'video.gif'
 
     write_gif(path, [picture(0), picture(120), picture(250)], [50.0, 50.0, 400.0])
 
-    with Image.open(path) as film:
-        assert film.n_frames == 3
-        assert film.size == (60, 40)
-        film.seek(2)
-        assert film.info['duration'] == 400
-        assert film.convert('RGB').getpixel((30, 20))[0] == pytest.approx(250, abs=4)
+    with Image.open(path) as video:
+        assert video.n_frames == 3
+        assert video.size == (60, 40)
+        video.seek(2)
+        assert video.info['duration'] == 400
+        assert video.convert('RGB').getpixel((30, 20))[0] == pytest.approx(250, abs=4)
 
 
 @pytest.mark.parametrize(('count', 'durations'), [(0, []), (2, [50.0])])
 def test_images_and_times_have_to_fit(tmp_path, count, durations):
     with pytest.raises(ConfigurationError, match=f'{count} images'):
-        write_gif(tmp_path / 'film.gif', [picture(0)] * count, durations)
+        write_gif(tmp_path / 'video.gif', [picture(0)] * count, durations)
 
 
 def test_captions_are_written_on_a_copy():
@@ -61,8 +61,8 @@ def test_images_side_by_side_have_a_line_between_them():
 
 
 def test_time_and_distance_count_from_the_first_image():
-    film = Film('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.array([2.0, 2.5, 3.5]))
-    nowhere = Film('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.full(3, np.nan))
+    video = Video('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.array([2.0, 2.5, 3.5]))
+    nowhere = Video('Ant-v5', {}, 0.05, np.zeros((3, 1)), np.full(3, np.nan))
 
-    assert distance_text(film, 2) == '0.1 s, 1.5 m'
+    assert distance_text(video, 2) == '0.1 s, 1.5 m'
     assert distance_text(nowhere, 2) == '0.1 s'

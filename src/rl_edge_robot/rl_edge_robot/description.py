@@ -5,7 +5,6 @@ joint. From it comes the `EnvironmentSpec` that the policy compares with its own
 name, never by index: message, model and robot each have an order of their own.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,8 +342,3 @@ def _padded(names: tuple[str, ...], size: int) -> list[str]:
 def _check_count(what: str, values: tuple, size: int) -> None:
     if len(values) != size:
         raise ConfigurationError(f'{what}: {len(values)} values, must be {size}: {list(values)}')
-
-
-def fields_of(part: type) -> tuple[str, ...]:
-    """Return the names of a part's settings, for documentation and tests."""
-    return tuple(item.name for item in dataclasses.fields(part))

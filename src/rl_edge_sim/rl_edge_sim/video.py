@@ -1,6 +1,6 @@
-"""Films of simulated episodes: the states are kept while a policy acts, and drawn afterwards.
+"""Videos of simulated episodes: the states are kept while a policy acts, and drawn afterwards.
 
-Run as a program (``python -m rl_edge_sim.film FILM PICTURES``) it draws a film, so that OpenGL is
+Run as a program (``python -m rl_edge_sim.video VIDEO FRAMES``) it draws a video, so that OpenGL is
 loaded in a process of its own: the LLVM inside Mesa's software renderer and the one inside
 TensorFlow crash each other.
 """
@@ -31,7 +31,7 @@ _NO_OPENGL = (
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """What it takes to draw an episode."""
 
     environment_id: str
@@ -43,16 +43,16 @@ class Film:
     forward_positions_m: np.ndarray
     """After each step, shape (steps,); NaN where the environment has none."""
 
-    def part(self, *, begin_sec: float, seconds: float) -> 'Film':
+    def part(self, *, begin_sec: float, seconds: float) -> 'Video':
         """Return what happened from ``begin_sec`` on; less where the episode ended before."""
         first = round(begin_sec / self.control_period_sec)
         kept = slice(first, first + max(1, round(seconds / self.control_period_sec)))
         if first >= len(self.states):
             raise ConfigurationError(
-                f'the film begins at {begin_sec:g} s, but the episode lasts '
+                f'the video begins at {begin_sec:g} s, but the episode lasts '
                 f'{len(self.states) * self.control_period_sec:g} s'
             )
-        return Film(
+        return Video(
             self.environment_id,
             self.environment_arguments,
             self.control_period_sec,
@@ -72,10 +72,10 @@ class Film:
         )
 
     @staticmethod
-    def load(path: Path) -> 'Film':
+    def load(path: Path) -> 'Video':
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
-            return Film(
+            return Video(
                 str(arrays['environment_id']),
                 json.loads(str(arrays['environment_arguments'])),
                 float(arrays['control_period_sec']),
@@ -84,14 +84,14 @@ class Film:
             )
 
 
-def film_episode(
+def record_video(
     environment_id: str,
     policy: ActionOf,
     *,
     seed: int,
     environment_arguments: Mapping[str, Any] | None = None,
-) -> Film:
-    """Return the film of one whole episode; raise ConfigurationError for other than MuJoCo's."""
+) -> Video:
+    """Return the video of one whole episode; raise ConfigurationError for other than MuJoCo's."""
     arguments = dict(environment_arguments or {})
     env = make_environment(environment_id, **arguments)
     states: list[np.ndarray] = []
@@ -104,14 +104,14 @@ def film_episode(
     try:
         if not is_mujoco(env):
             raise ConfigurationError(
-                f'{environment_id} is no MuJoCo environment: only those can be filmed, such as '
+                f'{environment_id} is no MuJoCo environment: only those can be recorded, such as '
                 f'Ant-v5 and InvertedPendulum-v5'
             )
         period_sec = spec_of(env).control_period_sec
         rollout(env, policy, [seed], keep)
     finally:
         env.close()
-    return Film(environment_id, arguments, period_sec, np.array(states), np.array(positions))
+    return Video(environment_id, arguments, period_sec, np.array(states), np.array(positions))
 
 
 def drawing_environment() -> dict[str, str]:
@@ -122,15 +122,15 @@ def drawing_environment() -> dict[str, str]:
     return variables
 
 
-def draw_film(film: Film, *, width: int, height: int) -> np.ndarray:
-    """Return the pictures of all states, uint8 of shape (steps, height, width, 3).
+def draw_frames(video: Video, *, width: int, height: int) -> np.ndarray:
+    """Return the frames of all states, uint8 of shape (steps, height, width, 3).
 
     Drawn in a process of its own. Raise RlEdgeError, with the remedy, where there is no OpenGL.
     """
-    with tempfile.TemporaryDirectory(prefix='rl_edge_film-') as folder:
-        source, target = Path(folder) / 'film.npz', Path(folder) / 'pictures.npy'
-        film.save(source)
-        command = [sys.executable, '-m', 'rl_edge_sim.film', str(source), str(target)]
+    with tempfile.TemporaryDirectory(prefix='rl_edge_video-') as folder:
+        source, target = Path(folder) / 'video.npz', Path(folder) / 'frames.npy'
+        video.save(source)
+        command = [sys.executable, '-m', 'rl_edge_sim.video', str(source), str(target)]
         done = subprocess.run(
             [*command, str(width), str(height)],
             env=drawing_environment(),
@@ -141,32 +141,32 @@ def draw_film(film: Film, *, width: int, height: int) -> np.ndarray:
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines()
             reason = lines[-1] if lines else f'it ended with exit code {done.returncode}'
-            raise RlEdgeError(f'the film cannot be drawn: {reason}; {_NO_OPENGL}')
+            raise RlEdgeError(f'the video cannot be drawn: {reason}; {_NO_OPENGL}')
         return cast(np.ndarray, np.load(target, allow_pickle=False))
 
 
-def _draw(film: Film, *, width: int, height: int) -> np.ndarray:
+def _draw(video: Video, *, width: int, height: int) -> np.ndarray:
     env = make_environment(
-        film.environment_id,
+        video.environment_id,
         render_mode='rgb_array',
         width=width,
         height=height,
-        **film.environment_arguments,
+        **video.environment_arguments,
     )
     try:
         follow_robot(env)
         env.reset(seed=0)
-        return np.array([_picture(env, state) for state in film.states], np.uint8)
+        return np.array([_frame(env, state) for state in video.states], np.uint8)
     finally:
         env.close()
 
 
-def _picture(env: Any, state: np.ndarray) -> np.ndarray:
+def _frame(env: Any, state: np.ndarray) -> np.ndarray:
     show_state(env, state)
     return cast(np.ndarray, env.render())
 
 
 if __name__ == '__main__':
     _source, _target, _width, _height = sys.argv[1:]
-    _pictures = _draw(Film.load(Path(_source)), width=int(_width), height=int(_height))
-    np.save(_target, _pictures)
+    _frames = _draw(Video.load(Path(_source)), width=int(_width), height=int(_height))
+    np.save(_target, _frames)
