@@ -14,6 +14,12 @@ def keys(text: str, **nested: Any) -> dict[str, Any]:
     return {**dict.fromkeys(text.split()), **nested}
 
 
+BENCH_CLUSTER = keys(
+    'command machine seconds fragment_ms bytes_per_step',
+    ppo=keys('local_steps_per_s cluster_steps_per_s collect_over_local'),
+    sac=keys('local_steps_per_s cluster_steps_per_s train_over_local'),
+    ceiling=keys('ppo_steps_per_s sac_transitions_per_s'),
+)
 INTERVAL = keys('estimate low high count')
 MODEL = keys('folder recipe runtime model_id sha256 note')
 MACHINE = keys(
