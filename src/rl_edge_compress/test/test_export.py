@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rl_edge_compress import runtimes
-from rl_edge_compress.export import export_artifact
+from rl_edge_compress.export import compressed_default, export_artifact
 from rl_edge_core.artifact import checked_file, load_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError, StorageError
 from rl_edge_policy.load import load_policy
@@ -35,7 +35,10 @@ def test_manifest_says_what_the_files_are(folder, spec):
     assert manifest.network.activation == 'relu'
     assert manifest.network.action_distribution == 'squashed_gaussian'
     assert manifest.network.parameters == 6 * 16 + 16 + 16 * 16 + 16 + 16 * 2 + 2
-    assert manifest.training == {'steps': 10}
+    assert manifest.training['steps'] == 10
+    # int8 is near enough to float32 to be what `compressed` means, and the manifest says how near.
+    assert manifest.compressed_recipe() == 'int8'
+    assert manifest.training['compressed'].startswith('int8 differs from float32 by ')
     assert {'keras', 'numpy', 'python'} <= set(manifest.versions)
     original = manifest.entry('keras')
     for entry in manifest.files:
@@ -44,6 +47,26 @@ def test_manifest_says_what_the_files_are(folder, spec):
             assert entry.source_sha256 == original.sha256
     assert manifest.entry('int8').numeric_format == 'int8'
     assert manifest.entry('int8').runtimes[0] == 'litert'
+
+
+def test_compressed_stays_float32_where_int8_is_too_far_off(spec):
+    exact = np.array([[1.0, 2.0], [-1.0, 0.5]], np.float32)  # limits +-2, half the range is 2
+
+    def trials(difference):
+        runs = {'actor_float32.tflite': exact, 'actor_int8.tflite': exact + difference}
+        return {'litert': {name: runtimes.Trial(actions) for name, actions in runs.items()}}
+
+    assert compressed_default(trials(0.099), spec)[0] == 'int8'
+    recipe, reason = compressed_default(trials(0.2), spec)
+    assert recipe == 'float32'
+    assert reason == (
+        'int8 differs from float32 by 10 % of half the action range (RMS), at most 5 % is taken'
+    )
+    broken = {'litert': {name: runtimes.Trial(None, 'no') for name in trials(0)['litert']}}
+    assert compressed_default(broken, spec) == (
+        'float32',
+        'no runtime here runs both int8 and float32',
+    )
 
 
 def test_every_file_answers_its_golden_pair(folder, visited):
