@@ -116,8 +116,10 @@ def check_versions(theirs: dict[str, str], ours: dict[str, str], *, node: str) -
 
 
 def node_name() -> str:
-    """Return the name of this machine and the address that Ray knows it by."""
-    ray = import_ray()
+    """Return the name of this machine, on a cluster with the address that Ray knows it by."""
+    ray = sys.modules.get('ray')  # there in every process that Ray started
+    if ray is None or not ray.is_initialized():
+        return socket.gethostname()
     return f'{socket.gethostname()} ({ray.util.get_node_ip_address()})'
 
 
