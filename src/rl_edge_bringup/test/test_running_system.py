@@ -164,11 +164,13 @@ def test_a_program_that_cannot_be_started_fails_the_run_and_leaves_nothing_behin
         def command(self):
             return ('/nonexistent/program',)
 
+    before = {child.pid for child in psutil.Process().children()}  # other tests leave helpers
     system = run(Program('policy', LASTING), Missing('sim', ''))
     with system, pytest.raises(FileNotFoundError):
         system.wait(60)
 
-    assert not any(is_running(child.pid) for child in psutil.Process().children())
+    started = {child.pid for child in psutil.Process().children()} - before
+    assert not any(is_running(pid) for pid in started)
 
 
 def test_before_stop_sees_the_other_nodes_still_running():
