@@ -85,7 +85,7 @@ def run_system(system: SystemDescription, words: Sequence[str]) -> int:
         prepared.processes, on_node_exit=prepared.on_node_exit, on_line=print_line
     )
     for number in _ENDING_SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, stop)
     with running:
         outcome = running.wait()

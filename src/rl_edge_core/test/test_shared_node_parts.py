@@ -1,6 +1,7 @@
 """Parameters, resource reports and the main of nodes, on a real ROS graph of their own."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -166,6 +167,22 @@ def test_a_signal_ends_a_node_cleanly_with_its_context_alive(ros_domain_id, numb
     assert 'context alive True' in output
     assert 'Traceback' not in errors
     assert process.returncode == 0
+
+
+def test_sigint_ends_a_node_that_a_script_started_in_the_background(ros_domain_id):
+    command = shlex.join([sys.executable, '-c', NODE_PROGRAM])
+    shell = subprocess.Popen(
+        ['sh', '-c', f'{command} & echo $!; wait $!'],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'ROS_DOMAIN_ID': str(ros_domain_id)},
+    )
+    node = int(shell.stdout.readline())
+    assert shell.stdout.readline() == 'started\n'
+    os.kill(node, signal.SIGINT)
+    output, _ = shell.communicate(timeout=60)
+    assert 'context alive True' in output
+    assert shell.returncode == 0
 
 
 def test_signals_of_one_request_end_a_node_as_cleanly_as_one(ros_domain_id):

@@ -155,7 +155,9 @@ def _complete_on_signal(stop_requested: Future) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     for number in _ENDING_SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+        # nohup ignores SIGHUP and means it. SIGINT is ignored in all that a script starts with
+        # `&`, where ros2 launch still ends its nodes by it.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _leave_to_thread)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(
