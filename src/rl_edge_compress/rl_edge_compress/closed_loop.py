@@ -126,6 +126,7 @@ def _row(result: EpisodeResult) -> dict[str, Any]:
         'forward_distance': result.forward_distance,
         'mean_speed': result.mean_speed,
         'ended_by': result.ended_by.name,
+        'termination_reason': result.termination_reason,
         'reward_terms': dict(result.reward_terms),
     }
 
