@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ SERIAL_TESTS = (TESTS / 'system', TESTS / 'faults')
 
 FAST_DDS_PROFILE = TESTS / 'fast_dds.xml'
 _number = itertools.count(os.getpid())
+
+# What a script starts with `&` ignores SIGINT, and so would the programs that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class OneFileOneWorker(LoadGroupScheduling):

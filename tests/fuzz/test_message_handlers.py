@@ -229,7 +229,8 @@ def policy_node(model, ros_domain_id):
     node = PolicyNode(context=context, parameter_overrides=overrides)
     node.autostart()
     sent = []
-    node._publish = lambda action: sent.append((action.step, list(action.values)))
+    publisher = node._action_publisher
+    publisher.publish = lambda action: sent.append((action.step, list(action.values)))
     yield node, sent
     node.close()
     node.destroy_node()
