@@ -304,9 +304,14 @@ def test_a_killed_trainer_goes_on_in_its_folder_and_lifts_the_pause_it_left(
         graph.until(lambda: checkpoint.paths(folder))
         graph.until(lambda: checkpoint.steps_of(checkpoint.paths(folder)[-1]) == 1)
     robot.killed_when_paused = first.pid
-    for step in range(1, 150):
-        robot.send(step)
-    graph.until(lambda: first.poll() is not None)
+    steps = itertools.count(1)
+
+    def is_killed():  # sooner or later it is behind, and has found the service that pauses
+        for step in itertools.islice(steps, 150):
+            robot.send(step)
+        return first.poll() is not None
+
+    graph.until(is_killed)
     assert first.returncode == -signal.SIGKILL
     assert robot.pauses == [True]
 
@@ -315,7 +320,6 @@ def test_a_killed_trainer_goes_on_in_its_folder_and_lifts_the_pause_it_left(
     second = graph.start_process(**parameters)
     graph.until(lambda: robot.pauses == [True, False] or second.poll() is not None)
     assert second.poll() is None
-    steps = itertools.count(150)
 
     def is_learned_from():
         robot.send(next(steps))  # what came before it started is not sent again
