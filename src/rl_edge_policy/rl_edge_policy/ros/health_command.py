@@ -29,27 +29,34 @@ STATES = {
     PolicyStatus.FAILED: 'failed',
     PolicyStatus.FINALIZED: 'finalized',
 }
+_STARTING = (PolicyStatus.UNCONFIGURED, PolicyStatus.INACTIVE)
 
 
 def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
-    """Return the status of the policy in ``namespace``; None when none comes in time."""
+    """Return the status of the policy in ``namespace``; None when none comes in time.
+
+    A policy that is still starting is waited for; when it takes longer, that is its status.
+    """
     context = Context()
     rclpy.init(context=context, args=[])
     node = Node('policy_health', namespace=namespace, context=context)
-    received: Future = Future()
+    latest: PolicyStatus | None = None
+    has_started: Future = Future()
 
     def take(message: PolicyStatus) -> None:
-        if not received.done():
-            received.set_result(message)
+        nonlocal latest
+        latest = message
+        if message.state not in _STARTING and not has_started.done():
+            has_started.set_result(True)
 
     node.create_subscription(PolicyStatus, 'policy_status', take, qos.policy_status())
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    executor.spin_until_future_complete(received, timeout_sec=timeout_sec)
+    executor.spin_until_future_complete(has_started, timeout_sec=timeout_sec)
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)
-    return received.result() if received.done() else None
+    return latest
 
 
 def main(words: Sequence[str], prog: str) -> int:
