@@ -171,7 +171,8 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_report_teststatus(report):
-    if MARKER in report.keywords and report.passed:  # its row says it
+    # a module that is skipped as a whole has a report without keywords
+    if MARKER in getattr(report, 'keywords', ()) and report.passed:  # its row says it
         return ('passed' if report.when == 'call' else ''), '', ''
     return None
 
