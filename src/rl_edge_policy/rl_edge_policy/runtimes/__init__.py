@@ -20,13 +20,13 @@ class Runtime:
     """What installs it."""
     runs_files_unchecked: bool
     """Whether a damaged file can crash or hang it: it does not verify what it loads."""
-    rival: str = ''
+    incompatible_module: str = ''
     """Package that exports the same C++ symbols: the second one in a process crashes it."""
 
     @property
-    def meets_rival(self) -> bool:
-        """Return whether the rival is in this process already."""
-        return self.rival in sys.modules
+    def has_conflict(self) -> bool:
+        """Return whether `incompatible_module` is imported in this process."""
+        return self.incompatible_module in sys.modules
 
     @property
     def is_installed(self) -> bool:
@@ -42,14 +42,16 @@ class Runtime:
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        Runtime('keras', 'tensorflow', 'tensorflow keras', False, rival='tflite_runtime'),
+        Runtime(
+            'keras', 'tensorflow', 'tensorflow keras', False, incompatible_module='tflite_runtime'
+        ),
         Runtime('litert', 'ai_edge_litert', 'ai-edge-litert', True),
         Runtime(
             'tflite_runtime',
             'tflite_runtime',
             "tflite-runtime 'numpy<2'",
             True,
-            rival='tensorflow',
+            incompatible_module='tensorflow',
         ),
     )
 }
@@ -78,7 +80,7 @@ def choose_runtime(entry: ModelFile, wanted: str) -> Runtime:
 
 def _first_installed(entry: ModelFile, candidates: list[Runtime]) -> Runtime:
     for runtime in candidates:
-        if runtime.is_installed and not runtime.meets_rival:
+        if runtime.is_installed and not runtime.has_conflict:
             return runtime
     remedies = ', or '.join(runtime.remedy for runtime in candidates)
     names = ', '.join(runtime.name for runtime in candidates)
@@ -98,9 +100,9 @@ def _wanted(entry: ModelFile, candidates: list[Runtime], wanted: str) -> Runtime
         )
     if not runtime.is_installed:
         raise ConfigurationError(f'runtime {wanted} is not installed: {runtime.remedy}')
-    if runtime.meets_rival:
+    if runtime.has_conflict:
         raise ConfigurationError(
-            f'runtime {wanted} cannot run in a process that has imported {runtime.rival}: start '
-            f'a process of its own for it'
+            f'runtime {wanted} cannot run in a process that has imported '
+            f'{runtime.incompatible_module}: start a process of its own for it'
         )
     return runtime
