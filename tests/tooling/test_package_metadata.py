@@ -75,7 +75,6 @@ EXTRAS = {
     'rerun',
     'ros2bag',
     'rosbag2_py',
-    'rosbags',
     'sb3_contrib',
     'sros2',
     'stable_baselines3',
