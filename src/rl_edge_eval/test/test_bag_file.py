@@ -1,9 +1,10 @@
 import os
 import resource
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.recording.bag_file import BagFile, Limits
+from rl_edge_eval.recording.storage_writers import McapStorage, SqliteStorage
 
 STORAGES = ['mcap', 'sqlite3']
 SUFFIX = {'mcap': 'mcap', 'sqlite3': 'db3'}
@@ -200,28 +202,67 @@ def test_bag_is_split_by_size_and_the_oldest_files_are_deleted(
         assert reader.message_count == len(steps) + len(names)
 
 
+@pytest.mark.parametrize('storage', STORAGES)
 def test_flushed_data_is_synchronised_by_a_thread_that_holds_nobody_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
 ) -> None:
-    free, files, threads = threading.Event(), [], set()
-    fdatasync = os.fdatasync
+    free, threads = threading.Event(), set()
+    storage_class = {'mcap': McapStorage, 'sqlite3': SqliteStorage}[storage]
+    sync = storage_class.sync
 
-    def slow_disk(descriptor: int) -> None:
+    def slow_disk(file: McapStorage | SqliteStorage) -> None:
         free.wait()
         threads.add(threading.get_ident())
-        files.append(os.path.realpath(f'/proc/self/fd/{descriptor}'))
-        fdatasync(descriptor)
+        sync(file)
 
-    monkeypatch.setattr(os, 'fdatasync', slow_disk)
-    writer = BagWriter(tmp_path / 'walk')
+    monkeypatch.setattr(storage_class, 'sync', slow_disk)
+    writer = BagWriter(tmp_path / 'walk', storage)
     for step in range(5):  # the disk does not answer: these all return
         fill(writer, step, step + 1)
         writer.flush()
     assert len(list(Bag(tmp_path / 'walk'))) == 5
     free.set()
     writer.close()
-    assert set(files) == {str(tmp_path / 'walk' / 'walk_0.mcap')}
+    assert len(list(Bag(tmp_path / 'walk'))) == 5
+    assert threads
     assert threading.get_ident() not in threads
+
+
+def test_synchronising_mcap_asks_the_disk_for_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    monkeypatch.setattr(
+        os, 'fdatasync', lambda number: files.append(os.path.realpath(f'/proc/self/fd/{number}'))
+    )
+    writer = BagWriter(tmp_path / 'walk')
+    fill(writer, 0, 1)
+    writer.flush()
+    writer.close()
+    assert files == [str(tmp_path / 'walk' / 'walk_0.mcap')]
+
+
+def test_sqlite_moves_its_log_into_the_file_when_it_synchronises(tmp_path: Path) -> None:
+    file = SqliteStorage(tmp_path / 'walk.db3')
+    log = tmp_path / 'walk.db3-wal'
+
+    def messages_in_the_file() -> int:
+        with closing(sqlite3.connect(f'file:{file.path}?immutable=1', uri=True)) as database:
+            return int(database.execute('SELECT count(*) FROM messages').fetchone()[0])
+
+    file.sync()
+    for count in (1, 2, 3):
+        for index in range(100):
+            file.write(1, index, 0, bytes(1000))
+        file.flush()
+        assert messages_in_the_file() == 100 * (count - 1)  # nothing was moved, or waited for
+        assert 100_000 < log.stat().st_size < 200_000  # the log begins anew each time
+        assert file.size_bytes > 100_000 * count
+        file.sync()
+        assert messages_in_the_file() == 100 * count
+        assert file.size_bytes == file.path.stat().st_size
+    file.finish('')
+    assert not log.exists()
 
 
 def flush_until_it_fails(writer: BagWriter) -> None:

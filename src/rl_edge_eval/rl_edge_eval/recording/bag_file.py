@@ -1,9 +1,9 @@
 """A rosbag2 bag being written: complete up to its last flush, in one file or in several."""
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +134,8 @@ class BagFile:
     def flush(self) -> None:
         """Hand all messages to the operating system; begin another file where this one is full."""
         with self._closed_on_failure():
-            descriptor = self._file.flush()
-            if descriptor is not None:
-                self._disk.sync(descriptor)
+            self._file.flush()
+            self._disk.sync(self._file.sync)
             if self._is_full():
                 self._split()
 
@@ -162,7 +161,7 @@ class BagFile:
             return False
         age_sec = (entry.end_ns - entry.begin_ns) * 1e-9
         return bool(limits.file_sec and age_sec >= limits.file_sec) or (
-            limits.file_bytes < float('inf') and self.path.stat().st_size >= limits.file_bytes
+            limits.file_bytes < float('inf') and self._file.size_bytes >= limits.file_bytes
         )
 
     def _split(self) -> None:
@@ -193,6 +192,7 @@ class BagFile:
         self._numbers = [self._file.add_topic(topic) for topic in self._topics]
 
     def _finish_file(self) -> None:
+        self._disk.wait()
         self._file.finish(yaml.safe_dump(self._information(self._files[-1:])))
 
     def _information(self, files: list[_File]) -> dict[str, Any]:
@@ -234,9 +234,9 @@ class BagFile:
         except BaseException as error:
             self._is_open = False
             with suppress(Exception):
-                self._file.abort()
-            with suppress(OSError):
                 self._disk.close()
+            with suppress(Exception):
+                self._file.abort()
             if isinstance(error, sqlite3.Error):
                 raise StorageError(f'{self.folder} cannot be written: {error}') from error
             raise
@@ -246,44 +246,27 @@ class _DiskSync:
     """A thread that makes what was handed to the operating system survive a power cut."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: int | None = None
-        self._closed = False
-        self._error: OSError | None = None
-        self._thread: threading.Thread | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix='disk_sync')
+        self._jobs: list[Future[None]] = []
 
-    def sync(self, descriptor: int) -> None:
-        """Synchronise a file soon; raise the OSError of an earlier time."""
-        if self._error is not None:
-            raise self._error
-        with self._changed:
-            if self._waiting is None:  # else the file waits already
-                self._waiting = os.dup(descriptor)
-            self._changed.notify()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name='disk_sync', daemon=True)
-            self._thread.start()
+    def sync(self, work: Callable[[], None]) -> None:
+        """Do the work soon; raise the error of earlier work."""
+        self._forget_done()
+        if len(self._jobs) < 2:  # else one is still to begin, which does this work too
+            self._jobs.append(self._thread.submit(work))
+
+    def wait(self) -> None:
+        """Wait until all is done; raise the error of earlier work."""
+        futures.wait(self._jobs)
+        self._forget_done()
 
     def close(self) -> None:
-        """Synchronise what waits and end the thread; raise the OSError of an earlier time."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
+        """End the thread, once all is done; raise the error of earlier work."""
+        self._thread.shutdown()
+        self._forget_done()
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                descriptor, self._waiting = self._waiting, None
-            if descriptor is None:
-                return
-            try:
-                os.fdatasync(descriptor)
-            except OSError as error:
-                self._error = error
-            finally:
-                os.close(descriptor)
+    def _forget_done(self) -> None:
+        done = [job for job in self._jobs if job.done()]
+        self._jobs = [job for job in self._jobs if job not in done]
+        for job in done:
+            job.result()

@@ -69,13 +69,18 @@ class McapStorage:
         """Add one serialized message to the chunk; ``topic`` is the number `add_topic` gave."""
         self._writer.add_message(topic, time_ns, data, published_ns)
 
-    def flush(self) -> int:
-        """Append the chunk when there are messages in it; after an OSError the file is as before.
-
-        Return the descriptor that is still to be synchronised with the disk.
-        """
+    def flush(self) -> None:
+        """Append the chunk when there are messages in it; after an OSError the file is as before."""
         self._writer.flush()
-        return self._staged.fileno()
+
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed; a thread beside the writing one may do it."""
+        os.fdatasync(self._staged.fileno())
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how large the file is."""
+        return self.path.stat().st_size
 
     def finish(self, metadata: str) -> None:
         """Write the last chunk, the index and the footer."""
@@ -180,8 +185,10 @@ class SqliteStorage:
     """sqlite3 whose transactions are committed when `flush` says so, not only at the end.
 
     While it is open it keeps a write-ahead log, which a kill at any moment leaves readable, also
-    for who opens the file read-only. Each flush moves the log into the file itself, for readers
-    that open it as immutable and do not see logs; sqlite3 synchronises both with the disk.
+    for who opens the file read-only. A flush writes the log and waits for no disk. `sync` moves
+    the log into the file itself, for readers that open it as immutable and do not see logs, and
+    sqlite3 synchronises both with the disk meanwhile: on a connection of its own, so that
+    messages are written beside it.
     """
 
     suffix = '.db3'
@@ -208,9 +215,14 @@ class SqliteStorage:
         self.path = path
         self._database = sqlite3.connect(path, check_same_thread=False)
         self._database.execute('PRAGMA journal_mode = WAL')
-        self._database.execute('PRAGMA synchronous = NORMAL')
+        self._database.execute('PRAGMA synchronous = OFF')
+        self._database.execute('PRAGMA wal_autocheckpoint = 0')
         self._database.executescript(self._TABLES)
+        self._syncing = sqlite3.connect(path, check_same_thread=False)
+        self._syncing.execute('PRAGMA synchronous = NORMAL')
         self._types: set[str] = set()
+        self._rows: list[tuple[int, int, bytes]] = []
+        self._flushes, self._synced_flushes = 1, 0  # the tables
 
     def add_topic(self, topic: RecordedTopic) -> int:
         """Add rows for the topic and its type."""
@@ -231,15 +243,34 @@ class SqliteStorage:
 
     def write(self, topic: int, time_ns: int, published_ns: int, data: bytes) -> None:
         """Add a row; rosbag2's tables have no time of publication."""
-        self._database.execute(
-            'INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)',
-            (topic, time_ns, data),
-        )
+        self._rows.append((topic, time_ns, data))
 
     def flush(self) -> None:
-        """Commit what was written."""
+        """Commit what was written; begin the log anew where all of it is in the file."""
+        if self._synced_flushes == self._flushes and not self._database.in_transaction:
+            self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        self._database.executemany(
+            'INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)', self._rows
+        )
         self._database.commit()
-        self._database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        self._rows.clear()
+        self._flushes += 1
+
+    def sync(self) -> None:
+        """Move what was flushed into the file, and wait until the disk has it."""
+        flushes = self._flushes
+        _, logged, moved = self._syncing.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
+        if logged == moved:  # else someone still reads what the log has
+            self._synced_flushes = flushes
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how large the file is with all that is in the log."""
+        pages, page_bytes = (
+            self._database.execute(f'PRAGMA page_{what}').fetchone()[0]
+            for what in ('count', 'size')
+        )
+        return int(pages * page_bytes)
 
     def finish(self, metadata: str) -> None:
         """Write the metadata and leave a single file, readable from read-only storage."""
@@ -248,9 +279,12 @@ class SqliteStorage:
             (METADATA_VERSION, metadata),
         )
         self.flush()
+        self._syncing.close()
+        self._database.execute('PRAGMA synchronous = NORMAL')
         self._database.execute('PRAGMA journal_mode = DELETE')
         self._database.close()
 
     def abort(self) -> None:
         """Close without what was not committed."""
+        self._syncing.close()
         self._database.close()
