@@ -70,7 +70,7 @@ class McapStorage:
         self._writer.add_message(topic, time_ns, data, published_ns)
 
     def flush(self) -> None:
-        """Append the chunk when there are messages in it; after an OSError the file is as before."""
+        """Append the chunk if there are messages in it; after an OSError the file is as before."""
         self._writer.flush()
 
     def sync(self) -> None:
