@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rl_edge_core.ros.discovery import PROFILE, announce_often, profiles_variable
+from rl_edge_core.ros.discovery import announce_often, profile, profiles_variable
 
 ONE_NODE = """
 import rclpy
@@ -24,25 +24,26 @@ def test_nodes_announce_often_where_the_user_has_no_profiles(tmp_path, monkeypat
 
     announce_often(variables)
 
-    assert variables == {'FASTRTPS_DEFAULT_PROFILES_FILE': str(PROFILE)}
+    assert variables == {'FASTRTPS_DEFAULT_PROFILES_FILE': str(profile({}))}
 
 
 @pytest.mark.parametrize(
-    ('distribution', 'name'),
+    ('distribution', 'name', 'file'),
     [
-        ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
-        ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'fast_dds.xml'),
+        ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE', 'fast_dds_3.xml'),
     ],
 )
-def test_the_variable_is_the_one_that_the_distribution_reads(
-    tmp_path, monkeypatch, distribution, name
+def test_variable_and_profile_are_those_that_the_distribution_reads(
+    tmp_path, monkeypatch, distribution, name, file
 ):
     monkeypatch.chdir(tmp_path)
     variables = {'ROS_DISTRO': distribution}
 
     announce_often(variables)
 
-    assert variables == {'ROS_DISTRO': distribution, name: str(PROFILE)}
+    assert variables == {'ROS_DISTRO': distribution, name: str(profile({}).with_name(file))}
+    assert profile(variables).is_file()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_profiles_in_the_current_folder_are_left_alone(tmp_path, monkeypatch):
 def test_fast_dds_accepts_the_profile(ros_domain_id):
     done = subprocess.run(
         [sys.executable, '-c', ONE_NODE],
-        env={**os.environ, profiles_variable(): str(PROFILE)},
+        env={**os.environ, profiles_variable(): str(profile())},
         capture_output=True,
         text=True,
         check=False,
@@ -79,9 +80,10 @@ def test_fast_dds_accepts_the_profile(ros_domain_id):
     assert 'XML' not in done.stdout + done.stderr
 
 
-def test_fast_dds_would_say_what_it_does_not_accept(ros_domain_id, tmp_path):
+@pytest.mark.parametrize('part', ['leaseAnnouncement', 'heartbeat'])
+def test_fast_dds_would_say_what_it_does_not_accept(ros_domain_id, tmp_path, part):
     wrong = tmp_path / 'wrong.xml'
-    wrong.write_text(PROFILE.read_text().replace('leaseAnnouncement', 'leaseAnnouncemint'))
+    wrong.write_text(profile().read_text().replace(part, f'{part}s'))
 
     done = subprocess.run(
         [sys.executable, '-c', ONE_NODE],
