@@ -205,6 +205,7 @@ def _train_arguments() -> tuple[Setting, ...]:
     of_policy = {
         # Only the full model can explore, and robots wait for a trainer that compiles.
         'exploration': {'default': 'stochastic'},
+        'load_model': {'default': 'archive'},  # the way of the trainer's policies
         'model': {
             'description': 'The first policy: as for sim; empty for the networks of the preset.'
         },

@@ -13,6 +13,7 @@ from litert_quantizer import qtyping, quantizer
 
 from rl_edge_compress.calibration import checked_observations, dense_ranges
 from rl_edge_compress.numpy_graph import numpy_graph
+from rl_edge_compress.rounding import dense_weight_bits
 from rl_edge_compress.tflite_file import read_model, tidy, without_names
 
 DENSE = qtyping.TFLOperationName.FULLY_CONNECTED
@@ -46,9 +47,16 @@ def dynamic_tflite(float32: bytes) -> bytes:
 
 
 def int4_tflite(float32: bytes) -> bytes:
-    """Return the actor with 4-bit weights, one scale a channel: 15 steps a layer are too few."""
+    """Return the actor with 4-bit weights, one scale a channel: 15 steps a layer are too few.
+
+    The first and the last layer have 8 bits where there are others: they hold few of the weights,
+    and the action depends most on theirs.
+    """
     tool = _tool(float32)
-    tool.add_dynamic_config('.*', DENSE, 4, PER_CHANNEL)
+    model = read_model(float32)
+    for index, bits in dense_weight_bits(model, 4).items():
+        name = model.subgraphs[0].tensors[index].name.decode()
+        tool.add_dynamic_config(f'^{name};?$', DENSE, bits, PER_CHANNEL if bits < 8 else PER_LAYER)
     return _quantized(tool)
 
 

@@ -8,7 +8,7 @@ from rl_edge_core.errors import ConfigurationError
 FULL = 'full'
 """The actor as it was trained."""
 SPARSITIES = (50, 80, 90, 95)
-WIDTHS = (128, 92, 64, 32)
+WIDTHS = (128, 92, 64, 32, 24, 16)
 """92: the widest whose 8-bit file stays below 16 kB where a policy sees 27 values."""
 
 

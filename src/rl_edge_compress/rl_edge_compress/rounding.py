@@ -5,6 +5,8 @@ Alg. 1, after Optimal Brain Surgeon) rounds input by input, and lets the weights
 be rounded, and at last the bias, take over the error, as the inputs' correlations tell.
 """
 
+from typing import Any
+
 import numpy as np
 
 from rl_edge_compress.numpy_graph import numpy_graph
@@ -19,10 +21,12 @@ def round_kernels(float32: bytes, observations: np.ndarray, *, bits: int) -> byt
 
     A quantizer of so many ``bits`` then rounds nothing: at 8 bits with one scale a layer, at 4
     with one a channel (unit). ``observations`` (count, n) are ones that the policy visits.
+    Layers have the bits of `dense_weight_bits`.
     """
     graph = numpy_graph(float32)
     tensors = graph.tensors(observations)
     model = read_model(float32)
+    bits_of = dense_weight_bits(model, bits)
     for step in operators(model):
         kernel = constant(model, step.inputs[1]) if step.name == 'FULLY_CONNECTED' else None
         if kernel is None:
@@ -30,13 +34,24 @@ def round_kernels(float32: bytes, observations: np.ndarray, *, bits: int) -> byt
         # The converter leaves out a bias of zeros.
         has_bias = len(step.inputs) > 2 and step.inputs[2] >= 0
         bias = constant(model, step.inputs[2]) if has_bias else None
-        scales = kernel_scales(kernel, bits=bits, per_channel=bits < 8)
+        given = bits_of[step.outputs[0]]
+        scales = kernel_scales(kernel, bits=given, per_channel=given < 8)
         kernel, bias = compensated(kernel, bias, tensors[step.inputs[0]], scales)
         for index, values in ((step.inputs[1], kernel), (step.inputs[2], bias)):
             if values is not None:
                 # A buffer of its own: equal constants may share one.
                 model.subgraphs[0].tensors[index].buffer = add_buffer(model, values)
     return write_model(model)
+
+
+def dense_weight_bits(model: Any, bits: int) -> dict[int, int]:
+    """Return the bits of each dense layer's weights, by the index of its output.
+
+    Below 8, the first and the last layer keep 8 where there are others.
+    """
+    outputs = [step.outputs[0] for step in operators(model) if step.name == 'FULLY_CONNECTED']
+    ends = {outputs[0], outputs[-1]} if len(outputs) > 2 else set()
+    return {index: max(bits, 8) if index in ends else bits for index in outputs}
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

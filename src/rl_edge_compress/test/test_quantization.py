@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
@@ -7,9 +8,10 @@ from numpy.typing import ArrayLike
 from rl_edge_compress import quantize
 from rl_edge_compress.calibration import dense_ranges
 from rl_edge_compress.equalize import channel_scales, equalize_inputs
+from rl_edge_compress.formats import FORMATS
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.rounding import compensated, kernel_scales, round_kernels, rounded
-from rl_edge_compress.tflite_file import constant, operators, read_model
+from rl_edge_compress.tflite_file import constant, operators, read_model, type_name
 from rl_edge_core.errors import ConfigurationError
 
 LOWEST, HIGHEST = -128, 127
@@ -153,6 +155,23 @@ def test_scales_are_those_of_the_bits():
     kernel = np.array([[-1.27, 0.5], [0.7, 0.2]])
     assert kernel_scales(kernel, bits=8, per_channel=False) == pytest.approx(0.01)
     assert kernel_scales(kernel, bits=4, per_channel=True)[:, 0] == pytest.approx([1.27 / 7, 0.1])
+
+
+def test_the_ends_of_a_4_bit_actor_keep_8_bits():
+    """A network of two layers has no other weights, and gets 4 bits in both."""
+    for hidden, types in (((16, 16), ['int8', 'int4', 'int8']), ((16,), ['int4', 'int4'])):
+        source = value = keras.Input((4,), name='observation')
+        for units in hidden:
+            value = keras.layers.Dense(units, 'relu')(value)
+        actor = keras.Model(source, keras.layers.Dense(2)(value))
+        seen = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+        model = read_model(FORMATS['int4'].write(actor, seen))
+        tensors = model.subgraphs[0].tensors
+        assert types == [
+            type_name(tensors[step.inputs[1]])
+            for step in operators(model)
+            if step.name == 'FULLY_CONNECTED'
+        ]
 
 
 def test_the_next_weight_takes_over_what_rounding_left():

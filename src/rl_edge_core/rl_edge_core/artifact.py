@@ -6,7 +6,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -222,12 +222,19 @@ def pack_artifact(folder: Path, recipes: Iterable[str]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_artifact(data: bytes, sha256: str, folder: Path) -> Manifest:
+def unpack_artifact(
+    data: bytes,
+    sha256: str,
+    folder: Path,
+    *,
+    check: Callable[[Manifest], None] = lambda manifest: None,
+) -> Manifest:
     """Unpack `pack_artifact`'s archive as ``folder`` and return its manifest.
 
     Nothing is written unless the bytes hash to ``sha256`` and the members are the manifest and the
-    files that it names, each of the size and hash that it says. Raise ArtifactError otherwise,
-    StorageError when the folder can't be written.
+    files that it names, each of the size and hash that it says; ``check`` may raise before the
+    first one is unpacked. Raise ArtifactError otherwise, StorageError when the folder can't be
+    written.
     """
     actual = sha256_of(data)
     if actual != sha256.lower():
@@ -236,6 +243,7 @@ def unpack_artifact(data: bytes, sha256: str, folder: Path) -> Manifest:
         _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             manifest = _packed_manifest(archive)
+            check(manifest)
             with folder_written_atomically(folder) as temporary:
                 _unpack(
                     archive, MANIFEST_NAME, archive.getinfo(MANIFEST_NAME).file_size, temporary

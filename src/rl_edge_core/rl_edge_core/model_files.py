@@ -45,6 +45,8 @@ class ModelFile:
     """Runtimes that can't load it, each with the reason."""
     parameters: int = 0
     """Weights and biases of the graph."""
+    signature: str = ''
+    """Ed25519, in base64, made by ``rl_edge sign``; empty for none."""
 
 
 class ModelFiles:

@@ -98,6 +98,7 @@ class FaultHarness:
             'namespace': self.namespace,
             'environment_id': self.environment_id,
             'model': str(self.model),
+            'load_model': 'archive',
             'mode': self.mode,
             'on_node_exit': 'respawn',
             'on_policy_timeout': 'wait',

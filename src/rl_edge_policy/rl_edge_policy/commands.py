@@ -22,6 +22,13 @@ COMMANDS = (
         example='models/ant_v5/best -p recipe:=int8',
     ),
     Command(
+        name='sign',
+        group='shrink',
+        help='sign the model files of an artifact with an Ed25519 key',
+        run='rl_edge_policy.trust:main',
+        example='key.pem models/ant_v5/best',
+    ),
+    Command(
         name='health',
         group='look',
         help='exit code 0 when the policy of a robot answers, else 1 and the reason',

@@ -32,6 +32,7 @@ from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
 from rl_edge_policy.policy_parameters import AUTO
 from rl_edge_policy.runtimes import Runtime, choose_runtime
+from rl_edge_policy.trust import ANY_MODEL, Trust
 
 TRIAL_LIMIT_SEC = 60.0
 """After which a model that is tried counts as hanging; a Raspberry Pi needs two for a good one."""
@@ -41,21 +42,27 @@ _REFUSED = 3
 
 
 def load_policy(
-    path: str | Path, *, recipe: str | None = None, runtime: str = AUTO, threads: int = 1
+    path: str | Path,
+    *,
+    recipe: str | None = None,
+    runtime: str = AUTO,
+    threads: int = 1,
+    trust: Trust = ANY_MODEL,
 ) -> Policy:
     """Load the policy at ``path``: an artifact folder, or a model file inside one.
 
     For a folder, ``recipe`` picks the file; without one it is the compressed file that the
     manifest prefers. ``runtime`` is ``auto`` (the first of the file's runtimes that is installed),
-    ``keras``, ``litert`` or ``tflite_runtime``.
+    ``keras``, ``litert`` or ``tflite_runtime``. No runtime sees a file that ``trust`` refuses.
 
-    Raise ArtifactError for what is missing, damaged or not what its manifest says, and
-    ConfigurationError for a recipe, runtime or number of threads that is not valid.
+    Raise ArtifactError for what is missing, damaged, not trusted or not what its manifest says,
+    and ConfigurationError for a recipe, runtime or number of threads that is not valid.
     """
     path = Path(path)
     if threads < 1:
         raise ConfigurationError(f'threads is {threads}, must be 1 or more')
     folder, manifest, entry = find_model(path, recipe)
+    trust.check(manifest, entry)
     chosen = choose_runtime(entry, runtime)
     model_path = checked_file(folder, entry)
     identity = ModelIdentity.of(manifest, entry, chosen.name)
@@ -129,9 +136,12 @@ def load_requested(
     present_recipe: str,
     runtime: str,
     threads: int,
+    archives_allowed: bool = True,
+    trust: Trust = ANY_MODEL,
 ) -> Policy:
     """Load what a swap asks for, an artifact's ``path`` or a packed ``archive`` with its hash.
 
+    An archive is unpacked, and a file handed to a runtime, only if ``trust`` takes it.
     Without a recipe it is the file of ``present_recipe``, or the artifact's preferred compressed
     file when it has none of that recipe: a compressed policy is never replaced by the full model
     unasked. Nothing is left on the disk. A `.tflite` file is first run in a process of its own:
@@ -140,23 +150,37 @@ def load_requested(
     """
     if bool(path) == bool(archive):
         raise ConfigurationError('give either path or archive, and not both')
+    if archive and not archives_allowed:
+        raise ConfigurationError(
+            'archives are not accepted: copy the artifact to this computer and give its path, or '
+            'start the node with load_model:=archive'
+        )
+
+    def wanted_recipe(manifest: Manifest) -> str:
+        if recipe:
+            return recipe
+        keeps = present_recipe in manifest.recipes or present_recipe == FULL_RECIPE
+        return present_recipe if keeps else manifest.compressed_recipe()
+
     with tempfile.TemporaryDirectory(prefix='rl_edge_policy-') as temporary:
         folder = Path(path)
         if archive:
             folder = Path(temporary) / 'artifact'
-            manifest = unpack_artifact(archive, sha256, folder)
+            manifest = unpack_artifact(
+                archive,
+                sha256,
+                folder,
+                check=lambda packed: trust.check(packed, packed.entry(wanted_recipe(packed))),
+            )
+            recipe = wanted_recipe(manifest)
         elif folder.is_dir():
-            manifest = load_manifest(folder)
-        else:
-            manifest = None
-        if manifest is not None and not recipe:
-            keeps = present_recipe in manifest.recipes or present_recipe == FULL_RECIPE
-            recipe = present_recipe if keeps else manifest.compressed_recipe()
-        _, _, entry = find_model(folder, recipe)
+            recipe = wanted_recipe(load_manifest(folder))
+        _, manifest, entry = find_model(folder, recipe)
+        trust.check(manifest, entry)
         if choose_runtime(entry, runtime).runs_files_unchecked:
             checked_file(folder if folder.is_dir() else folder.parent, entry)
             _try_in_own_process(folder, recipe=recipe, runtime=runtime, threads=threads)
-        return load_policy(folder, recipe=recipe, runtime=runtime, threads=threads)
+        return load_policy(folder, recipe=recipe, runtime=runtime, threads=threads, trust=trust)
 
 
 def check_environment(

@@ -70,10 +70,10 @@ class PolicyNode(GuardedLifecycleNode):
             period_sec=self._settings.status_period_sec,
             exploration=self._settings.exploration,
         )
-        # In a group of its own: the call waits for the loading while observations are answered.
-        self.create_service(
-            LoadModel, '~/load_model', self._load_model, callback_group=ReentrantCallbackGroup()
-        )
+        if self._settings.load_model != 'off':
+            # In a group of its own: the call waits for loading while observations are answered.
+            group = ReentrantCallbackGroup()
+            self.create_service(LoadModel, '~/load_model', self._load_model, callback_group=group)
 
     def autostart(self) -> None:
         """Configure and activate; when the policy is refused, end the process with code 1."""
@@ -158,6 +158,7 @@ class PolicyNode(GuardedLifecycleNode):
     def _load_configured(self) -> tuple[Policy, Any]:
         # What loads policies is imported here: a node is there before it has a policy.
         from rl_edge_policy.load import load_policy
+        from rl_edge_policy.trust import read_trust
 
         settings = self._settings
         if not settings.model:
@@ -169,6 +170,7 @@ class PolicyNode(GuardedLifecycleNode):
             recipe=settings.recipe,
             runtime=settings.runtime,
             threads=settings.threads,
+            trust=read_trust(settings.trusted_models, settings.trusted_key),
         )
         return policy, self._explorer_of(policy)
 
@@ -339,16 +341,19 @@ class PolicyNode(GuardedLifecycleNode):
     def _load_requested(self, request: LoadModel.Request) -> tuple[Policy, Any]:
         """Load what a caller asked for; runs off the executor's thread."""
         from rl_edge_policy.load import load_requested
+        from rl_edge_policy.trust import read_trust
 
-        present = self._policy
+        present, settings = self._policy, self._settings
         policy = load_requested(
             path=request.path,
             archive=bytes(request.archive),
             sha256=request.sha256,
             recipe=request.recipe,
             present_recipe=present.recipe if present is not None else '',
-            runtime=self._settings.runtime,
-            threads=self._settings.threads,
+            runtime=settings.runtime,
+            threads=settings.threads,
+            archives_allowed=settings.load_model == 'archive',
+            trust=read_trust(settings.trusted_models, settings.trusted_key),
         )
         self._check_environment(policy)
         return policy, self._explorer_of(policy)

@@ -43,6 +43,22 @@ class PolicyParameters:
         'leave dynamics and observations alone, e.g. healthy_z_range, healthy_reward.',
         may_change=True,
     )
+    load_model: str = parameter(
+        'path',
+        'What the service ~/load_model takes: nothing (there is no such service), paths of this '
+        'computer, or packed archives too.',
+        choices=('off', 'path', 'archive'),
+    )
+    trusted_models: str = parameter(
+        '',
+        'SHA-256 of the model files that may be loaded, separated by commas; empty for any.',
+        may_change=True,
+    )
+    trusted_key: str = parameter(
+        '',
+        'File of an Ed25519 public key that must have signed a model; empty for none.',
+        may_change=True,
+    )
     autostart: bool = parameter(True, 'Configure and activate without being told to.')
     status_period_sec: float = parameter(
         1.0, 'Between two policy_status messages.', unit='s', minimum=0.01, maximum=3600.0

@@ -35,3 +35,21 @@ def artifacts(tmp_path_factory) -> Path:
 def plane(artifacts, tmp_path) -> Path:
     """Return a copy of the artifact plane that the test may damage."""
     return Path(shutil.copytree(artifacts / 'plane', tmp_path / 'plane'))
+
+
+@pytest.fixture
+def write_keys(tmp_path):
+    """Return what writes an Ed25519 key pair, or ``key``'s: name -> (private, public) paths."""
+    pytest.importorskip('cryptography', reason='signatures need the extra security')
+    from cryptography.hazmat.primitives import serialization as forms
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    def write(name, key=None):
+        key = key or ed25519.Ed25519PrivateKey.generate()
+        private, public = tmp_path / f'{name}.pem', tmp_path / f'{name}.pub'
+        pkcs8, spki = forms.PrivateFormat.PKCS8, forms.PublicFormat.SubjectPublicKeyInfo
+        private.write_bytes(key.private_bytes(forms.Encoding.PEM, pkcs8, forms.NoEncryption()))
+        public.write_bytes(key.public_key().public_bytes(forms.Encoding.PEM, spki))
+        return private, public
+
+    return write

@@ -1,6 +1,7 @@
 """The policy node in this process, on a graph of its own, with a peer that plays the simulator."""
 
 import dataclasses
+import shutil
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatu
 from rl_edge_interfaces.srv import LoadModel
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy_node import WAITING, PolicyNode
+from rl_edge_policy.trust import sign
 
 RUN = 42
 LIMIT_SEC = 60.0
@@ -151,7 +153,7 @@ def spec(artifacts):
 @pytest.fixture
 def running(graph, artifacts, spec):
     """Return a graph whose policy node answers."""
-    graph.policy(artifacts / 'plane')
+    graph.policy(artifacts / 'plane', load_model='archive')
     graph.connected()
     graph.peer.describe(spec)
     graph.status(lambda status: status.state == PolicyStatus.ACTIVE and not status.reason)
@@ -509,6 +511,78 @@ def test_a_refused_model_leaves_the_old_one(running, artifacts, plane, tmp_path)
         assert answer.model_hash == old
         assert running.ask((0.25, 0.0, 0.0), step).values.tolist() == [0.25, 0.0]
     assert running.status().swaps == 0
+
+
+def acts_as_before(graph, answer, model, reason):
+    """Check that a swap was refused for ``reason``, and that the policy ``model`` goes on."""
+    assert not answer.success
+    assert reason in answer.message
+    assert answer.model_hash == load_policy(model).model_hash
+    assert graph.ask((0.25, 0.0, 0.0), len(graph.peer.actions)).values.tolist() == [0.25, 0.0]
+
+
+def started(graph, model, spec, **parameters):
+    graph.policy(model, **parameters)
+    graph.connected()
+    graph.peer.describe(spec)
+    graph.status(lambda status: status.state == PolicyStatus.ACTIVE and not status.reason)
+
+
+def test_archives_are_refused_by_default(graph, artifacts, spec):
+    started(graph, artifacts / 'plane', spec)
+    data = pack_artifact(artifacts / 'mirrored', ['float32'])
+    answer = graph.load(archive=data, sha256=sha256_of(data))
+    acts_as_before(graph, answer, artifacts / 'plane', 'archives are not accepted')
+    assert graph.load(path=str(artifacts / 'mirrored')).success
+
+
+def test_a_model_outside_the_list_is_refused(graph, artifacts, spec):
+    listed = load_policy(artifacts / 'plane').model_hash
+    started(graph, artifacts / 'plane', spec, trusted_models=listed, load_model='archive')
+    data = pack_artifact(artifacts / 'mirrored', ['float32'])
+    for request in (
+        {'path': str(artifacts / 'mirrored')},
+        {'archive': data, 'sha256': sha256_of(data)},
+    ):
+        answer = graph.load(**request)
+        acts_as_before(graph, answer, artifacts / 'plane', 'not among the 1 of trusted_models')
+    assert graph.load(path=str(artifacts / 'plane')).success
+
+
+def test_only_what_the_key_signed_is_loaded(graph, artifacts, plane, spec, tmp_path, write_keys):
+    private, public = write_keys('mine')
+    theirs, _ = write_keys('theirs')
+    sign(plane, private)
+    started(graph, plane, spec, trusted_key=str(public), load_model='archive')
+    mirrored = tmp_path / 'mirrored'
+    shutil.copytree(artifacts / 'mirrored', mirrored)
+    for key, reason in ((None, 'is not signed'), (theirs, 'a signature that is not by')):
+        if key is not None:
+            sign(mirrored, key)
+        data = pack_artifact(mirrored, ['float32'])
+        for request in ({'path': str(mirrored)}, {'archive': data, 'sha256': sha256_of(data)}):
+            acts_as_before(graph, graph.load(**request), plane, reason)
+    sign(mirrored, private)
+    data = pack_artifact(mirrored, ['float32'])
+    answer = graph.load(archive=data, sha256=sha256_of(data))
+    assert answer.success, answer.message
+    assert graph.ask((0.25, 0.0, 0.0), 100).values.tolist() == [-0.25, 0.0]
+
+
+def test_an_unsigned_model_is_not_started_with(graph, artifacts, write_keys):
+    _, public = write_keys('mine')
+    node = graph.policy(artifacts / 'plane', trusted_key=str(public))
+    assert node.finished.done()
+    assert node.finished.result() == 1
+    assert 'is not signed' in node._reports.reason
+
+
+@pytest.mark.parametrize('value', ['off', False])
+def test_there_may_be_no_service_at_all(graph, artifacts, spec, value):
+    """ROS 2 reads an off without quotes as False."""
+    started(graph, artifacts / 'plane', spec, load_model=value)
+    assert graph.peer.count_services('/policy/get_state') == 1
+    assert graph.peer.count_services('/policy/load_model') == 0
 
 
 def test_the_full_model_is_refused_where_there_is_no_tensorflow(running, artifacts, monkeypatch):

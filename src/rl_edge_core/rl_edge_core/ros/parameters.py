@@ -78,6 +78,9 @@ def current_parameters(node: Node, parameters_type: type[Parameters]) -> Paramet
 def _declare(node: Node, setting: Setting) -> None:
     default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
     given = _given(node).get(setting.name)
+    if given is not None and given.value is False and 'off' in (setting.choices or ()):
+        # What ROS 2 makes of an off without quotes.
+        node._parameter_overrides[setting.name] = Parameter(setting.name, value='off')
     if isinstance(default, float) and given is not None and type(given.value) is int:
         raise ConfigurationError(
             f'parameter {setting.name} is {given.value}, which is an integer to ROS 2: write '
