@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,17 +29,6 @@ _LARGEST_SHARE_BEFORE = 0.1
 """Of an episode's steps that may have happened while the recorder was still being connected."""
 
 
-@dataclass(frozen=True)
-class _Live:
-    """What was recorded of an episode while it happened."""
-
-    steps: StepSeries
-    before: int = 0
-    """Recorded steps that had happened earlier."""
-    began: bool = True
-    """Whether the episode began during the recording."""
-
-
 def metrics_from_records(
     robot: RobotRecord,
     notes: Notes,
@@ -53,13 +41,13 @@ def metrics_from_records(
     environment, spec = robot.environment, robot.spec
     names = tuple(environment.reward_term_names) if environment is not None else ()
     period_sec = spec.control_period_sec if spec else math.nan
-    live = _live_steps(records)
+    find_history(records)
     episodes = tuple(
-        _episode(record, part, names=names, period_sec=period_sec, breaks_ns=breaks_ns)
-        for record, part in zip(records, live, strict=True)
+        _episode(record, names=names, period_sec=period_sec, breaks_ns=breaks_ns)
+        for record in records
     )
-    _add_notes(records, live, episodes, where=robot.namespace or '/', notes=notes)
-    before = sum(part.before for part in live)
+    before = sum(record.steps - len(record.live) for record in records)
+    _add_notes(records, episodes, before, where=robot.namespace or '/', notes=notes)
     reports = {name: node.series() for name, node in robot.nodes.items()}
     metrics = over_steps(episodes, reports, breaks_ns)
     return RobotMetrics(
@@ -68,7 +56,7 @@ def metrics_from_records(
         spec_hash=spec.hash if spec else '',
         mode=environment.mode if environment is not None else '',
         control_period_sec=period_sec,
-        lost_transitions=_lost(robot, records, live),
+        lost_transitions=_lost(robot, records),
         duplicate_transitions=robot.sequence.duplicates,
         reordered_transitions=robot.reordered,
         steps_before_recording=robot.before_first + before,
@@ -79,40 +67,29 @@ def metrics_from_records(
     )
 
 
-def _live_steps(records: Sequence[EpisodeRecord]) -> list[_Live]:
-    """Return for each episode what was recorded while it happened.
+def find_history(records: Sequence[EpisodeRecord]) -> None:
+    """Let each record know which of its steps were recorded while they happened.
 
     A transient-local subscriber that comes late is sent what was published before, all at once,
     and records it as of now. Live steps can't come sooner than the policy answered them, and its
     answers are timed by a steady clock: memory of before ends where recorded time lags most.
     """
-    runs: dict[int, list[EpisodeRecord]] = {}
-    for record in records:
-        runs.setdefault(record.run_id, []).append(record)
-    live_from_ns: dict[int, int] = {}
-    first_episode: dict[int, int] = {}
-    for run_id, run in runs.items():
+    for run_id in {record.run_id for record in records}:
+        run = [record for record in records if record.run_id == run_id]
         steps = StepSeries.joined([record.series() for record in run])
-        if not len(steps):
-            continue
-        live_from_ns[run_id] = from_ns = _live_from_ns(steps)
-        first_episode[run_id] = min(
+        from_ns = _live_from_ns(steps) if len(steps) else 0
+        first = min(
             (record.episode for record in run if record.steps and max(record.time_ns) >= from_ns),
             default=2**32,
         )
-    found = []
-    for record in records:
-        steps = record.series()
-        kept = steps.time_ns >= live_from_ns.get(record.run_id, 0)
-        before = len(steps) - int(kept.sum())
-        first = first_episode.get(record.run_id, 2**32)
-        began = record.episode > first or (
-            record.episode == first
-            and record.first_step == 0
-            and before <= _LARGEST_SHARE_BEFORE * len(steps)
-        )
-        found.append(_Live(steps.where(kept), before, began))
-    return found
+        for record in run:
+            record.live_from_ns = from_ns
+            before = record.steps - len(record.live)
+            record.began_live = record.episode > first or (
+                record.episode == first
+                and record.first_step == 0
+                and before <= _LARGEST_SHARE_BEFORE * record.steps
+            )
 
 
 def _live_from_ns(steps: StepSeries) -> int:
@@ -125,29 +102,25 @@ def _live_from_ns(steps: StepSeries) -> int:
     return int(steps.time_ns[last]) + 1 if is_history else int(steps.time_ns[0])
 
 
-def _lost(robot: RobotRecord, records: Sequence[EpisodeRecord], live: Sequence[_Live]) -> int:
+def _lost(robot: RobotRecord, records: Sequence[EpisodeRecord]) -> int:
     """Return how many steps were made since the first recorded one and are not in the bag."""
-    for record, part in zip(records, live, strict=True):
+    for record in records:
         # An episode from before the recording has a summary and no steps: it lost nothing here.
-        if record.summary is not None and (record.steps or part.began):
+        if record.summary is not None and (record.steps or record.began_live):
             length = int(record.summary.length)
             robot.sequence.end_episode(record.run_id, record.episode, length)
     return robot.sequence.lost - robot.before_first
 
 
 def _episode(
-    record: EpisodeRecord,
-    live: _Live,
-    *,
-    names: Sequence[str],
-    period_sec: float,
-    breaks_ns: tuple[int, ...],
+    record: EpisodeRecord, *, names: Sequence[str], period_sec: float, breaks_ns: tuple[int, ...]
 ) -> EpisodeMetrics:
     """Return the metrics of one episode: its summary's where there is one, else sums."""
-    steps, hashes = live.steps, tuple(record.model_hashes)
+    steps, hashes = record.live, tuple(record.model_hashes)
     own = _from_summary(record) if record.summary is not None else _from_steps(record, period_sec)
     # Recorded time is known of live steps alone, simulated time of all.
-    span_sec = math.nan if live.before else float(intervals_sec(steps.time_ns, breaks_ns).sum())
+    is_live = len(steps) == record.steps
+    span_sec = float(intervals_sec(steps.time_ns, breaks_ns).sum()) if is_live else math.nan
     return EpisodeMetrics(
         run_id=record.run_id,
         episode=record.episode,
@@ -160,7 +133,7 @@ def _episode(
         model_hash=hashes[-1] if hashes else '',
         models=len(hashes),
         has_summary=record.summary is not None,
-        recorded_as_it_happened=live.began and len(steps) > 0,
+        recorded_as_it_happened=record.began_live and len(steps) > 0,
         ended_ns=record.summary_ns,
         series=steps,
         **own,
@@ -233,15 +206,15 @@ def _policy(message: Any) -> PolicyMetrics:
 
 def _add_notes(
     records: Sequence[EpisodeRecord],
-    live: Sequence[_Live],
     episodes: Sequence[EpisodeMetrics],
+    before: int,
     *,
     where: str,
     notes: Notes,
 ) -> None:
     for record, episode in zip(records, episodes, strict=True):
         _compare_with_transitions(record, episode, where=where, notes=notes)
-    if before := sum(part.before for part in live):
+    if before:
         notes.add(
             f'{where}: {before} transitions from before the recording came all at once when it '
             f'began: left out of rates and latencies'

@@ -3,7 +3,7 @@
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,21 @@ class EpisodeRecord:
     """The decoded EpisodeSummary, once there is one."""
     summary_ns: int = 0
     """When it was recorded."""
+    live_from_ns: int = 0
+    """Steps recorded earlier had happened before the recording; see `find_history`."""
+    began_live: bool = True
+    """Whether the episode began during the recording."""
 
     @property
     def steps(self) -> int:
         """Return how many transitions were taken."""
         return len(self.time_ns)
+
+    @property
+    def live(self) -> StepSeries:
+        """Return the steps that were recorded while they happened."""
+        steps = self.series()
+        return steps.where(steps.time_ns >= self.live_from_ns)
 
     def series(self) -> StepSeries:
         """Return the steps as arrays."""
@@ -103,34 +113,22 @@ class EpisodeRecord:
 class NodeRecord:
     """One node's reports of its resources, a few numbers per second."""
 
-    _VALUES = (
-        'cpu_percent',
-        'cpu_seconds',
-        'resident_memory_mb',
-        'peak_memory_mb',
-        'unique_memory_mb',
-        'threads',
-        'open_files',
-    )
-
     def __init__(self) -> None:
         """Start without a report."""
-        self._time_ns, self._pid = array('q'), array('q')
-        self._values = {name: array('d') for name in self._VALUES}
+        self._columns = {
+            one.name: array('q' if one.name in ('time_ns', 'pid') else 'd')
+            for one in fields(ReportSeries)
+        }
 
     def add(self, message: Any, time_ns: int) -> None:
         """Take one decoded ResourceUsage message."""
-        self._time_ns.append(time_ns)
-        self._pid.append(message.pid)
-        for name, values in self._values.items():
-            values.append(getattr(message, name))
+        for name, values in self._columns.items():
+            values.append(time_ns if name == 'time_ns' else getattr(message, name))
 
     def series(self) -> ReportSeries:
         """Return the reports as arrays."""
         return ReportSeries(
-            np.frombuffer(self._time_ns, np.int64),
-            np.frombuffer(self._pid, np.int64),
-            **{name: np.frombuffer(values) for name, values in self._values.items()},
+            **{name: np.frombuffer(c, c.typecode) for name, c in self._columns.items()}
         )
 
 
