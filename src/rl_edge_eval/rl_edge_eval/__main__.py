@@ -3,28 +3,83 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_eval.commands import (
-    bag_command,
-    bench_command,
-    bench_recording_command,
-    replay_command,
-)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = 'python -m rl_edge_eval') -> int:
     """Run one command; return the exit code (2 for what the user can put right)."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    for command in (bag_command, replay_command, bench_command, bench_recording_command):
-        command.add_parser(commands)
-    parsed = parser.parse_args(arguments)
+    parsed = _parser(prog).parse_args(arguments)
     try:
-        return parsed.run(parsed)
+        return int(import_module(f'rl_edge_eval.{parsed.module}').run(parsed))
     except RlEdgeError as error:
         return fail(error, exit_code=2)
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    json_file = argparse.ArgumentParser(add_help=False)
+    json_file.add_argument(
+        '--json', metavar='FILE', help='write all metrics; - for standard output'
+    )
+
+    def command(name: str, module: str, help_text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_text, parents=[json_file])
+        added.set_defaults(module=module)
+        return added
+
+    bag = command('bag', 'output.bags', 'metrics of one or more bags, side by side')
+    bag.add_argument('bags', nargs='+', type=Path, metavar='BAG', help='bag folder or file')
+    bag.add_argument(
+        '--csv', metavar='FILE', help='write a row per episode; - for standard output'
+    )
+    bag.add_argument('--plots', type=Path, metavar='DIR', help='write plots')
+
+    replay = command('replay', 'output.replay', 'would other models have done the same?')
+    replay.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
+    replay.add_argument(
+        '--model',
+        action='append',
+        required=True,
+        dest='models',
+        metavar='PATH',
+        help='artifact folder or a model file inside one; give it once for each model',
+    )
+    replay.add_argument('--runtime', default='auto', help='what loads the models (auto)')
+    replay.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
+    replay.add_argument(
+        '--threshold',
+        type=float,
+        default=0.1,
+        help='difference of an action from which two models part (0.1, in units of the action)',
+    )
+
+    bench = command(
+        'bench', 'bench', 'messages per second and memory, against bare mcap and mcap-ros2-support'
+    )
+    bench.add_argument('--bag', type=Path, help='bag of MCAP files; without it one is made')
+    bench.add_argument('--steps', type=int, default=72_000, help='of the bag made (72000: 1 h)')
+    bench.add_argument('--repeats', type=int, default=3, help='passes of each kind, in turns (3)')
+
+    recording = command(
+        'bench-recording',
+        'ros.bench_recording',
+        'lockstep steps per second with and without the recorder',
+    )
+    recording.add_argument(
+        '--model', type=Path, required=True, help='artifact that acts in Ant-v5'
+    )
+    recording.add_argument('--pairs', type=int, default=5, help='runs of each kind, in turns (5)')
+    recording.add_argument(
+        '--seconds', type=float, default=10.0, help='measured time of a run (10)'
+    )
+    recording.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap')
+    recording.add_argument('--domain', type=int, default=93, help='ROS domain to run in (93)')
+    return parser
 
 
 if __name__ == '__main__':

@@ -5,19 +5,24 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError, decoder_of
-from rl_edge_eval.bag.messages import BagTopic
+from rl_edge_eval.bag.messages import BagTopic, parent_of
 from rl_edge_eval.frames import IMAGE_TYPE
 from rl_edge_eval.metrics.metrics_from_records import metrics_from_records
 from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
 from rl_edge_eval.metrics.run_metrics import RunMetrics, TopicMetrics
 from rl_edge_eval.metrics.time_axis import TimeAxis
 
-_PACKAGE = 'rl_edge_interfaces/msg/'
-_USAGE_FOLDER = '/resource_usage/'
+_TAKERS: dict[str, Callable[..., object]] = {
+    TRANSITION_TYPE: RobotRecord.add_transition,
+    'rl_edge_interfaces/msg/EpisodeSummary': RobotRecord.add_summary,
+    'rl_edge_interfaces/msg/Environment': RobotRecord.add_environment,
+    'rl_edge_interfaces/msg/PolicyStatus': RobotRecord.add_policy_status,
+    'rl_edge_interfaces/msg/ResourceUsage': RobotRecord.add_resources,
+}
+"""What a robot's record does with the messages of each type."""
 
 Handler = Callable[[bytes, int], None]
 
@@ -52,7 +57,7 @@ class _Evaluation:
                 handler(data, time_ns)
         for topic in self._bag.message_counts:  # also those without a message
             if topic.message_type == TRANSITION_TYPE:
-                self._robot(_parent(topic.name))
+                self._robot(parent_of(topic.name))
         if not self._robots:
             self._notes.add('no topic of the control loop is in it')
         breaks_ns = tuple(axis.breaks_ns)
@@ -91,13 +96,13 @@ class _Evaluation:
     def _handler_of(self, topic: BagTopic) -> Handler | None:
         if topic.message_type == IMAGE_TYPE:
             # That images came, and when, is what counts: they are not decoded.
-            times_ns = self._image_times_ns.setdefault(_parent(topic.name), array('q'))
+            times_ns = self._image_times_ns.setdefault(parent_of(topic.name), array('q'))
             return lambda _, time_ns: times_ns.append(time_ns)
-        if not topic.message_type.startswith(_PACKAGE):
+        add = _TAKERS.get(topic.message_type)
+        if add is None:
             return None  # recorded for others; it is listed among the topics
-        take = self._taker_of(topic)
-        if take is None:
-            return None
+        owner, in_folder, _ = topic.name.partition('/resource_usage/')
+        take = partial(add, self._robot(owner if in_folder else parent_of(topic.name)))
         needs = TRANSITION_FIELDS if topic.message_type == TRANSITION_TYPE else ()
         try:
             decode = decoder_of(topic, needs=needs)
@@ -112,37 +117,13 @@ class _Evaluation:
                 self._notes.add(f'{error}: its messages are left out')
                 self._handlers[topic] = None
             except Exception as error:  # malformed bytes raise many types
-                self._notes.add(
-                    f'{topic.name}: messages that cannot be decoded are left out',
-                    f'{type(error).__name__}: {error}',
-                )
+                self._notes.add_undecodable(topic, error)
             else:
                 take(message, time_ns)
 
         return handle
 
-    def _taker_of(self, topic: BagTopic) -> Callable[[Any, int], object] | None:
-        kind = topic.message_type.removeprefix(_PACKAGE)
-        owner = _owner_of_usage if kind == 'ResourceUsage' else _parent
-        takers: dict[str, Callable[..., object]] = {
-            'Transition': RobotRecord.add_transition,
-            'EpisodeSummary': RobotRecord.add_summary,
-            'Environment': RobotRecord.add_environment,
-            'PolicyStatus': RobotRecord.add_policy_status,
-            'ResourceUsage': RobotRecord.add_resources,
-        }
-        add = takers.get(kind)
-        return partial(add, self._robot(owner(topic.name))) if add else None
-
     def _robot(self, namespace: str) -> RobotRecord:
         if namespace not in self._robots:
             self._robots[namespace] = RobotRecord(namespace, self._notes)
         return self._robots[namespace]
-
-
-def _parent(topic: str) -> str:
-    return topic.rpartition('/')[0]
-
-
-def _owner_of_usage(topic: str) -> str:
-    return topic.partition(_USAGE_FOLDER)[0] if _USAGE_FOLDER in topic else _parent(topic)

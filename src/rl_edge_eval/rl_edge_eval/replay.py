@@ -15,7 +15,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import Decoder, DecodingError, decoder_of
-from rl_edge_eval.bag.messages import BagError, BagTopic
+from rl_edge_eval.bag.messages import BagError, BagTopic, parent_of
 from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_policy.policy import Policy
@@ -96,15 +96,15 @@ class Replay:
 class _Replayed:
     """A model, its actions and what they took."""
 
-    def __init__(self, name: str, policy: Policy, size: int) -> None:
-        self.name, self.policy, self._size = name, policy, size
+    def __init__(self, name: str, policy: Policy) -> None:
+        self.name, self.policy = name, policy
         self.actions: list[np.ndarray] = []
         self.times_us = array('f')
         self.rejected = 0
 
     def act(self, steps: Sequence[Step]) -> None:
         """Take its action at each step; NaN where it refuses the observation."""
-        actions = np.full((len(steps), self._size), np.nan, np.float32)
+        actions = np.full((len(steps), self.policy.spec.action_size), np.nan, np.float32)
         for index, step in enumerate(steps):
             begin = time.perf_counter_ns()
             try:
@@ -150,19 +150,14 @@ class RecordedSteps:
 
     def __iter__(self) -> Iterator[Step]:
         """Yield each step once."""
-        decoders: dict[BagTopic, Decoder | None] = {}
+        decoders: dict[BagTopic, Decoder] = {}
         for topic, time_ns, data in self.bag:
+            if topic.message_type != TRANSITION_TYPE or parent_of(topic.name) != self.robot:
+                continue
             if topic not in decoders:
-                decoders[topic] = self._decoder_of(topic)
-            decode = decoders[topic]
-            if decode is not None and (step := self._step(decode, topic, data, time_ns)):
+                decoders[topic] = decoder_of(topic, needs=TRANSITION_FIELDS)
+            if step := self._step(decoders[topic], topic, data, time_ns):
                 yield step
-
-    def _decoder_of(self, topic: BagTopic) -> Decoder | None:
-        is_ours = (
-            topic.message_type == TRANSITION_TYPE and topic.name.rpartition('/')[0] == self.robot
-        )
-        return decoder_of(topic, needs=TRANSITION_FIELDS) if is_ours else None
 
     def _step(self, decode: Decoder, topic: BagTopic, data: bytes, time_ns: int) -> Step | None:
         try:
@@ -172,10 +167,7 @@ class RecordedSteps:
         except DecodingError:
             raise
         except Exception as error:  # malformed bytes raise many types
-            self.bag.notes.add(
-                f'{topic.name}: messages that cannot be decoded are left out',
-                f'{type(error).__name__}: {error}',
-            )
+            self.bag.notes.add_undecodable(topic, error)
             return None
         if not self._record.add_transition(row, time_ns):
             return None
@@ -207,9 +199,12 @@ def replay(
     """
     steps = RecordedSteps(path, robot)
     for name, policy in policies:
-        _check_spec(name, policy.spec, steps.spec)
-    size = steps.spec.action_size
-    models = [_Replayed(name, policy, size) for name, policy in policies]
+        if differences := steps.spec.differences(policy.spec):
+            raise SpecMismatchError(
+                f'{name} was made for another environment than the bag was recorded in (bag '
+                f'against model): {"; ".join(differences)}'
+            )
+    models = [_Replayed(name, policy) for name, policy in policies]
     recorded: list[np.ndarray] = []
     addresses: list[tuple[int, int]] = []
     rest = iter(steps)
@@ -236,21 +231,12 @@ def replay(
     )
 
 
-def _check_spec(name: str, made_for: EnvironmentSpec, recorded: EnvironmentSpec) -> None:
-    differences = recorded.differences(made_for)
-    if differences:
-        raise SpecMismatchError(
-            f'{name} was made for another environment than the bag was recorded in (bag against '
-            f'model): {"; ".join(differences)}'
-        )
-
-
 def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
     """Return the first environment of each robot, and the robots that have transitions."""
     environments: dict[str, EnvironmentSpec] = {}
     robots: set[str] = set()
     for topic, _, data in bag:
-        namespace = topic.name.rpartition('/')[0]
+        namespace = parent_of(topic.name)
         if topic.message_type == TRANSITION_TYPE:
             robots.add(namespace)
         elif topic.message_type == _ENVIRONMENT_TYPE and namespace not in environments:

@@ -50,12 +50,24 @@ class Notes:
         if example and remark not in self._examples:
             self._examples[remark] = example
 
+    def add_undecodable(self, topic: BagTopic, error: Exception) -> None:
+        """Note that a message of ``topic`` could not be decoded."""
+        self.add(
+            f'{topic.name}: messages that cannot be decoded are left out',
+            f'{type(error).__name__}: {error}',
+        )
+
     @property
     def lines(self) -> tuple[str, ...]:
         """Return the remarks in the order of their first appearance."""
-        return tuple(self._line(remark, count) for remark, count in self._counts.items())
+        lines = []
+        for remark, count in self._counts.items():
+            line = remark if count == 1 else f'{remark} ({count} times)'
+            example = self._examples.get(remark)
+            lines.append(f'{line}; the first: {example}' if example else line)
+        return tuple(lines)
 
-    def _line(self, remark: str, count: int) -> str:
-        example = self._examples.get(remark)
-        line = remark if count == 1 else f'{remark} ({count} times)'
-        return f'{line}; the first: {example}' if example else line
+
+def parent_of(topic: str) -> str:
+    """Return the namespace that a topic's name is in; empty for the root's."""
+    return topic.rpartition('/')[0]

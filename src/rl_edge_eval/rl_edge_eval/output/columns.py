@@ -12,16 +12,23 @@ A column is a name, a unit and how to take its value from a run:
 """
 
 import html
+import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
+from rl_edge_core.files import write_atomically
+from rl_edge_core.results import json_types
+
 HIGHER, LOWER = 'higher', 'lower'
 MISSING = '-'
+STANDARD_OUTPUT = '-'
 _WIDTH = 180
 
 Row = TypeVar('Row')
@@ -187,3 +194,16 @@ def make_console(*, data_on_stdout: bool) -> Console:
     """
     console = Console(stderr=data_on_stdout)
     return console if console.is_terminal else Console(stderr=data_on_stdout, width=_WIDTH)
+
+
+def write_text(target: str, text: str) -> None:
+    """Write ``text`` to a file, or to standard output for ``-``; raise StorageError."""
+    if target == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+    else:
+        write_atomically(Path(target), text)
+
+
+def write_json(target: str, value: Any) -> None:
+    """Write a value as JSON, to standard output for ``-``; what is missing is null."""
+    write_text(target, json.dumps(json_types(value), indent=1) + '\n')

@@ -1,47 +1,18 @@
 """``python -m rl_edge_eval replay``: recorded observations through other models."""
 
 import argparse
-import json
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.results import json_types
-from rl_edge_eval.output.columns import make_console, number
-from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
+from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, number, write_json
 from rl_edge_eval.replay import Agreement, Parting, Replay, replay
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Describe the command's arguments."""
-    parser = commands.add_parser('replay', help='would other models have done the same?')
-    parser.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
-    parser.add_argument(
-        '--model',
-        action='append',
-        required=True,
-        dest='models',
-        metavar='PATH',
-        help='artifact folder or a model file inside one; give it once for each model',
-    )
-    parser.add_argument('--runtime', default='auto', help='what loads the models (auto)')
-    parser.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        default=0.1,
-        help='difference of an action from which two models part (0.1, in units of the action)',
-    )
-    parser.add_argument('--json', metavar='FILE', help='write all metrics; - for standard output')
-    parser.set_defaults(run=run)
+from rl_edge_policy.load import load_policy
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay the bag through the models and print how far they agree."""
-    from rl_edge_policy.load import load_policy
-
     if not arguments.threshold > 0:
         raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
     policies = [(path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models]
@@ -49,8 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     _print(console, outcome)
     if arguments.json:
-        content = json_types(outcome)
-        write_text(arguments.json, json.dumps(content, indent=1) + '\n')
+        write_json(arguments.json, outcome)
     return 0
 
 

@@ -1,13 +1,18 @@
-"""The metrics of bags as tables on the terminal."""
+"""``python -m rl_edge_eval bag``: the metrics of bags as tables, JSON, CSV and plots."""
 
+import argparse
+import csv
+import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_eval.metrics.comparison import Comparison
+from rl_edge_core.results import json_types
+from rl_edge_eval.metrics.comparison import Comparison, compare
 from rl_edge_eval.metrics.run_metrics import (
     ActionCounts,
     EpisodeMetrics,
@@ -15,7 +20,16 @@ from rl_edge_eval.metrics.run_metrics import (
     RobotMetrics,
     RunMetrics,
 )
-from rl_edge_eval.output.columns import Column, number, rows_table
+from rl_edge_eval.metrics_of_bag import metrics_of_bag
+from rl_edge_eval.output.columns import (
+    STANDARD_OUTPUT,
+    Column,
+    make_console,
+    number,
+    rows_table,
+    write_json,
+    write_text,
+)
 
 _MOST_EPISODES = 40
 """Rows that fit on a screen; the files have all of them."""
@@ -45,8 +59,31 @@ _NODE_COLUMNS: tuple[Column[NodeMetrics], ...] = (
 )
 
 
-def print_bag(console: Console, bag: RunMetrics) -> None:
-    """Print all metrics of one bag."""
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate the bags; return 0 even when parts of them could not be read, which is said."""
+    bags = [metrics_of_bag(path) for path in arguments.bags]
+    comparisons = compare(bags)
+    console = make_console(data_on_stdout=STANDARD_OUTPUT in (arguments.json, arguments.csv))
+    for bag in bags:
+        _print_bag(console, bag)
+    _print_comparisons(console, comparisons)
+    if arguments.json:
+        compared = [
+            {'baseline': one.baseline, 'other': one.other, 'figures': one.metrics}
+            for one in comparisons
+        ]
+        write_json(arguments.json, {'bags': bags, 'comparisons': compared})
+    if arguments.csv:
+        write_text(arguments.csv, to_csv(bags))
+    if arguments.plots:
+        from rl_edge_eval.output.plots import write_plots
+
+        for path in write_plots(arguments.plots, bags):
+            console.print(f'wrote {path}', highlight=False)
+    return 0
+
+
+def _print_bag(console: Console, bag: RunMetrics) -> None:
     console.print(
         f'[bold]{bag.path}[/bold]: {bag.storage}, {bag.messages} messages in '
         f'{bag.duration_sec:.1f} s on {len(bag.topics)} topics',
@@ -58,8 +95,7 @@ def print_bag(console: Console, bag: RunMetrics) -> None:
         console.print(f'  [yellow]note[/yellow] {note}', highlight=False, markup=True)
 
 
-def print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> None:
-    """Print how each bag differs from the first."""
+def _print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> None:
     for comparison in comparisons:
         table = Table(
             title=f'{comparison.other} against {comparison.baseline}', title_justify='left'
@@ -126,3 +162,29 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
             f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}, first action after '
             f'{number(policy.first_action_sec)} s',
         )
+
+
+def to_csv(bags: Sequence[RunMetrics]) -> str:
+    """Return one row per episode, of all bags and robots; what is missing is empty."""
+    rows = [
+        {'bag': bag.path, 'robot': robot.namespace, **_flat(episode)}
+        for bag in bags
+        for robot in bag.robots
+        for episode in robot.episodes
+    ]
+    names = dict.fromkeys(name for row in rows for name in row) or {'bag': None, 'robot': None}
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(names), restval='', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _flat(episode: EpisodeMetrics) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in json_types(episode).items():
+        if isinstance(value, dict):
+            row |= {f'{name}.{key}': item for key, item in value.items()}
+        else:
+            row[name] = value
+    return {name: '' if item is None else item for name, item in row.items()}

@@ -1,4 +1,4 @@
-"""The commands of ``python -m rl_edge_eval``, and what they add to the command ``rl_edge``."""
+"""The entry points of this package: what it adds to ``rl_edge``, and the recorder's executable."""
 
 from rl_edge_core.command import Command
 from rl_edge_core.recording import RecorderParameters

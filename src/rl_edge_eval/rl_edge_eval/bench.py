@@ -5,7 +5,6 @@ with the messages: no evaluation can be faster.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
@@ -19,22 +18,9 @@ from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.resources import sample_resources
-from rl_edge_eval.output.columns import make_console
-from rl_edge_eval.output.files import STANDARD_OUTPUT, write_text
+from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
 
 _STEP_NS = 50_000_000
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Describe the command's arguments."""
-    parser = commands.add_parser(
-        'bench', help='messages per second and memory, against bare mcap and mcap-ros2-support'
-    )
-    parser.add_argument('--bag', type=Path, help='bag of MCAP files; without it one is made')
-    parser.add_argument('--steps', type=int, default=72_000, help='of the bag made (72000: 1 h)')
-    parser.add_argument('--repeats', type=int, default=3, help='passes of each kind, in turns (3)')
-    parser.add_argument('--json', metavar='FILE', help='write the metrics; - for standard output')
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def bare_pass(bag: Path) -> int:
     """Decode every message, do nothing with it, and return how many there were."""
+    # Late, as below: each process loads what its own pass needs, and counts that memory.
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
@@ -115,7 +102,7 @@ def _report(metrics: dict[str, float], target: str | None) -> None:
         table.add_row(name.replace('_', ' '), f'{value:,.2f}' if value < 10 else f'{value:,.0f}')
     make_console(data_on_stdout=target == STANDARD_OUTPUT).print(table)
     if target:
-        write_text(target, json.dumps(metrics, indent=1) + '\n')
+        write_json(target, metrics)
 
 
 def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> Path:
