@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rl_edge_core.cluster import add_cluster_argument, stay_connected
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
@@ -96,6 +97,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
     )
+    add_cluster_argument(parser, 'run the episodes that are learned from')
     parser.set_defaults(run=_compress)
 
 
@@ -108,6 +110,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--timing-only', action='store_true', help='take times and memory alone, and keep them'
     )
+    add_cluster_argument(parser, 'run the episodes')
     parser.set_defaults(run=_report)
 
 
@@ -126,10 +129,11 @@ def _add_arm64(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace) -> int:
-    load_tensorflow()
-    from rl_edge_compress.compress_command import run
+    with stay_connected(options.cluster):
+        load_tensorflow()
+        from rl_edge_compress.compress_command import run
 
-    return run(options)
+        return run(options)
 
 
 def export(options: argparse.Namespace) -> int:
@@ -150,7 +154,8 @@ def _import(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from rl_edge_compress.report import run
 
-    return run(options)
+    with stay_connected(options.cluster):
+        return run(options)
 
 
 def _publish(options: argparse.Namespace) -> int:

@@ -1,30 +1,72 @@
-"""Run policies in the simulator, in several processes, and keep every episode on disk."""
+"""Run policies in the simulator, side by side, and keep every episode on disk."""
 
+import functools
 import json
-import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from rl_edge_core.artifact import load_manifest
+from rl_edge_core.artifact import load_manifest, pack_artifact, unpack_artifact
+from rl_edge_core.cluster import spread
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import ArtifactError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import ensure_folder, sha256_of, write_atomically
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_sim.environment import environment_of
 from rl_edge_sim.rollout import RolloutStep, rollout
 
 CHUNK = 5
-"""Episodes that a process runs and hands over at once."""
+"""Episodes that are run and handed over at once: some seconds of work."""
 
 Task = tuple[str, tuple[int, ...]]
 """(recipe, seeds)."""
+
+
+@dataclass(frozen=True)
+class PackedPolicies:
+    """Files of one artifact, for processes and machines that do not have its folder."""
+
+    archive: bytes
+    """As `pack_artifact` makes it."""
+    sha256: str
+    """Of the archive."""
+    runtime: str = 'auto'
+
+
+def packed_policies(
+    folder: Path, recipes: Sequence[str], *, runtime: str = 'auto'
+) -> PackedPolicies:
+    """Pack the files of some recipes; raise ArtifactError for a damaged one."""
+    archive = pack_artifact(folder, recipes)
+    return PackedPolicies(archive, sha256_of(archive), runtime)
+
+
+def play(policies: PackedPolicies, task: Task) -> list[EpisodeResult]:
+    """Play an episode for each seed of the task; each depends on its seed alone."""
+    recipe, seeds = task
+    policy = policy_of(policies, recipe)
+    return rollout(shared_environment(policy.spec), policy.act, seeds)
+
+
+@functools.lru_cache(maxsize=64)
+def policy_of(policies: PackedPolicies, recipe: str) -> Policy:
+    """Load one of the packed policies, once in a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack_artifact(policies.archive, policies.sha256, Path(folder) / 'policy')
+        return load_policy(Path(folder) / 'policy', recipe=recipe, runtime=policies.runtime)
+
+
+@functools.lru_cache(maxsize=1)
+def shared_environment(spec: EnvironmentSpec) -> gymnasium.Env:
+    """Return the environment that this process runs episodes of `spec` in, one after another."""
+    return environment_of(spec)
 
 
 def run_episodes(
@@ -33,20 +75,23 @@ def run_episodes(
     *,
     kept: Path,
     processes: int,
+    cluster: str = '',
     on_episodes: Callable[[int], None] = lambda count: None,
 ) -> dict[str, dict[int, EpisodeResult]]:
     """Return recipe -> seed -> episode for the seeds ``wanted`` of each recipe.
 
-    Episodes found in ``kept`` (one file a recipe) are not run again, so that an interrupted call
-    goes on; those of another file of the same recipe are. Recipes take turns by chunks of seeds.
+    They run in so many ``processes``, or on a ``cluster``, with the same results. Episodes found
+    in ``kept`` (one file per recipe) are not run again, so that an interrupted call goes on; those
+    of another file of the same recipe are. Recipes take turns by chunks of seeds.
     """
     ensure_folder(kept)
     hashes = {entry.recipe: entry.sha256 for entry in load_manifest(folder).files}
     done = {recipe: _read(kept / f'{recipe}.json', hashes[recipe]) for recipe in wanted}
     tasks = list(_tasks(wanted, done))
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(min(processes, max(1, len(tasks))), _prepare, (str(folder),)) as pool:
-        for recipe, results in pool.imap_unordered(_run_task, tasks):
+    if tasks:
+        policies = packed_policies(folder, list(wanted))
+        played = spread(play, policies, tasks, cluster=cluster, processes=processes)
+        for (recipe, _), results in zip(tasks, played, strict=True):
             done[recipe].update({result.seed: result for result in results})
             _write(kept / f'{recipe}.json', hashes[recipe], done[recipe])
             on_episodes(len(results))
@@ -74,30 +119,6 @@ def _tasks(
             chunk = tuple(seeds[start : start + CHUNK])
             if chunk:
                 yield recipe, chunk
-
-
-_worker_folder = ''
-
-
-def _prepare(folder: str) -> None:
-    global _worker_folder
-    _worker_folder = folder
-
-
-@lru_cache(maxsize=64)
-def _policy(folder: str, recipe: str) -> Policy:
-    return load_policy(folder, recipe=recipe)
-
-
-@lru_cache(maxsize=1)
-def _environment(spec: EnvironmentSpec) -> gymnasium.Env:
-    return environment_of(spec)
-
-
-def _run_task(task: Task) -> tuple[str, list[EpisodeResult]]:
-    recipe, seeds = task
-    policy = _policy(_worker_folder, recipe)
-    return recipe, rollout(_environment(policy.spec), policy.act, seeds)
 
 
 def visited_states(

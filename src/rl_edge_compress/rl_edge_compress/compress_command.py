@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
             config=config,
             say=lambda line: bar.set_postfix_str(line),
             observations=_observations(options.calibration),
+            cluster=options.cluster,
         )
         outcomes = compress(session, recipes, options.out, on_recipe=start)
         bar.update(len(recipes) - bar.n)

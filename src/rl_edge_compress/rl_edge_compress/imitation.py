@@ -3,7 +3,7 @@
 DAgger (Ross, Gordon & Bagnell 2011, Alg. 3.1) with beta = 1 in the first round and 0 after: the
 teacher drives once, then the student does, and the teacher labels every state that was visited.
 A student taught on the teacher's states alone meets states it has never seen as soon as it
-errs, and falls.
+errs, and ends early.
 
 Not every error costs the same: one joint may be off where another must not. A teacher with a
 critic therefore also says what the student's action is worth, and the student climbs that value
@@ -15,18 +15,21 @@ A student that will be stored in few bits learns its last steps with weights rou
 be, the gradient passing the rounding by (Jacob et al. 2018, section 3; Bengio et al. 2013).
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import gymnasium
 import keras
 import numpy as np
 import tensorflow as tf
 
+from rl_edge_compress.closed_loop import shared_environment
 from rl_edge_compress.convert import float32_tflite
 from rl_edge_compress.keras_models import Critic
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
+from rl_edge_core.cluster import spread
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_sim.rollout import RolloutStep, rollout
 
@@ -87,28 +90,50 @@ class ImitationData:
     """Observations (count, n) -> actions (count, m)."""
     critic: Critic | None
     """The teacher's; None when it values states alone."""
-    env: gymnasium.Env
+    environment: EnvironmentSpec
+    """Where the student drives."""
     states: VisitedStates
     """That the teacher visited; the student's own are added in `imitate`."""
     config: ImitationConfig
     say: Say
-    """Gets a line a round."""
+    """Gets a line per round."""
+    cluster: str = ''
+    """That the student's episodes are spread over; see `rl_edge_core.cluster.spread`."""
 
 
 def visit(
-    env: gymnasium.Env,
+    environment: EnvironmentSpec,
     driver: NumpyGraph,
     teacher: NumpyGraph,
     *,
     seeds: Iterable[int],
     least_steps: int,
+    cluster: str = '',
 ) -> tuple[VisitedStates, list[EpisodeResult]]:
     """Return the states that ``driver`` visits, labelled by ``teacher``, and its episodes.
 
-    Whole episodes run, one a seed, until there are ``least_steps`` or the seeds are used up.
+    Whole episodes run, one per seed, until there are ``least_steps`` or the seeds are used up;
+    on a ``cluster`` the same ones, side by side.
     """
     seen: list[np.ndarray] = []
     results: list[EpisodeResult] = []
+    driven = spread(drive, (environment, driver), seeds, cluster=cluster)
+    with contextlib.closing(driven):
+        for observations, result in driven:
+            seen.append(observations)
+            results.append(result)
+            if sum(map(len, seen)) >= least_steps:
+                break
+    together = np.concatenate(seen)
+    return VisitedStates(together, teacher(together)), results
+
+
+def drive(
+    common: tuple[EnvironmentSpec, NumpyGraph], seed: int
+) -> tuple[np.ndarray, EpisodeResult]:
+    """Return the observations (steps, n) of one episode of a driver, and what it came to."""
+    environment, driver = common
+    seen: list[np.ndarray] = []
 
     def remember(step: RolloutStep) -> None:
         seen.append(step.observation)
@@ -116,12 +141,8 @@ def visit(
     def policy(observation: np.ndarray) -> np.ndarray:
         return driver(observation[None])[0]
 
-    for seed in seeds:
-        results += rollout(env, policy, [seed], remember)
-        if len(seen) >= least_steps:
-            break
-    observations = np.asarray(seen, np.float32)
-    return VisitedStates(observations, teacher(observations)), results
+    (result,) = rollout(shared_environment(environment), policy, [seed], remember)
+    return np.asarray(seen, np.float32), result
 
 
 def rounded_kernel(kernel: tf.Tensor, bits: int) -> tf.Tensor:
@@ -242,7 +263,7 @@ def imitate(
     config, states = data.config, data.states
     scale = np.abs(states.actions).max(axis=0) + 1e-6
     trainer = ImitationTrainer(student, config, action_scale=scale, critic=data.critic)
-    seeds = itertools.count(FIRST_SEED * (config.seed + 1))
+    seed = FIRST_SEED * (config.seed + 1)
     calls = max(1, config.updates_per_round // UPDATES_PER_CALL)
 
     def learn(share: float, rate: float, bits: int | None = None) -> float:
@@ -255,8 +276,14 @@ def imitate(
             error = learn((number + call / calls) / config.rounds, config.learning_rate)
         driver = numpy_graph(float32_tflite(student))
         fresh, results = visit(
-            data.env, driver, data.teacher, seeds=seeds, least_steps=config.steps_per_round
+            data.environment,
+            driver,
+            data.teacher,
+            seeds=itertools.count(seed),
+            least_steps=config.steps_per_round,
+            cluster=data.cluster,
         )
+        seed += len(results)
         states = states + fresh
         fared = np.mean([result.episode_return for result in results])
         data.say(f'round {number + 1}/{config.rounds}: error {error**0.5:.3f}, return {fared:.0f}')

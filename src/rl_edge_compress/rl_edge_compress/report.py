@@ -54,13 +54,15 @@ class ReportConfig:
     """Fresh ones of the chosen recipes and the full policy; 0 chooses without."""
     processes: int = 2
     """That run episodes at once."""
+    cluster: str = ''
+    """That runs them instead; see docs/cluster.md."""
     timing_rounds: int = 30
     """Rounds in which all files are timed in turn."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Make the report of a command line and print its table."""
-    config = ReportConfig(options.episodes, options.confirm, options.processes)
+    config = ReportConfig(options.episodes, options.confirm, options.processes, options.cluster)
     names = [name for name in options.recipes.split(',') if name]
     if options.timing_only:
         timings = measure_timings(options.folder, config, recipes=names)
@@ -163,6 +165,7 @@ class _Report:
             wanted,
             kept=kept,
             processes=self.config.processes,
+            cluster=self.config.cluster,
             on_episodes=self.bar.step,
         )
         return {name: compare_episodes(found, results[full]) for name, found in results.items()}

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import keras
 import numpy as np
 
@@ -20,7 +19,6 @@ from rl_edge_core.artifact import FULL_RECIPE, Manifest, checked_file, load_mani
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import write_atomically
-from rl_edge_sim.environment import environment_of
 
 FIRST_CALIBRATION_SEED = 10_000
 CALIBRATION_STEPS = 8000
@@ -41,6 +39,8 @@ class CompressionSession:
     say: Say
     observations: np.ndarray | None = None
     """Visited observations (count, n) to calibrate on, e.g. of a bag; None simulates some."""
+    cluster: str = ''
+    """That episodes are spread over; empty for this process."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -68,11 +68,6 @@ class CompressionSession:
         return numpy_graph(float32_tflite(compact(self.actor)))
 
     @cached_property
-    def env(self) -> gymnasium.Env:
-        """Return the policy's environment; raise SpecMismatchError when it is another one."""
-        return environment_of(self.manifest.environment)
-
-    @cached_property
     def states(self) -> VisitedStates:
         """Return states that the full actor visits."""
         path = self.kept / 'states.npz'
@@ -80,7 +75,12 @@ class CompressionSession:
             self.say('collecting states that the full actor visits')
             seeds = range(FIRST_CALIBRATION_SEED, FIRST_CALIBRATION_SEED + CALIBRATION_EPISODES)
             states, _ = visit(
-                self.env, self.teacher, self.teacher, seeds=seeds, least_steps=CALIBRATION_STEPS
+                self.manifest.environment,
+                self.teacher,
+                self.teacher,
+                seeds=seeds,
+                least_steps=CALIBRATION_STEPS,
+                cluster=self.cluster,
             )
             write_atomically(path, lambda to: _save_states(to, states))
             _sign(path, self._states_key)
@@ -102,10 +102,11 @@ class CompressionSession:
         return ImitationData(
             teacher=self.teacher,
             critic=critic_of(self.full),
-            env=self.env,
+            environment=self.manifest.environment,
             states=self.states,
             config=self.config,
             say=self.say,
+            cluster=self.cluster,
         )
 
     @property

@@ -29,7 +29,7 @@ from rl_edge_compress.prune import (
 )
 from rl_edge_compress.tflite_file import constant, file_facts, operators, read_model
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_sim.environment import make_environment
+from rl_edge_sim.environment import make_environment, spec_of
 
 SHORT = ImitationConfig(
     rounds=2, steps_per_round=30, updates_per_round=100, final_updates=100, batch_size=16
@@ -39,7 +39,7 @@ SHORT = ImitationConfig(
 @pytest.fixture(scope='module')
 def pole():
     """An environment of 4 observations and 1 action in [-3, 3]; a poor policy falls at once."""
-    return make_environment('InvertedPendulum-v5')
+    return spec_of(make_environment('InvertedPendulum-v5'))
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +59,9 @@ def states(pole, teacher):
 
 @pytest.fixture(scope='module')
 def data(pole, teacher, states):
-    return ImitationData(teacher, critic=None, env=pole, states=states, config=SHORT, say=str)
+    return ImitationData(
+        teacher, critic=None, environment=pole, states=states, config=SHORT, say=str
+    )
 
 
 def test_schedule_is_cubic():

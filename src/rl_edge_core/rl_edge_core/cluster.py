@@ -5,14 +5,23 @@ Ray is an extra (`tools/env --with ray`), imported when a cluster is asked for a
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import functools
+import itertools
+import multiprocessing
 import os
 import platform
 import secrets
+import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -22,7 +31,7 @@ from rl_edge_core.extras import require_extra
 LOCAL, AUTO = 'local', 'auto'
 RETRIES = 5
 """How often a call is repeated whose process or node ended; an exception of its own is final."""
-CHECKED_PACKAGES = ('rl_edge_core', 'mujoco', 'gymnasium', 'numpy')
+CHECKED_PACKAGES = ('rl_edge_core', 'mujoco', 'gymnasium', 'numpy', 'ai-edge-litert')
 """Whose versions must be the same everywhere: they decide what an episode comes to."""
 
 Common = TypeVar('Common')
@@ -51,7 +60,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
         settings |= {'include_dashboard': False, 'num_cpus': cpus}
     try:
         ray.init(log_to_driver=False, logging_level='error', **settings)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray has no base for what can go wrong here
         raise ConfigurationError(
             f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
             f'`ray start --head`, or use --cluster local'
@@ -60,6 +69,22 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def stay_connected(address: str) -> contextlib.AbstractContextManager[Any]:
+    """Hold one connection over several calls of `spread`; do nothing without an address."""
+    return connected(address) if address else contextlib.nullcontext()
+
+
+def add_cluster_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Give a command the argument `--cluster`; `what` it does there."""
+    parser.add_argument(
+        '--cluster',
+        default='',
+        metavar='ADDRESS',
+        help=f'{what} on a Ray cluster: HOST:PORT of its head, auto for the one on this machine, '
+        'local to start one here; see docs/cluster.md',
+    )
 
 
 def secure_environment(*, starts: bool) -> None:
@@ -129,29 +154,107 @@ def spread(
     items: Iterable[Item],
     *,
     cluster: str = '',
+    processes: int = 1,
 ) -> Iterator[Result]:
-    """Call `function(common, item)` for each item, all over a cluster; yield results in order.
+    """Call `function(common, item)` for each item; yield the results in the order of the items.
 
-    Without `cluster` (see `connected`) the calls are made here, one after another. `function` is
-    one of a module that every machine has, and `common` is handed to each machine once. What the
-    function raises ends the loop, while a call whose process or node ended is made again
-    elsewhere. Raise ConfigurationError for a node with other versions, naming it.
+    With `cluster` (see `connected`) the calls are made all over it, else in so many `processes` of
+    this machine, of which one is this one. `function` is one of a module that every machine has;
+    `common` is handed to each machine or process once. Items are taken as calls are made, a few
+    ahead of the results, so they may be endless: close the iterator when there are enough.
+
+    What the function raises ends the loop. A call whose node ended is made again elsewhere; a
+    process of this machine that ended is an RlEdgeError. Raise ConfigurationError for a node with
+    other versions, naming it.
     """
-    if not cluster:
+    if not cluster and processes == 1:
         for item in items:
             yield function(common, item)
         return
-    with connected(cluster) as ray, storage_exhaustion(ray):
+    place = (
+        _cluster_calls(function, common, cluster)
+        if cluster
+        else _process_calls(function, common, processes)
+    )
+    with place as calls:
+        remaining = iter(items)
+        ordered: deque[Any] = deque()
+        running: set[Any] = set()
+        while True:
+            for item in itertools.islice(remaining, max(0, 2 * calls.slots() - len(running))):
+                ordered.append(calls.submit(item))
+                running.add(ordered[-1])
+            if not ordered:
+                return
+            running -= calls.wait_for_any(running)
+            while ordered and ordered[0] not in running:
+                yield calls.result(ordered.popleft())
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """How calls are made in one place; a call is whatever `submit` returns."""
+
+    slots: Callable[[], int]
+    """How many run at once."""
+    submit: Callable[[Any], Any]
+    wait_for_any: Callable[[set[Any]], set[Any]]
+    """Wait until one of these has ended; return those that have."""
+    result: Callable[[Any], Any]
+
+
+@contextlib.contextmanager
+def _cluster_calls(
+    function: Callable[[Common, Item], Result], common: Common, address: str
+) -> Iterator[_Calls]:
+    with connected(address) as ray, named_errors(ray):
         call = ray.remote(_checked_call).options(
             num_cpus=1, max_retries=RETRIES, scheduling_strategy='SPREAD'
         )
         ours, shared = versions(), ray.put(common)
-        # Submitted together: Ray queues what has no slot yet.
-        for result in [call.remote(function, shared, item, ours) for item in items]:
-            try:
-                yield ray.get(result)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from error
+        yield _Calls(
+            slots=lambda: max(1, int(ray.cluster_resources().get('CPU', 0))),
+            submit=lambda item: call.remote(function, shared, item, ours),
+            wait_for_any=lambda calls: set(ray.wait(list(calls))[0]),
+            result=ray.get,
+        )
+
+
+@contextlib.contextmanager
+def _process_calls(
+    function: Callable[[Common, Item], Result], common: Common, count: int
+) -> Iterator[_Calls]:
+    pool = futures.ProcessPoolExecutor(
+        count, multiprocessing.get_context('spawn'), _prepare_process, (function, common)
+    )
+    try:
+        yield _Calls(
+            slots=lambda: count,
+            submit=lambda item: pool.submit(_call_in_process, item),
+            wait_for_any=lambda calls: (
+                futures.wait(calls, return_when=futures.FIRST_COMPLETED).done
+            ),
+            result=lambda call: call.result(),
+        )
+    except BrokenProcessPool as error:
+        raise RlEdgeError(
+            f'one of {count} processes was killed, maybe for want of memory: use fewer'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_process_call: Callable[[Any], Any]
+
+
+def _prepare_process(function: Callable[[Common, Item], Result], common: Common) -> None:
+    global _process_call
+    _process_call = functools.partial(function, common)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that waits for it
+
+
+def _call_in_process(item: Any) -> Any:
+    return _process_call(item)
 
 
 def _checked_call(
@@ -165,20 +268,34 @@ def _checked_call(
 
 
 @contextlib.contextmanager
-def storage_exhaustion(ray: Any) -> Iterator[None]:
-    """Turn Ray's errors of full memory or disks into a StorageError that says what to do."""
+def named_errors(ray: Any) -> Iterator[None]:
+    """Turn Ray's errors into ours, and what a call raised into that itself.
+
+    Memory or a disk that is full is a StorageError that says what to do.
+    """
+    errors = ray.exceptions
     try:
         yield
-    except ray.exceptions.ObjectStoreFullError as error:
+    except errors.RayTaskError as error:
+        with named_errors(ray):
+            raise error.cause from error
+    except errors.ObjectStoreFullError as error:
         raise StorageError(
             f'the object store of Ray is full: give it more memory (ray start '
             f'--object-store-memory) or take fewer workers ({_first_line(error)})'
         ) from error
-    except ray.exceptions.OutOfDiskError as error:
+    except errors.OutOfDiskError as error:
         raise StorageError(
             f'the disk that Ray spills to is full: free some space below /tmp/ray '
             f'({_first_line(error)})'
         ) from error
+    except errors.OutOfMemoryError as error:
+        raise StorageError(
+            f'a machine of the cluster has no memory left for its workers: give it fewer slots '
+            f'(ray start --num-cpus) ({_first_line(error)})'
+        ) from error
+    except errors.RayError as error:
+        raise RlEdgeError(f'the Ray cluster failed: {_first_line(error)}') from error
 
 
 def _first_line(error: BaseException) -> str:

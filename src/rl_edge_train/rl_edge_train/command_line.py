@@ -10,6 +10,7 @@ from typing import Any
 
 from rl_edge_compress.__main__ import add_export_format
 from rl_edge_compress.__main__ import export as export_as
+from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
@@ -68,7 +69,7 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument('--learner-cpu', type=int, help='pin learning to this core')
     parser.add_argument('--simulation-cpu', type=int, help='pin the simulation to this core')
-    _add_cluster(parser, 'collect')
+    add_cluster_argument(parser, 'collect')
     parser.add_argument('--workers', type=int, default=0, help='processes that collect there')
     parser.add_argument(
         '--environments-per-worker', type=int, default=0, metavar='K', help='of each of them'
@@ -104,18 +105,8 @@ def _add_sweep(commands: Any) -> None:
         action='store_true',
         help='end a trial whose best return is below the median of the others at the same step',
     )
-    _add_cluster(parser, 'run the trials')
+    add_cluster_argument(parser, 'run the trials')
     parser.set_defaults(run=_sweep)
-
-
-def _add_cluster(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        '--cluster',
-        default='',
-        metavar='ADDRESS',
-        help=f'{what} on a Ray cluster: HOST:PORT of its head, auto for the one on this machine, '
-        'local to start one here; see docs/cluster.md',
-    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -125,7 +116,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument('--recipe', help='which file of the artifact (default: keras)')
     parser.add_argument('--runtime', default='auto')
     parser.add_argument('--json', type=Path, help='write the metrics here as well')
-    _add_cluster(parser, 'play the episodes')
+    add_cluster_argument(parser, 'play the episodes')
     parser.set_defaults(run=_evaluate)
 
 

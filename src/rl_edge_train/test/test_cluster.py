@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import pickle
@@ -14,8 +15,12 @@ import numpy as np
 import psutil
 import pytest
 
+from rl_edge_compress.closed_loop import packed_policies, run_episodes
+from rl_edge_compress.export import export_artifact
+from rl_edge_compress.imitation import visit
+from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_core import cluster
-from rl_edge_core.configuration import from_mapping, to_mapping
+from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
@@ -23,8 +28,9 @@ from rl_edge_train.cluster.acting_copy import acting_copy
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
 from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
 from rl_edge_train.environments import EnvironmentConfig, spec_of
+from rl_edge_train.evaluate_command import play_all
 from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop
-from rl_edge_train.run_config import RunConfig, load_preset
+from rl_edge_train.run_config import load_preset
 from rl_edge_train.selection import SelectionConfig
 from rl_edge_train.vector_environment import SimulationError
 
@@ -257,28 +263,43 @@ def test_a_node_with_other_versions_is_refused(nodes, monkeypatch):
         )
 
 
-def test_an_evaluation_spread_out_gives_the_results_of_one_machine(nodes, tmp_path):
-    from rl_edge_core.files import sha256_of
-    from rl_edge_train import evaluate_command
-    from rl_edge_train.online.learner import OnlineLearner
-    from rl_edge_train.online.policy_export import export_online_policy
+@pytest.fixture(scope='module')
+def policy_folder(tmp_path_factory):
+    agent, out = agent_for('ddpg'), tmp_path_factory.mktemp('policy')
+    export_artifact(agent.policy_model(), spec=agent.spec, name='x', out=out, recipes=('float32',))
+    return out
 
-    run = from_mapping(
-        RunConfig, {'algorithm': 'ddpg', 'total_steps': 1, 'agent': SETTINGS['ddpg']}
+
+def test_an_evaluation_spread_out_gives_the_results_of_one_machine(nodes, policy_folder):
+    policies = packed_policies(policy_folder, ['keras'])
+    seeds = range(2_000_000, 2_000_012)
+    together = play_all(policies, 'keras', seeds, cluster=nodes.address)
+    assert [result.seed for result in together] == list(seeds)
+    # As text: distances are NaN here, which equal nothing.
+    assert repr(together) == repr(play_all(policies, 'keras', seeds))
+
+
+def test_episodes_of_a_report_are_the_same_wherever_they_run(nodes, policy_folder, tmp_path):
+    wanted = {'keras': range(40_000, 40_007), 'float32': range(40_000, 40_011)}
+    places = {'here': {}, 'processes': {'processes': 2}, 'cluster': {'cluster': nodes.address}}
+    here, *others = (
+        repr(run_episodes(policy_folder, wanted, kept=tmp_path / n, **{'processes': 1} | how))
+        for n, how in places.items()
     )
-    agent = agent_for('ddpg')
-    learner = OnlineLearner(agent, OffPolicyConfig(replay_capacity=1), seed=0, folder=tmp_path)
-    policy = export_online_policy(learner, agent.spec, run=run, out=tmp_path / 'policy')
-    learner.close()
-    packed = evaluate_command.PackedPolicy(
-        policy.archive, sha256_of(policy.archive), 'keras', 'auto'
+    assert [other == here for other in others] == [True, True]
+
+
+def test_a_student_visits_the_same_states_wherever_it_drives(nodes, policy_folder):
+    driver = numpy_graph((policy_folder / 'actor_float32.tflite').read_bytes())
+    spec = spec_of(PENDULUM)
+    here, spread_out = (
+        visit(spec, driver, driver, seeds=itertools.count(7), least_steps=60, cluster=cluster)
+        for cluster in ('', nodes.address)
     )
-    seeds = range(2_000_000, 2_000_025)
-    together = evaluate_command.play_on_cluster(packed, seeds, cluster=nodes.address)
-    alone = evaluate_command.play_episodes(packed, seeds)
-    assert [(r.seed, r.episode_return, r.length) for r in together] == [
-        (r.seed, r.episode_return, r.length) for r in alone
-    ]
+    np.testing.assert_array_equal(spread_out[0].observations, here[0].observations)
+    np.testing.assert_array_equal(spread_out[0].actions, here[0].actions)
+    assert [result.seed for result in spread_out[1]] == [7 + i for i in range(len(here[1]))]
+    assert len(here[0].observations) - here[1][-1].length < 60 <= len(here[0].observations)
 
 
 def test_train_on_a_cluster_of_its_own_saves_and_ends_everything(tmp_path):
@@ -330,6 +351,6 @@ def test_on_a_cluster_as_much_is_learned_in_as_many_steps(nodes, tmp_path):
     local, spread_out = (
         [best_return(seed, place) for seed in (1, 2, 3)] for place in (None, Cluster(ray, 2, 2))
     )
-    # An untrained policy falls within some 30 steps, one that balances goes on for 1,000.
+    # An untrained policy lets it fall within some 30 steps, one that balances goes on for 1,000.
     assert np.mean(local) > 500
     assert np.mean(spread_out) >= 0.8 * np.mean(local)

@@ -156,7 +156,7 @@ class RayCollector:
         self._random = random
         updates = int(self.agent.updates.numpy())
         if not random and updates != self._version:
-            with cluster.storage_exhaustion(self._ray):
+            with cluster.named_errors(self._ray):
                 self._policy = self._ray.put(acting_copy(self.agent, self._algorithm))
             self._version = updates
         self._submit()
@@ -234,16 +234,15 @@ class RayCollector:
     def _fetched(self, reference: Any, worker: _Worker, generation: int) -> WorkerFragment | None:
         """Return a fragment, or None when it was lost with its worker."""
         errors = self._ray.exceptions
-        try:
-            with cluster.storage_exhaustion(self._ray):
+        lost = (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError)
+        with cluster.named_errors(self._ray):
+            try:
                 fragment: WorkerFragment = self._ray.get(reference)
-        except errors.RayTaskError as error:
-            raise error.cause from error
-        except (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError) as error:
-            self.lost_fragments += 1
-            if generation == worker.generation:
-                self._replace(worker, str(error))
-            return None
+            except lost as error:
+                self.lost_fragments += 1
+                if generation == worker.generation:
+                    self._replace(worker, str(error))
+                return None
         if generation == worker.generation:
             worker.pending -= 1
         return fragment
