@@ -32,7 +32,9 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': ['recorder_node = rl_edge_eval.commands:record_node'],
-        'rl_edge.parameters': ['recorder_node = rl_edge_core.recording:RecorderParameters'],
+        'rl_edge.parameters': [
+            'recorder_node = rl_edge_core.shared_parameters:RecorderParameters'
+        ],
         'rl_edge.commands': ['rl_edge_eval = rl_edge_eval.commands:COMMANDS'],
     },
 )

@@ -13,10 +13,10 @@ from rclpy.context import Context
 
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.loop.control_loop import LoopSettings
 from rl_edge_core.loop.lockstep import Lockstep
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros.conversions import from_environment, from_episode_summary, to_environment
+from rl_edge_core.shared_parameters import LoopParameters
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation
 from rl_edge_interfaces.srv import Reset
@@ -99,7 +99,8 @@ class LoopUnderFire(RuleBasedStateMachine):
         self.loop = self.loop_type(
             self.simulation,
             self.output,
-            LoopSettings(run_id=RUN_ID, on_policy_timeout='wait'),
+            LoopParameters(on_policy_timeout='wait'),
+            run_id=RUN_ID,
             now_ns=lambda: self.now_ns,
         )
         self.loop.on_timer()

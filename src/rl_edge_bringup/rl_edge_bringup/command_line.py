@@ -13,12 +13,10 @@ from rl_edge_core.command import discard_output, fail, installed_commands
 from rl_edge_core.command import main as rl_edge
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import help_lines, parse_pairs
+from rl_edge_core.signals import SAME_REQUEST_SEC, handle_ending_signals
 
 _MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SAME_REQUEST_SEC = 2.0
-"""Another signal so soon after the first is the same request: systemd sends SIGTERM and SIGHUP."""
 
 
 def main(words: Sequence[str] | None = None, prog: str = _MODULE) -> int:
@@ -76,7 +74,7 @@ def run_system(system: SystemDescription, words: Sequence[str]) -> int:
     def stop(number: int, _: FrameType | None) -> None:
         now_sec = time.monotonic()
         is_repeated = any(number == earlier for earlier, _ in received)
-        is_late = bool(received) and now_sec - received[0][1] > _SAME_REQUEST_SEC
+        is_late = bool(received) and now_sec - received[0][1] > SAME_REQUEST_SEC
         if not received or is_repeated or is_late:
             running.stop()
         received.append((number, now_sec))
@@ -84,9 +82,7 @@ def run_system(system: SystemDescription, words: Sequence[str]) -> int:
     running = RunningSystem(
         prepared.processes, on_node_exit=prepared.on_node_exit, on_line=print_line
     )
-    for number in _ENDING_SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, stop)
+    handle_ending_signals(stop)
     with running:
         outcome = running.wait()
     if received:

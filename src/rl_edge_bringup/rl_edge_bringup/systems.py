@@ -11,7 +11,7 @@ from typing import Any
 
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import Setting, Values, node_parameters, settings_of
-from rl_edge_core.recording import RecorderParameters
+from rl_edge_core.shared_parameters import RecorderParameters
 
 POLICY, SIM, TRAIN, RECORDER = 'policy_node', 'sim_node', 'train_node', 'recorder_node'
 ROBOT = 'robot_node'

@@ -7,6 +7,7 @@ in the package's config/ (`to_yaml`) and ``--help`` (`help_lines`). Nothing here
 
 import dataclasses
 import functools
+import inspect
 import textwrap
 import types
 import typing
@@ -131,11 +132,13 @@ def parameter(
 
 
 def settings_of(parameters_type: type) -> tuple[Setting, ...]:
-    """Return the settings that the fields of a dataclass, made by `parameter`, declare."""
-    return tuple(
-        Setting(field.name, field.default, **field.metadata)
-        for field in dataclasses.fields(parameters_type)
-    )
+    """Return the settings that the fields of a dataclass, made by `parameter`, declare.
+
+    Its own come first, those that it inherits after them.
+    """
+    own = inspect.get_annotations(parameters_type)
+    fields = sorted(dataclasses.fields(parameters_type), key=lambda field: field.name not in own)
+    return tuple(Setting(field.name, field.default, **field.metadata) for field in fields)
 
 
 def node_parameters(executable: str) -> type:

@@ -9,7 +9,7 @@ from rclpy.task import Future, Task
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
-from rl_edge_core.ros.executor import DirectExecutor, spin_until_done
+from rl_edge_core.ros.executor import DirectExecutor
 
 
 @pytest.fixture
@@ -32,6 +32,12 @@ def tasks(monkeypatch):
     made = []
     monkeypatch.setattr(Task, '__init__', _counted(Task.__init__, made))
     return made
+
+
+def spin_until_done(executor, future):
+    executor.wake_when_done(future)
+    while not future.done():
+        executor.spin_once()
 
 
 def _counted(function, made):

@@ -118,6 +118,7 @@ def test_a_parameter_overrides_the_profile_of_a_topic(context):
 
 
 NODE_PROGRAM = """
+import dataclasses
 import sys
 import threading
 # As libraries do on import: it blocks no signal, so the kernel may pick it.
@@ -125,7 +126,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 from rclpy.node import Node
 from rclpy.task import Future
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.ros.node_main import run_node
+from rl_edge_core.ros.node_main import run_node_process
 
 class Probe(Node):
     def __init__(self):
@@ -144,7 +145,8 @@ def make():
         raise ConfigurationError('rate is 0: give more')
     return Probe()
 
-sys.exit(run_node(make))
+NoParameters = dataclasses.make_dataclass('NoParameters', [])
+sys.exit(run_node_process('__main__:make', NoParameters, words=[]))
 """
 
 

@@ -1,7 +1,7 @@
 """The entry points of this package: what it adds to ``rl_edge``, and the recorder's executable."""
 
 from rl_edge_core.command import Command
-from rl_edge_core.recording import RecorderParameters
+from rl_edge_core.shared_parameters import RecorderParameters
 
 _RUN = 'rl_edge_eval.__main__:main'
 

@@ -12,10 +12,11 @@ from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import storage_errors
-from rl_edge_core.recording import NUMBER, RecorderParameters, free_folder, select_topics
+from rl_edge_core.recording import free_folder, select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_core.shared_parameters import NUMBER, RecorderParameters
 from rl_edge_eval.commands import record_node
 from rl_edge_eval.recording.arrival_order import ArrivalOrder, Received
 from rl_edge_eval.recording.bag_file import BagFile, Limits

@@ -17,8 +17,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.loop.control_loop import LoopSettings, Phase
-from rl_edge_core.loop.events import LoopOutput, Plant
+from rl_edge_core.loop.control_loop import Phase
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, create_steady_timer, system_time
@@ -66,7 +65,7 @@ class RobotNode(LoopNode[RobotParameters]):
         )
         self.create_service(SetBool, '~/emergency_stop', self._on_emergency_stop)
         self.create_service(Trigger, '~/resume', self._on_resume)
-        self.serve(self._robot, self._make_loop, mode='realtime', after_step=self._after_step)
+        self.serve(self._robot, RobotLoop, mode='realtime', after_step=self._after_step)
         period_sec = description.control_period_sec
         self._start_timer = create_steady_timer(self, _START_SHARE * period_sec, self._start)
         self._start_timer.cancel()
@@ -106,11 +105,6 @@ class RobotNode(LoopNode[RobotParameters]):
             for sensor in self._description.sensors
         }
         return {'motion': self._monitor.motion.value, **ages}
-
-    def _make_loop(
-        self, plant: Plant, output: LoopOutput, loop_settings: LoopSettings
-    ) -> RobotLoop:
-        return RobotLoop(plant, output, loop_settings)
 
     # Sensors -------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
+from rl_edge_core.loop.action_gate import Answer
 from rl_edge_core.loop.control_loop import Phase
 from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
 from rl_edge_core.loop.events import AppliedAction, StepEvent
@@ -142,10 +143,11 @@ class RobotLoop(Realtime):
             self._end_episode(EndedBy.SAFETY_STOP)
             self._begin_episode()
 
-    def _on_answer(self, applied: AppliedAction) -> None:
-        super()._on_answer(applied)
-        if not self.is_paused:
+    def _accept(self, answer: Answer) -> AppliedAction | None:
+        applied = super()._accept(answer)
+        if applied is not None and not self.is_paused:
             self._plant.send(applied)
+        return applied
 
     def _restart_ticks(self) -> None:
         if self.phase is not Phase.WAITING:

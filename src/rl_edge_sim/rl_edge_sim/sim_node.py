@@ -11,8 +11,6 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 
 from rl_edge_core.environment_spec import environment_arguments
-from rl_edge_core.loop.control_loop import ControlLoop, LoopSettings
-from rl_edge_core.loop.events import LoopOutput, Plant
 from rl_edge_core.loop.lockstep import Lockstep
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
@@ -61,12 +59,10 @@ class SimNode(LoopNode[SimParameters]):
             self._views.append(_ClockView(self))
         if settings.joint_states_rate_hz and is_mujoco(self._env):
             self._views.append(_JointStateView(self, self._env, settings.joint_states_rate_hz))
-        self.serve(
-            Simulation(self._env, seed=settings.seed),
-            self._make_loop,
-            mode=settings.mode,
-            after_step=self._after_step,
-        )
+        simulation = Simulation(self._env, seed=settings.seed)
+        in_real_time = partial(Realtime, real_time_factor=settings.real_time_factor)
+        make_loop = Lockstep if settings.mode == 'lockstep' else in_real_time
+        self.serve(simulation, make_loop, mode=settings.mode, after_step=self._after_step)
 
     def close(self) -> None:
         """Publish the open episode and the last state, and wait until they have arrived."""
@@ -82,14 +78,6 @@ class SimNode(LoopNode[SimParameters]):
         """Return the topics that this node alone may publish, each with the complaint."""
         clock = ('/clock', 'two nodes publish the simulated time')
         return [*super().exclusive_topics(), *([clock] if self.settings.publish_clock else [])]
-
-    def _make_loop(
-        self, plant: Plant, output: LoopOutput, loop_settings: LoopSettings
-    ) -> ControlLoop:
-        if self.settings.mode == 'lockstep':
-            return Lockstep(plant, output, loop_settings)
-        factor = self.settings.real_time_factor
-        return Realtime(plant, output, loop_settings, real_time_factor=factor)
 
     def _after_step(self, time_ns: int) -> None:
         for view in self._views:

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from rl_edge_core.parameters import parameter
+from rl_edge_core.shared_parameters import LoopParameters
 
 MODES = ('lockstep', 'realtime')
 INTERFACES = ('native', 'standard')
-ON_POLICY_TIMEOUT = ('fail', 'wait')
 RENDERINGS = ('none', 'window', 'topic')
 REWARD_SHAPINGS = ('none', 'study')
 
 
 @dataclass(frozen=True)
-class SimParameters:
+class SimParameters(LoopParameters):
     """What the sim node is told."""
 
     environment_id: str = parameter(
@@ -42,40 +42,8 @@ class SimParameters:
         minimum=0.001,
         maximum=1000.0,
     )
-    episodes: int = parameter(
-        0, 'Episodes after which the node, and with it the run, ends; 0 for no end.', minimum=0
-    )
     seed: int = parameter(
         0, 'Seed of the first episode; each further one has the next.', minimum=0
-    )
-    on_policy_timeout: str = parameter(
-        'fail',
-        'When the policy is silent in lockstep: end with an error, or wait for it.',
-        choices=ON_POLICY_TIMEOUT,
-    )
-    policy_timeout_sec: float = parameter(
-        10.0,
-        'From when on an unanswered observation makes the policy silent, in lockstep.',
-        unit='s',
-        minimum=0.01,
-    )
-    first_action_timeout_sec: float = parameter(
-        60.0,
-        'The same from the start of the node to the first action, which Keras takes seconds for.',
-        unit='s',
-        minimum=0.01,
-    )
-    transition_subscribers: str = parameter(
-        '', 'Nodes that receive transition before the run begins, e.g. recorder, train.'
-    )
-    republish_period_sec: float = parameter(
-        0.5, 'After which an unanswered observation is published again.', unit='s', minimum=0.01
-    )
-    action_max_age_sec: float = parameter(
-        0.2,
-        'For how long an action is held in mode realtime before the safe action stands in.',
-        unit='s',
-        minimum=0.0,
     )
     render: str = parameter(
         'none', 'Nothing, a window, or sensor_msgs/Image on the topic image.', choices=RENDERINGS

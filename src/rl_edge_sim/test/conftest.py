@@ -4,7 +4,7 @@ from array import array
 
 import pytest
 
-from rl_edge_core.loop.control_loop import LoopSettings
+from rl_edge_core.shared_parameters import LoopParameters
 from rl_edge_interfaces.msg import Action
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.simulation import Simulation
@@ -64,7 +64,8 @@ class Bench:
         self.loop = loop_type(
             self.simulation,
             self.out,
-            LoopSettings(run_id=RUN_ID, **(settings or {})),
+            LoopParameters(**(settings or {})),
+            run_id=RUN_ID,
             now_ns=self.clock,
             **loop_kwargs,
         )

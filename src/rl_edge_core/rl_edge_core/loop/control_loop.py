@@ -7,7 +7,6 @@ The loop is driven by calls, reads an injected steady clock, and hands what it p
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -22,30 +21,12 @@ from rl_edge_core.loop.events import (
     ObservationEvent,
     Plant,
 )
+from rl_edge_core.shared_parameters import LoopParameters
 
 _NANOSECONDS = 1_000_000_000
 _STALL_NS = 500_000_000
 """Time between two calls of `ControlLoop.on_timer` from which on this process itself stood still
 (stopped, swapped out): what the policy sent meanwhile is still in a queue."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """What a loop is told. Times are of the steady clock."""
-
-    run_id: int
-    episodes: int = 0
-    """After which the run ends; 0 for none. Those that a reset ended do not count."""
-    on_policy_timeout: str = 'fail'
-    """``fail`` or ``wait``."""
-    policy_timeout_sec: float = 10.0
-    """From which a policy that leaves an observation unanswered counts as silent."""
-    first_action_timeout_sec: float = 60.0
-    """The same for the start of a run, while policies load their models."""
-    republish_period_sec: float = 0.5
-    """After which an unanswered observation is published again."""
-    action_max_age_sec: float = 0.2
-    """In real time: how long an action is held when no newer one comes."""
 
 
 class Phase(Enum):
@@ -68,8 +49,9 @@ class ControlLoop(ABC):
         self,
         plant: Plant,
         output: LoopOutput,
-        settings: LoopSettings,
+        settings: LoopParameters,
         *,
+        run_id: int,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Wait for a policy: the run begins when `on_timer` is told that there is one."""
@@ -91,7 +73,7 @@ class ControlLoop(ABC):
         self._now_ns = now_ns
         self._safe = plant.spec.safe
         self._low, self._high = plant.spec.low, plant.spec.high
-        self._gate = ActionGate(settings.run_id)
+        self._gate = ActionGate(run_id)
         self._counts = ActionCounts()
         self._model_hash = ''
         self._counted_episodes = 0
@@ -110,15 +92,6 @@ class ControlLoop(ABC):
     def is_policy_silent(self) -> bool:
         """Return whether the policy has been silent for longer than it may."""
         return self.silent_sec > self._timeout_sec()
-
-    def on_action(self, answer: Answer) -> None:
-        """Classify an action, and take or keep it when it answers the pending observation."""
-        now_ns = self._now_ns()
-        if self.phase not in (Phase.STARTING, Phase.RUNNING):
-            return
-        if self._gate.classify_action(answer, self._counts) is ActionKind.ANSWER:
-            self.phase = Phase.RUNNING
-            self._on_answer(self._to_applied(answer, now_ns))
 
     def on_timer(self, *, missing: str = '') -> None:
         """Look after waiting: begin the run, publish again, give up. Call it every 0.1 s or less.
@@ -185,8 +158,8 @@ class ControlLoop(ABC):
             self.phase = Phase.FINISHED
 
     @abstractmethod
-    def _on_answer(self, applied: AppliedAction) -> None:
-        """Use the answer to the pending observation, now or later."""
+    def on_action(self, answer: Answer) -> None:
+        """Classify an action, and take or keep it when it answers the pending observation."""
 
     @abstractmethod
     def _on_resume(self) -> None:
@@ -209,7 +182,14 @@ class ControlLoop(ABC):
             return self._settings.policy_timeout_sec
         return self._settings.first_action_timeout_sec
 
-    def _to_applied(self, answer: Answer, now_ns: int) -> AppliedAction:
+    def _accept(self, answer: Answer) -> AppliedAction | None:
+        """Return the action when it answers the pending observation; None, counted, otherwise."""
+        now_ns = self._now_ns()
+        if self.phase not in (Phase.STARTING, Phase.RUNNING):
+            return None
+        if self._gate.classify_action(answer, self._counts) is not ActionKind.ANSWER:
+            return None
+        self.phase = Phase.RUNNING
         values = np.frombuffer(answer.values, np.float32)
         fault = self._plant.spec.fault_of_action(values)
         if fault:

@@ -1,5 +1,6 @@
 """Lockstep: a step waits for the action that answers it, however long that takes."""
 
+from rl_edge_core.loop.action_gate import Answer
 from rl_edge_core.loop.control_loop import ControlLoop, Phase
 from rl_edge_core.loop.events import AppliedAction
 
@@ -13,7 +14,11 @@ class Lockstep(ControlLoop):
 
     _kept: AppliedAction | None = None
 
-    def _on_answer(self, applied: AppliedAction) -> None:
+    def on_action(self, answer: Answer) -> None:
+        """Take a step with the answer to the pending observation; keep it while paused."""
+        applied = self._accept(answer)
+        if applied is None:
+            return
         if self.is_paused:
             self._kept = applied
         else:

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
-from rl_edge_core.loop.control_loop import ControlLoop, LoopSettings, Phase
+from rl_edge_core.loop.action_gate import Answer
+from rl_edge_core.loop.control_loop import ControlLoop, Phase
 from rl_edge_core.loop.events import AppliedAction, LoopOutput, Plant
+from rl_edge_core.shared_parameters import LoopParameters
 
 _NANOSECONDS = 1_000_000_000
 
@@ -27,19 +29,28 @@ class Realtime(ControlLoop):
         self,
         plant: Plant,
         output: LoopOutput,
-        settings: LoopSettings,
+        settings: LoopParameters,
         *,
+        run_id: int,
         real_time_factor: float = 1.0,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Tick at the environment's control period divided by ``real_time_factor``."""
-        super().__init__(plant, output, settings, now_ns=now_ns)
+        super().__init__(plant, output, settings, run_id=run_id, now_ns=now_ns)
         self.period_sec = plant.spec.control_period_sec / real_time_factor
         self.is_holding_safe_action = False
         """Whether the last step was taken with the safe action for want of a fresh one."""
         self._answer: AppliedAction | None = None
         self._held: AppliedAction | None = None
         self._last_tick_ns: int | None = None
+
+    def on_action(self, answer: Answer) -> None:
+        """Keep the answer to the pending observation for the next tick."""
+        applied = self._accept(answer)
+        if applied is not None:
+            if self._last_tick_ns is None and not self.is_paused:
+                self._restart_ticks()
+            self._answer = applied
 
     def on_tick(self) -> None:
         """Take a step. Call it at each period of the steady clock."""
@@ -70,11 +81,6 @@ class Realtime(ControlLoop):
         if self._last_tick_ns is not None:
             periods = (now_ns - self._last_tick_ns) / (self.period_sec * _NANOSECONDS)
             self.dropped_periods += max(0, round(periods) - 1)
-
-    def _on_answer(self, applied: AppliedAction) -> None:
-        if self._last_tick_ns is None and not self.is_paused:
-            self._restart_ticks()
-        self._answer = applied
 
     def _on_resume(self) -> None:
         pass

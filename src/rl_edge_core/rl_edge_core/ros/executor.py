@@ -22,6 +22,14 @@ class DirectExecutor(SingleThreadedExecutor):
     while no message comes.
     """
 
+    def wake_when_done(self, future: Future) -> None:
+        """End the wait of `spin_once` when ``future`` is done, for a loop that spins until then.
+
+        rclpy's spin_until_future_complete adds a callback to the future at each turn: at thousands
+        of turns per second that fills the memory in hours. Only a task ends the wait.
+        """
+        future.add_done_callback(lambda _: self.create_task(lambda: None))
+
     def _make_handler(self, entity: Any, node: Any, take_from_wait_list: Callable) -> Any:
         is_direct = isinstance(entity, Subscription | Timer)
         if is_direct and not inspect.iscoroutinefunction(entity.callback):
@@ -49,16 +57,3 @@ class _DirectCall:
 
     def result(self) -> None:
         """Return None, as callbacks do."""
-
-
-def spin_until_done(executor: SingleThreadedExecutor, finished: Future) -> None:
-    """Serve the executor's nodes until ``finished`` is done; raise what a callback raises."""
-    # rclpy's spin_until_future_complete adds a callback to the future at each turn: at thousands
-    # of turns per second that fills the memory in hours. A task ends the executor's wait as well.
-    finished.add_done_callback(lambda _: executor.create_task(_do_nothing))
-    while not finished.done():
-        executor.spin_once()
-
-
-def _do_nothing() -> None:
-    pass

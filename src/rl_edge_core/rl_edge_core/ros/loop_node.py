@@ -2,15 +2,15 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.loop.control_loop import ControlLoop, LoopSettings, Phase
-from rl_edge_core.loop.events import LoopOutput, Plant
+from rl_edge_core.loop.control_loop import ControlLoop, Phase
+from rl_edge_core.loop.events import Plant
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, create_steady_timer
@@ -24,6 +24,7 @@ from rl_edge_core.ros.graph import (
 from rl_edge_core.ros.loop_publisher import LoopPublisher, Throttle
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_core.shared_parameters import LoopParameters
 from rl_edge_interfaces.msg import Action, PolicyStatus
 from rl_edge_interfaces.srv import Reset
 
@@ -34,39 +35,6 @@ _HEARTBEAT_SEC = 10.0
 _FLUSH_TIMEOUT_SEC = 3.5
 """How long the end waits for subscribers that have not received everything. Fast DDS asks them
 every 3 s."""
-
-
-class LoopParameters(Protocol):
-    """What the parameters of a node around a control loop have in common: see `LoopSettings`."""
-
-    @property
-    def episodes(self) -> int: ...  # noqa: D102
-    @property
-    def on_policy_timeout(self) -> str: ...  # noqa: D102
-    @property
-    def policy_timeout_sec(self) -> float: ...  # noqa: D102
-    @property
-    def first_action_timeout_sec(self) -> float: ...  # noqa: D102
-    @property
-    def republish_period_sec(self) -> float: ...  # noqa: D102
-    @property
-    def action_max_age_sec(self) -> float: ...  # noqa: D102
-    @property
-    def transition_subscribers(self) -> str:
-        """Names of the nodes that receive transition before the run begins."""
-
-
-def loop_settings(parameters: LoopParameters, run_id: int) -> LoopSettings:
-    """Return the parameters as the loop takes them."""
-    return LoopSettings(
-        run_id=run_id,
-        episodes=parameters.episodes,
-        on_policy_timeout=parameters.on_policy_timeout,
-        policy_timeout_sec=parameters.policy_timeout_sec,
-        first_action_timeout_sec=parameters.first_action_timeout_sec,
-        republish_period_sec=parameters.republish_period_sec,
-        action_max_age_sec=parameters.action_max_age_sec,
-    )
 
 
 class Health(NamedTuple):
@@ -102,15 +70,15 @@ class LoopNode(Node, Generic[Parameters]):
     def serve(
         self,
         plant: Plant,
-        make_loop: Callable[[Plant, LoopOutput, LoopSettings], ControlLoop],
+        make_loop: Callable[..., ControlLoop],
         *,
         mode: str,
         after_step: Callable[[int], None],
     ) -> None:
         """Create the loop and its topics; the run begins when a policy is connected.
 
-        ``after_step`` is called at the end of each step and reset with the time of the
-        observation, in ns. Call it last in the constructor.
+        ``make_loop`` is a kind of `ControlLoop`. ``after_step`` is called at the end of each step
+        and reset with the time of the observation, in ns. Call it last in the constructor.
         """
         self._plant, self._mode = plant, mode
         self._output = LoopPublisher(
@@ -122,7 +90,7 @@ class LoopNode(Node, Generic[Parameters]):
             finish=self._on_run_over,
             after_step=after_step,
         )
-        self._loop = make_loop(plant, self._output, loop_settings(self.settings, self.run_id))
+        self._loop = make_loop(plant, self._output, self.settings, run_id=self.run_id)
         if isinstance(self._loop, Realtime):
             self._ticks = create_steady_timer(self, self._loop.period_sec, self._loop.on_tick)
         overridable = qos.overridable

@@ -11,95 +11,82 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
+from rl_edge_core.ros.discovery import announce_often
+from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, handle_ending_signals
 
 if TYPE_CHECKING:
     from rclpy.task import Future
 
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SAME_REQUEST_SEC = 2.0
-"""Signals that come so soon after the first are the same request: a service manager sends SIGHUP
-after SIGTERM, and a shell without a terminal tells the nodes and ros2 launch, which tells the
-nodes as well."""
 _HELP_WORDS = ('-h', '--help')
 _ROS_ARGS = '--ros-args'
 _USAGE_ERROR = 2
 
 
-class FinishingNode(Protocol):
-    """What `run_node` needs of a node, besides being one."""
-
-    finished: Future
-    """Completed by the node with the exit code of the process."""
-
-    def close(self) -> None:
-        """Publish final messages and stop threads. Called once, before the node is destroyed."""
-
-
 def run_node_process(
     make_node: str, parameters_type: type, *, words: Sequence[str] | None = None
 ) -> int:
-    """Run the node that ``make_node`` (``module:callable``) makes; return the exit code.
+    """Serve the node that ``make_node`` (``module:callable``) makes; return the exit code.
 
     ``words`` default to the command line's. ``--help`` prints the parameters in
-    ``parameters_type``; other words than ``--ros-args ...`` are refused with exit code 2. A signal
-    that asks the process to end while modules are imported ends it with 0, as later on.
+    ``parameters_type``; other words than ``--ros-args ...`` are refused with exit code 2.
+
+    The node has a future ``finished``, which it completes with its exit code, and ``close()``,
+    called once before it is destroyed. Ends with 0 on SIGINT, SIGTERM or SIGHUP, also while
+    modules are imported, with the node's own code when it completes ``finished``, with 1 and one
+    line on stderr for an RlEdgeError and for arguments or log folders that ROS 2 refuses; other
+    exceptions pass through. The node can still publish in `close`, since its context outlives the
+    signal. A second signal, two seconds or more after the first, ends the process at once.
     """
     given = list(sys.argv[1:] if words is None else words)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing runs yet that needs an ending
-    own = _own_words(given)
     module, _, maker = make_node.partition(':')
-    executable = module.rpartition('.')[2]
-    if any(word in _HELP_WORDS for word in own):
-        try:
-            print('\n'.join(_help(executable, parameters_type)), flush=True)
-        except BrokenPipeError:  # the reader, such as `head`, has seen enough
-            os._exit(0)
-        return 0
-    if own:
-        print(f'error: {_refusal(executable, own)}', file=sys.stderr)
-        return _USAGE_ERROR
-    return run_node(getattr(import_module(module), maker), [sys.argv[0], *given])
-
-
-def run_node(make_node: Callable[[], Any], args: list[str] | None = None) -> int:
-    """Serve the node that ``make_node`` makes; return the exit code.
-
-    Ends with 0 on SIGINT, SIGTERM or SIGHUP, with the node's own code when it completes
-    ``finished``, with 1 and one line on stderr for an RlEdgeError and for arguments or log folders
-    that ROS 2 refuses; other exceptions pass through. The node can still publish in `close`, since
-    its context outlives the signal. A second signal, two seconds or more after the first, ends the
-    process at once.
-    """
-    from rl_edge_core.ros.discovery import announce_often
-
+    if own := _own_words(given):
+        return _answer(own, module.rpartition('.')[2], parameters_type)
+    make = getattr(import_module(module), maker)
     announce_often()
     import rclpy
+    from rclpy.executors import ExternalShutdownException
     from rclpy.task import Future
+
+    from rl_edge_core.ros.executor import DirectExecutor
 
     stop_requested = Future()
     _complete_on_signal(stop_requested)
     try:
-        _init(args)
-        return _serve(make_node, stop_requested)
+        _init([sys.argv[0], *given])
+        node, executor = make(), DirectExecutor()
+        executor.add_node(node)
+        stop_requested.add_done_callback(lambda _: _finish(node.finished))
+        executor.wake_when_done(node.finished)
+        try:
+            while not node.finished.done():  # here: each step is taken some calls below this line
+                executor.spin_once()
+            return int(node.finished.result())
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return 0
+        finally:
+            node.close()
+            executor.shutdown()
+            node.destroy_node()
     except RlEdgeError as error:
         print(f'error: {error}', file=sys.stderr, flush=True)
         return 1
     finally:
         # Shutdown is complete; ignore further signals so that they cannot change the exit status.
-        for number in _ENDING_SIGNALS:
+        for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         rclpy.try_shutdown()
 
 
-def _init(args: list[str] | None) -> None:
+def _init(args: list[str]) -> None:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -113,34 +100,10 @@ def _init(args: list[str] | None) -> None:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy raises several unrelated types here
-        raise ConfigurationError(_reason_of(error)) from error
-
-
-def _reason_of(error: Exception) -> str:
-    reason = str(error).partition(', at ')[0].replace('\n', ' ').strip()
-    if 'logging' in reason or 'log dir' in reason:
-        return f'{reason}: set ROS_LOG_DIR to a folder that can be written to'
-    return reason
-
-
-def _serve(make_node: Callable[[], Any], stop_requested: Future) -> int:
-    from rclpy.executors import ExternalShutdownException
-
-    from rl_edge_core.ros.executor import DirectExecutor, spin_until_done
-
-    node = make_node()
-    executor = DirectExecutor()
-    executor.add_node(node)
-    stop_requested.add_done_callback(lambda _: _finish(node.finished))
-    try:
-        spin_until_done(executor, node.finished)
-        return int(node.finished.result()) if node.finished.done() else 0
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
+        reason = str(error).partition(', at ')[0].replace('\n', ' ').strip()
+        if 'logging' in reason or 'log dir' in reason:
+            reason += ': set ROS_LOG_DIR to a folder that can be written to'
+        raise ConfigurationError(reason) from error
 
 
 def _finish(finished: Future) -> None:
@@ -154,19 +117,11 @@ def _complete_on_signal(stop_requested: Future) -> None:
     # the threads that NumPy started when it was imported.
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    for number in _ENDING_SIGNALS:
-        # nohup ignores SIGHUP and means it. SIGINT is ignored in all that a script starts with
-        # `&`, where ros2 launch still ends its nodes by it.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _leave_to_thread)
+    handle_ending_signals(lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(
         target=_wait_for_signals, args=(reading, stop_requested), name='signals', daemon=True
     ).start()
-
-
-def _leave_to_thread(number: int, frame: object) -> None:
-    pass
 
 
 def _wait_for_signals(reading: int, stop_requested: Future) -> None:
@@ -174,13 +129,13 @@ def _wait_for_signals(reading: int, stop_requested: Future) -> None:
     stop_requested.set_result(True)
     since_sec = time.monotonic()
     number = _next_signal(reading)
-    while time.monotonic() - since_sec < _SAME_REQUEST_SEC:
+    while time.monotonic() - since_sec < SAME_REQUEST_SEC:
         number = _next_signal(reading)
     os._exit(128 + number)
 
 
 def _next_signal(reading: int) -> int:
-    while (number := os.read(reading, 1)[0]) not in _ENDING_SIGNALS:
+    while (number := os.read(reading, 1)[0]) not in ENDING_SIGNALS:
         pass
     return number
 
@@ -198,18 +153,19 @@ def _own_words(words: list[str]) -> list[str]:
     return own
 
 
-def _refusal(executable: str, own: list[str]) -> ConfigurationError:
+def _answer(own: list[str], executable: str, parameters_type: type) -> int:
+    """Print the help where it is asked for, else why words are refused; return the exit code."""
+    if any(word in _HELP_WORDS for word in own):
+        usage = f'usage: {executable} [{_ROS_ARGS} -p name:=value ... --params-file FILE ...]'
+        lines = [usage, '', 'parameters:', *help_lines(settings_of(parameters_type))]
+        try:
+            print('\n'.join(lines), flush=True)
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os._exit(0)
+        return 0
     if ':=' in own[0]:
         hint = f'write {_ROS_ARGS} -p {own[0]}'
     else:
         hint = f'see {executable} --help{did_you_mean(own[0], [_ROS_ARGS, *_HELP_WORDS])}'
-    return ConfigurationError(f'{own[0]!r} is no argument of {executable}: {hint}')
-
-
-def _help(executable: str, parameters_type: type) -> list[str]:
-    return [
-        f'usage: {executable} [{_ROS_ARGS} -p name:=value ... --params-file FILE ...]',
-        '',
-        'parameters:',
-        *help_lines(settings_of(parameters_type)),
-    ]
+    print(f'error: {own[0]!r} is no argument of {executable}: {hint}', file=sys.stderr)
+    return _USAGE_ERROR
