@@ -8,7 +8,7 @@ from types import FrameType
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import SYSTEMS, SystemDescription, find_system
+from rl_edge_bringup.systems import SYSTEMS, find_system
 from rl_edge_core.command import discard_output, fail, installed_commands
 from rl_edge_core.command import main as rl_edge
 from rl_edge_core.errors import RlEdgeError
@@ -19,7 +19,7 @@ _MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
 
 
-def main(words: Sequence[str] | None = None, prog: str = _MODULE) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run what ``words`` (default: the command line's) name; return the exit code."""
     name, *rest = list(sys.argv[1:] if words is None else words) or ['--help']
     try:
@@ -30,14 +30,9 @@ def main(words: Sequence[str] | None = None, prog: str = _MODULE) -> int:
             from rl_edge_bringup.parameter_files import main as parameters
 
             return parameters(rest)
-        if prog == _MODULE and name not in [system.name for system in SYSTEMS]:
+        if name not in [system.name for system in SYSTEMS]:
             return rl_edge([name, *rest])  # experiments, by the names they always had
-        system = find_system(name)
-        if any(word in _HELP_WORDS for word in rest):
-            lines = [f'usage: {prog} {name} [argument:=value ...]', '']
-            print('\n'.join([*lines, *help_lines(system.arguments)]))
-            return 0
-        return run_system(system, rest)
+        return run_system([name, *rest])
     except RlEdgeError as error:
         return fail(error)
 
@@ -54,13 +49,19 @@ def overview() -> str:
     return '\n'.join(lines)
 
 
-def run_system(system: SystemDescription, words: Sequence[str]) -> int:
-    """Run ``system`` with ``name:=value`` words; return 0, or the exit code of the node that died.
+def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
+    """Run the system that the first of ``words`` names; return 0, or the failed node's exit code.
 
-    Ends with 128 + n after signal n, such as 130 after Ctrl-C, with no process left running. A
-    second Ctrl-C ends all nodes at once.
+    The other words are ``name:=value``, or ``--help``. Ends with 128 + n after signal n, such as
+    130 after Ctrl-C, with no process left running. A second Ctrl-C ends all nodes at once.
     """
-    prepared = prepare(system, parse_pairs(words))
+    name, *rest = words
+    system = find_system(name)
+    if any(word in _HELP_WORDS for word in rest):
+        lines = [f'usage: {prog} {name} [argument:=value ...]', '']
+        print('\n'.join([*lines, *help_lines(system.arguments)]))
+        return 0
+    prepared = prepare(system, parse_pairs(rest))
     print(prepared.summary, flush=True)
     received: list[tuple[int, float]] = []
 

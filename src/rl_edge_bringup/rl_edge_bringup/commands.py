@@ -2,7 +2,7 @@
 
 from rl_edge_core.command import Command
 
-_RUN = 'rl_edge_bringup.command_line:main'
+_RUN = 'rl_edge_bringup.command_line:run_system'
 _EXAMPLES = {
     'sim': 'configuration:=compressed episodes:=3',
     'edge': 'model:=models/ant_v5/best namespace:=ant0',

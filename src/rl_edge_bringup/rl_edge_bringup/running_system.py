@@ -87,7 +87,7 @@ class RunningSystem:
         before_stop: Callable[['RunningSystem'], None] | None = None,
         stop_times: StopTimes | None = None,
     ) -> None:
-        """Prepare; `start` starts the processes.
+        """Prepare; entering the block starts the processes.
 
         ``environment`` is added to this process's own. ``on_line`` receives (node, line), and
         ``before_stop`` is called once when the run is over while the other nodes still run, both
@@ -111,18 +111,14 @@ class RunningSystem:
         self._thread = threading.Thread(target=self._run, name='running_system', daemon=True)
 
     def __enter__(self) -> 'RunningSystem':
-        """Start the processes."""
-        self.start()
+        """Start a process for each node."""
+        self._thread.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         """Stop what still runs and wait for it."""
         self.stop()
         self._thread.join()
-
-    def start(self) -> None:
-        """Start a process for each node."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Ask all nodes to end; a second call ends them at once. Does not wait."""
@@ -170,7 +166,7 @@ class RunningSystem:
     def _run(self) -> None:
         self._loop.set_exception_handler(self._fail)
         try:
-            self._start_in_turn(list(self._nodes.values()))
+            self._start(list(self._nodes.values()))
             self._loop.run_until_complete(self._all_ended)
         except BaseException as error:  # handed to the caller of wait()
             self._failure = error
@@ -180,10 +176,17 @@ class RunningSystem:
             self._loop.close()
             self.log.close()
 
-    def _start_in_turn(self, nodes: list[_Node]) -> None:
+    def _start(self, nodes: list[_Node]) -> None:
         """Start nodes; those after one with a ready file follow when the file is there."""
         for index, node in enumerate(nodes):
-            self._start(node)
+            if self._outcome is not None:
+                return
+            child = ChildProcess(node.process.command, self._environment)
+            node.started_sec = time.monotonic()
+            self._set_child(node, child)
+            self._loop.add_reader(child.output, self._on_output, node)
+            self._loop.add_reader(child.ended, self._on_ended, node)
+            self._say(f'{node.name} started (pid {child.pid})')
             if node.process.node.ready_file:
                 self._continue_when_ready(node.process.node.ready_file, nodes[index + 1 :])
                 return
@@ -192,19 +195,9 @@ class RunningSystem:
         if self._outcome is not None:
             return
         if glob.glob(pattern):
-            self._start_in_turn(nodes)
+            self._start(nodes)
         else:
             self._loop.call_later(READY_PERIOD_SEC, self._continue_when_ready, pattern, nodes)
-
-    def _start(self, node: _Node) -> None:
-        if self._outcome is not None:
-            return
-        child = ChildProcess(node.process.command, self._environment)
-        node.started_sec = time.monotonic()
-        self._set_child(node, child)
-        self._loop.add_reader(child.output, self._on_output, node)
-        self._loop.add_reader(child.ended, self._on_ended, node)
-        self._say(f'{node.name} started (pid {child.pid})')
 
     def _set_child(self, node: _Node, child: ChildProcess | None) -> None:
         with self._changed:
@@ -267,7 +260,7 @@ class RunningSystem:
             self._stop(Outcome(decision.exit_code, decision.message))
         elif decision.restart_after_sec is not None:
             node.restarts += 1
-            self._loop.call_later(decision.restart_after_sec, self._start, node)
+            self._loop.call_later(decision.restart_after_sec, self._start, [node])
         elif self._on_node_exit == IGNORE and not self._running():
             self._stop(Outcome(0, 'all nodes have exited'))
 

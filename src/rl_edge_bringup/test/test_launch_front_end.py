@@ -13,6 +13,7 @@ from rl_edge_bringup.models import models_folder
 from rl_edge_bringup.systems import SYSTEMS, find_system
 
 MOST_MODULES = 15
+MOST_CALLS = 6
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -26,10 +27,11 @@ check, *declared, start = describe_launch(find_system(name)).args[0]
 declared = {argument.args[0]: argument.kwargs['default_value'] for argument in declared}
 actions = start.execute(launch_stand_ins.Context(**{**declared, **configurations}))
 nodes = [a.kwargs for a in actions if type(a).__name__ in ('Node', 'ExecuteProcess')]
+calls = [a.own_calls for a in actions if type(a).__name__ == 'Node'][:1]
 for node in nodes:
     del node['on_exit']
 own = sorted(name for name in sys.modules if name.startswith('rl_edge_'))
-print([nodes, own, repr(start)])
+print([nodes, own, repr(start), calls])
 """
 MODEL = str(models_folder() / 'ant_v5' / 'best')
 
@@ -51,7 +53,8 @@ def hand_over(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return ast.literal_eval(done.stdout.splitlines()[-1])
+        *start.handed_over, start.calls = ast.literal_eval(done.stdout.splitlines()[-1])
+        return start.handed_over
 
     return start
 
@@ -139,3 +142,12 @@ def test_no_argument_has_a_name_that_other_launch_files_use_for_something_else()
     for system in SYSTEMS:
         names = {argument.name for argument in find_system(system.name).arguments}
         assert not names & {'output', 'respawn', 'params_file', 'use_sim_time', 'rviz', 'name'}
+
+
+def test_few_calls_of_ours_lie_between_launch_and_its_node(hand_over):
+    hand_over('sim')
+    (calls,) = hand_over.calls
+
+    assert calls[0] == 'execute'
+    assert 'Kept' not in calls
+    assert len(calls) <= MOST_CALLS, calls

@@ -62,9 +62,24 @@ class Command:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run what ``words`` (default: the command line's) name; return the exit code."""
-    given = list(sys.argv[1:] if words is None else words) or ['--help']
+    name, *rest = list(sys.argv[1:] if words is None else words) or ['--help']
     try:
-        code = _run(given)
+        commands = installed_commands()
+        named = [command for command in commands if command.name == name]
+        if name in (*_HELP_WORDS, 'list', 'help'):
+            print(overview(commands))
+            code = 0
+        elif not named:
+            names = sorted({command.name for command in commands})
+            raise ConfigurationError(
+                f'no command is called {name!r}{did_you_mean(name, names)}; there are '
+                f'{", ".join(names)}'
+            )
+        elif any(word in _HELP_WORDS for word in rest):
+            code = _help(named, rest)
+        else:
+            command = _meant(named, rest)
+            code = int(command.load()([*command.words, *rest], prog='rl_edge') or 0)
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()
         return code
@@ -106,25 +121,6 @@ def installed_commands() -> list[Command]:
             print(f'rl_edge: {entry_point.value} can not be loaded: {error}', file=sys.stderr)
     order = list(GROUPS)
     return sorted(dict.fromkeys(found), key=lambda command: order.index(command.group))
-
-
-def _run(words: list[str]) -> int:
-    name, *rest = words
-    commands = installed_commands()
-    if name in (*_HELP_WORDS, 'list', 'help'):
-        print(overview(commands))
-        return 0
-    named = [command for command in commands if command.name == name]
-    if not named:
-        names = sorted({command.name for command in commands})
-        raise ConfigurationError(
-            f'no command is called {name!r}{did_you_mean(name, names)}; there are '
-            f'{", ".join(names)}'
-        )
-    if any(word in _HELP_WORDS for word in rest):
-        return _help(named, rest)
-    command = _meant(named, rest)
-    return int(command.load()([*command.words, *rest], prog='rl_edge') or 0)
 
 
 def _meant(named: list[Command], words: list[str]) -> Command:
