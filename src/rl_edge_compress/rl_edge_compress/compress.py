@@ -10,11 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from rl_edge_compress.distill import distilled
+from rl_edge_compress.distill import distilled, tuned
 from rl_edge_compress.export import actor_file, actor_parameters, describe_file, library_versions
 from rl_edge_compress.formats import numeric_format
 from rl_edge_compress.prune import pruned
-from rl_edge_compress.recipes import FULL, SPARSITIES, WIDTHS, Recipe
+from rl_edge_compress.recipes import FULL, SPARSITIES, TUNED4, WIDTHS, Recipe
 from rl_edge_compress.runtimes import try_runtimes
 from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import (
@@ -50,6 +50,7 @@ def student_actor(width: int) -> Callable[[CompressionSession], keras.Model]:
 
 ACTORS: Mapping[str, Callable[[CompressionSession], keras.Model]] = {
     FULL: full_actor,
+    TUNED4: lambda session: tuned(session.actor, 4, session.imitation_data),
     **{f'pruned{percent}': pruned_actor(percent / 100) for percent in SPARSITIES},
     **{f'student{width}': student_actor(width) for width in WIDTHS},
 }

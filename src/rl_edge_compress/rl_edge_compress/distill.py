@@ -1,4 +1,6 @@
-"""Remove whole neurons: a narrower student takes the full actor's place and learns from it."""
+"""Actors that learn from the full one: narrower students, and a copy for weights of few bits."""
+
+import dataclasses
 
 import keras
 import numpy as np
@@ -8,6 +10,8 @@ from rl_edge_compress.layer_chain import LayerChain, front_values, layer_chain, 
 
 CLIP = 10.0
 WEIGHT_BITS = 8
+TUNING_RATE = 0.3
+"""Of the rate at which a student learns: what was trained is only to be adapted."""
 
 
 def distilled(actor: keras.Model, width: int, data: ImitationData) -> keras.Model:
@@ -15,6 +19,15 @@ def distilled(actor: keras.Model, width: int, data: ImitationData) -> keras.Mode
     keras.utils.set_random_seed(data.config.seed)
     student = narrower(layer_chain(actor), width, data.states.observations)
     imitate(student, data, weight_bits=WEIGHT_BITS)
+    return student
+
+
+def tuned(actor: keras.Model, bits: int, data: ImitationData) -> keras.Model:
+    """Return a copy of ``actor`` that learned to answer as it does with weights of ``bits``."""
+    student = layer_chain(actor).model()
+    rate = TUNING_RATE * data.config.learning_rate
+    config = dataclasses.replace(data.config, learning_rate=rate)
+    imitate(student, dataclasses.replace(data, config=config), weight_bits=bits)
     return student
 
 

@@ -17,7 +17,7 @@ be, the gradient passing the rounding by (Jacob et al. 2018, section 3; Bengio e
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -146,11 +146,12 @@ def drive(
 
 
 def rounded_kernel(kernel: tf.Tensor, bits: int) -> tf.Tensor:
-    """Return the nearest multiples of the kernel's scale, max|w| / (2^(bits - 1) - 1).
+    """Return the nearest multiples of a scale, max|w| / (2^(bits - 1) - 1), of a kernel (n, m).
 
-    As `quantization.weight_mapping` has it for 8 bits: one scale a layer, symmetric about 0.
+    Symmetric about 0; one scale a layer in 8 bits, one a unit in fewer, as `quantize` has them.
     """
-    scale = tf.maximum(tf.reduce_max(tf.abs(kernel)) / (2.0 ** (bits - 1) - 1), 1e-12)
+    largest = tf.reduce_max(tf.abs(kernel), axis=None if bits >= 8 else 0)
+    scale = tf.maximum(largest / (2.0 ** (bits - 1) - 1), 1e-12)
     return tf.round(kernel / scale) * scale
 
 
@@ -171,7 +172,7 @@ class ImitationTrainer:
         self._scale = np.asarray(action_scale, np.float32)
         self._variables = student.trainable_variables
         self._fixed = student.non_trainable_variables
-        self._rounded_places = list(self.kernels)[1:]
+        self._kernel_places = list(self.kernels)
         self._masks = [tf.Variable(tf.ones(v.shape), trainable=False) for v in self._variables]
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._variables)
@@ -201,19 +202,23 @@ class ImitationTrainer:
         return float(self._steps(tf.constant(observations), tf.constant(actions), weight_bits))
 
     def round_weights(self, bits: int) -> None:
-        """Make the weights of all dense layers but the first multiples of the layer's scale.
+        """Make the weights of dense layers multiples of their scale, all but the first one's.
 
-        The first one's are rounded when the actor is written: its inputs are balanced before.
+        Those are rounded when the actor is written: its inputs are balanced before. In fewer than
+        8 bits the last layer stays as it is too.
         """
-        for place in self._rounded_places:
+        for place in self._rounded_places(bits):
             variable = self._variables[place]
             variable.assign(rounded_kernel(variable.value, bits))
+
+    def _rounded_places(self, bits: int) -> Sequence[int]:
+        return self._kernel_places[1:] if bits >= 8 else self._kernel_places[1:-1]
 
     def _action(self, observation: tf.Tensor, weight_bits: int | None) -> tf.Tensor:
         if weight_bits is None:
             return self.student(observation, training=True)
         weights = [variable.value for variable in self._variables]
-        for place in self._rounded_places:
+        for place in self._rounded_places(weight_bits):
             exact = weights[place]
             weights[place] = exact + tf.stop_gradient(rounded_kernel(exact, weight_bits) - exact)
         action, _ = self.student.stateless_call(weights, self._fixed, observation, training=True)
