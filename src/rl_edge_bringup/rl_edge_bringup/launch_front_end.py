@@ -85,7 +85,7 @@ class StartNodes(Action):
             pushed_namespace=configurations.get('ros_namespace') or '',
             remappings=configurations.get('ros_remaps') or (),  # type: ignore[arg-type]
         )
-        run = _Run(prepared, {p.label for p in prepared.processes if p.node.ends_run})
+        run = _Run(prepared, {p.label for p in prepared.processes if p.node.ends_run}, {})
         lines = [LogInfo(msg=line) for line in prepared.summary.splitlines()]
         return [*lines, *_start_in_turn(run, list(prepared.processes))]
 
@@ -108,16 +108,27 @@ class _Run:
     prepared: PreparedSystem
     unfinished: set[str]
     """Labels of the nodes that end the run and have not ended yet."""
+    oom_kills: dict[str, int]
+    """By label: what `count_oom_kills` said when the node started."""
 
 
 def _start_in_turn(run: _Run, processes: list[NodeProcess]) -> list[Action]:
     """Return the nodes; those after one with a ready file follow when the file is there."""
     nodes: list[Action] = []
     for index, process in enumerate(processes):
-        nodes.append(_process_action(run, process))
+        nodes += [_process_action(run, process), _count_oom_kills(run, process)]
         if process.node.ready_file:
             return [*nodes, _wait(run, process.node.ready_file, processes[index + 1 :])]
     return nodes
+
+
+def _count_oom_kills(run: _Run, process: NodeProcess) -> Action:
+    def count(_: LaunchContext) -> None:
+        from rl_edge_bringup.node_exit import count_oom_kills  # once the node is being started
+
+        run.oom_kills[process.label] = count_oom_kills()
+
+    return OpaqueFunction(function=count)
 
 
 def _wait(run: _Run, pattern: str, processes: list[NodeProcess]) -> Action:
@@ -165,20 +176,24 @@ class _OnExit:
         self._restarts = 0
 
     def __call__(self, event: ProcessExited, context: LaunchContext) -> SomeEntitiesType | None:
-        from rl_edge_bringup.node_exit import decide_after_exit  # nothing of it before an exit
+        # Nothing of it before a node starts.
+        from rl_edge_bringup.node_exit import count_oom_kills, decide_after_exit
 
         if context.is_shutdown:
             return None
-        unfinished = self._run.unfinished
+        unfinished, label = self._run.unfinished, self._process.label
         if event.returncode == 0:
-            unfinished.discard(self._process.label)
+            unfinished.discard(label)
+        oom_kills, before = count_oom_kills(), self._run.oom_kills.get(label, 0)
+        self._run.oom_kills[label] = oom_kills
         decision = decide_after_exit(
             self._process.node,
-            label=self._process.label,
+            label=label,
             pid=event.pid,
             return_code=event.returncode,
             on_node_exit=self._run.prepared.on_node_exit,
             restarts=self._restarts,
+            oom_kills=oom_kills - before,
             is_last=not unfinished,
             restart_after_sec=_RESTART_AFTER_SEC,
         )

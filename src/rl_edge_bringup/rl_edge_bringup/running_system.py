@@ -13,7 +13,12 @@ from typing import Any, Protocol
 
 from rl_edge_bringup.child_process import ChildProcess
 from rl_edge_bringup.line_log import LineLog
-from rl_edge_bringup.node_exit import HEALTHY_SEC, decide_after_exit, describe_exit
+from rl_edge_bringup.node_exit import (
+    HEALTHY_SEC,
+    count_oom_kills,
+    decide_after_exit,
+    describe_exit,
+)
 from rl_edge_bringup.systems import (
     IGNORE,
     READY_PERIOD_SEC,
@@ -67,6 +72,7 @@ class _Node:
         self.child: ChildProcess | None = None
         self.started_sec = 0.0
         self.restarts = 0
+        self.oom_kills_before = 0
         self.unfinished_line = b''
 
 
@@ -181,6 +187,7 @@ class RunningSystem:
         for index, node in enumerate(nodes):
             if self._outcome is not None:
                 return
+            node.oom_kills_before = count_oom_kills()
             child = ChildProcess(node.process.command, self._environment)
             node.started_sec = time.monotonic()
             self._set_child(node, child)
@@ -228,7 +235,8 @@ class RunningSystem:
         if self._outcome is None:
             self._decide(node, child.pid, return_code)
         elif return_code not in _STOPPED:
-            self._say(f'{node.name} (pid {child.pid}) {describe_exit(return_code)} while stopping')
+            exited = describe_exit(return_code, count_oom_kills() - node.oom_kills_before)
+            self._say(f'{node.name} (pid {child.pid}) {exited} while stopping')
         self._end_if_idle()
 
     def _release(self, node: _Node) -> ChildProcess:
@@ -253,6 +261,7 @@ class RunningSystem:
             return_code=return_code,
             on_node_exit=self._on_node_exit,
             restarts=node.restarts,
+            oom_kills=count_oom_kills() - node.oom_kills_before,
             is_last=not any(other.child for other in self._nodes_that_end_the_run()),
         )
         self._say(decision.message)

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -247,3 +249,62 @@ with run(Program('policy', STUBBORN)) as system:
     runner.stdout.close()
 
     assert has_ended(pid)
+
+
+HUNGRY = """
+import sys
+from pathlib import Path
+from programs import Program, run
+
+Path(sys.argv[1], 'cgroup.procs').write_text('0')
+eats = 'print("ready"); eaten = []\\nwhile True: eaten.append(bytearray(10_000_000))'
+with run(Program('hungry', eats)) as system:
+    print(system.wait(60).reason)
+with run(Program('victim', 'import os; os.kill(os.getpid(), 9)')) as system:
+    print(system.wait(60).reason)
+"""
+
+
+@pytest.fixture
+def small_cgroup():
+    """A cgroup of 200 MB below that of this process, where the machine lets us make one."""
+    by_controller = {}
+    for line in Path('/proc/self/cgroup').read_text().splitlines():
+        _, controllers, path = line.split(':', 2)
+        by_controller[controllers] = path.lstrip('/')
+    version_1 = 'memory' in by_controller
+    mount = Path('/sys/fs/cgroup', 'memory' if version_1 else '')
+    folder = mount / by_controller['memory' if version_1 else ''] / f'rl_edge_test_{os.getpid()}'
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f'no cgroup can be made here: {error}')
+    try:
+        limit = folder / ('memory.limit_in_bytes' if version_1 else 'memory.max')
+        if not limit.exists():
+            pytest.skip('cgroups have no memory controller here')
+        limit.write_text('200000000')
+        yield folder
+    finally:
+        folder.rmdir()
+
+
+def test_a_kill_by_a_kernel_out_of_memory_is_named_and_another_is_not(small_cgroup):
+    """A process of the runner's own, in a small cgroup: its node takes all there is."""
+    done = subprocess.run(
+        [sys.executable, '-c', HUNGRY, str(small_cgroup)],
+        env={**os.environ, 'PYTHONPATH': f'{Path(__file__).parent}:{os.environ["PYTHONPATH"]}'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    hungry, victim = done.stdout.splitlines()
+    assert re.fullmatch(
+        r'hungry \(pid \d+\) was killed by the kernel, which was out of memory for its cgroup '
+        r'\(SIGKILL, exit code 137\): raise the memory limit or run less beside it: .*',
+        hungry,
+    )
+    assert re.fullmatch(
+        r'victim \(pid \d+\) was killed by SIGKILL \(exit code 137\): the run is over', victim
+    )
