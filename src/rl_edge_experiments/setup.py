@@ -11,7 +11,7 @@ setup(
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
     ],
-    install_requires=['setuptools', 'matplotlib', 'numpy', 'pillow', 'psutil', 'rich'],
+    install_requires=['setuptools', 'matplotlib', 'numpy', 'pillow', 'psutil', 'PyYAML', 'rich'],
     zip_safe=True,
     maintainer='rl_edge maintainers',
     maintainer_email='maintainers@rl-edge.dev',

@@ -21,7 +21,7 @@ BELOW['rl_edge_train'] = BELOW['rl_edge_compress'] | {'rl_edge_compress'}
 BELOW['rl_edge_bringup'] = BELOW['rl_edge_core'] | {'rl_edge_core'}
 BELOW['rl_edge_experiments'] = {
     *BELOW['rl_edge_train'],
-    *('rl_edge_train', 'rl_edge_eval', 'rl_edge_bringup'),
+    *('rl_edge_train', 'rl_edge_eval', 'rl_edge_bringup', 'rl_edge_robot'),
 }
 ROS = re.compile(r'rclpy|launch|launch_ros|rl_edge_interfaces|builtin_interfaces|\w+_(msgs|srvs)')
 PICKLING = {'pickle', '_pickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal'}

@@ -40,6 +40,7 @@ COMMANDS = (
     _command('bench', 'inference, the loop over ROS 2, memory and start-up, with their limits'),
     _command('envelope', 'the policy held to shares of a core', 'episodes:=2'),
     _command('faults', 'break the running system in every way of the fault matrix', 'only:=disk'),
+    _command('robot_proof', 'a policy over standard topics against our own messages'),
     _command('soak', 'the compressed loop with recording for long: what grows', 'minutes:=30'),
     _command('two_hosts', 'sim and policy on two hosts (network namespaces); needs root'),
     _command(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_bringup.child_process import ChildProcess
-from rl_edge_bringup.prepare import PreparedSystem, prepare
+from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
 from rl_edge_bringup.recording import BAG_FOLDER, RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import NodeDescription, find_system
@@ -71,6 +71,14 @@ class RunRequest:
     """Words before the policy's command line, such as those that run it on another host."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the nodes."""
+    robot: str = ''
+    """Description of a robot: the simulator plays it behind standard topics, and the robot node
+    runs the loop."""
+
+    @property
+    def driver(self) -> str:
+        """Return the node that runs the loop."""
+        return 'robot' if self.robot else 'sim'
 
 
 @dataclass(frozen=True)
@@ -144,15 +152,18 @@ def record_run(
     return loop.recorded(found)
 
 
-def record_runs(requests: Sequence[RunRequest]) -> list[RecordedRun]:
+def record_runs(requests: Sequence[RunRequest], *, reuse: bool = False) -> list[RecordedRun]:
     """Run and record several loops at once, each in a namespace and a folder of its own.
 
-    They begin together, and end when each has come to its end.
+    They begin together, and end when each has come to its end. Recordings of equal runs are taken
+    where ``reuse`` is true.
     """
-    loops = [
+    all_loops = [
         _Loop(request, namespace=f'run{os.getpid()}_{index}')
         for index, request in enumerate(requests)
     ]
+    former = [loop.former() if reuse else None for loop in all_loops]
+    loops = [loop for loop, run in zip(all_loops, former, strict=True) if run is None]
     with contextlib.ExitStack() as stack:
         for loop in loops:
             loop.start_simulator(stack)
@@ -166,7 +177,7 @@ def record_runs(requests: Sequence[RunRequest]) -> list[RecordedRun]:
             loop.wait_until_over()
         for loop in loops:
             loop.stop()
-    return [loop.recorded({}) for loop in loops]
+    return [run or loop.recorded({}) for loop, run in zip(all_loops, former, strict=True)]
 
 
 class _Loop:
@@ -175,7 +186,7 @@ class _Loop:
     def __init__(self, request: RunRequest, *, namespace: str) -> None:
         self._request, self._namespace = request, namespace
         self._folder = ensure_folder(request.folder)
-        self._prepared = self._prepare()
+        self._prepared, self._processes = self._prepare()
         self._systems: dict[str, RunningSystem] = {}
         self._observer: Observer
         self._steps = 0
@@ -184,18 +195,28 @@ class _Loop:
         self._first = self._begin_ns = self._end_ns = 0
         self._deadline_sec = math.inf
 
-    def _prepare(self) -> PreparedSystem:
+    def _prepare(self) -> tuple[PreparedSystem, tuple[NodeProcess, ...]]:
+        """Return the system with the policy, and the processes of the loop."""
+        request = self._request
         given = {
             'first_action_timeout_sec': str(_START_TIMEOUT_SEC),
             'policy_timeout_sec': str(_SILENCE_SEC),
             'log_level': 'warn',
-            **self._request.arguments,
+            **request.arguments,
             'namespace': self._namespace,
             'record': 'true',
             'recorder': RL_EDGE,
             'output_folder': str(self._folder),
         }
-        return prepare(find_system('sim'), given)
+        if not request.robot:
+            prepared = prepare(find_system('sim'), given)
+            return prepared, prepared.processes
+        robot = {'description': request.robot, 'reset_service': 'sim/reset'}
+        prepared = _prepared('robot', given | robot)
+        folder = str(self._folder / 'simulator')
+        alone = {'interface': 'standard', 'record': 'false', 'output_folder': folder}
+        simulator = _prepared('desktop', given | alone)
+        return prepared, (*prepared.processes, *simulator.processes)
 
     def former(self) -> RecordedRun | None:
         """Return the recording that is there, if it is of an equal run."""
@@ -215,6 +236,7 @@ class _Loop:
             'model': model.sha256 if model else '',
             'seconds': request.seconds,
             'load': request.load,
+            **({'robot': request.robot} if request.robot else {}),
             **request.settings,
         }
 
@@ -222,7 +244,7 @@ class _Loop:
         """Start recorder and simulator, and wait until the simulator has announced itself."""
         shutil.rmtree(self._folder / BAG_FOLDER, ignore_errors=True)
         (self._folder / RUN_FILE).unlink(missing_ok=True)
-        self._prepared = self._prepare()  # anew: the bag's folder is free now
+        self._prepared, self._processes = self._prepare()  # anew: the bag's folder is free now
         stack.enter_context(busy_processes(self._request.load))
         domain_id = self._request.variables.get('ROS_DOMAIN_ID')
         self._observer = stack.enter_context(
@@ -233,7 +255,7 @@ class _Loop:
             )
         )
         # Not the other way round: the recorder has to be the last to end.
-        for node in ('recorder', 'sim'):
+        for node in ('recorder', 'sim', *(['robot'] if self._request.robot else [])):
             self._start(node, stack)
         self._wait_for(lambda: self._observer.sees_simulator, 'the simulator did not start')
 
@@ -254,13 +276,17 @@ class _Loop:
         return any(word in topics for word in ('default', 'all', 'transition'))
 
     def _start(self, node: str, stack: contextlib.ExitStack) -> None:
-        (process,) = (one for one in self._prepared.processes if one.node.name == node)
+        (process,) = (one for one in self._processes if one.node.name == node)
         prefix = self._request.policy_prefix if node == 'policy' else ()
         program = Program(process.node, (*prefix, *process.command))
         system = RunningSystem(
             [program], environment={**drawing_environment(), **self._request.variables}
         )
         self._systems[node] = stack.enter_context(system)
+
+    @property
+    def _driver(self) -> RunningSystem:
+        return self._systems[self._request.driver]
 
     def _on_step(self, _: Transition) -> None:
         self._steps += 1
@@ -270,7 +296,7 @@ class _Loop:
         """Wait for the first step; from then on the recorder alone receives them, if possible."""
         if self._records_transitions:
             self._wait_for(
-                lambda: self._acts.is_set() or not self._systems['sim'].is_running(),
+                lambda: self._acts.is_set() or not self._driver.is_running(),
                 'the policy did not act',
             )
         if not self._request.steps:
@@ -284,8 +310,8 @@ class _Loop:
 
     def wait_until_over(self, on_episodes: Callable[[int], None] = lambda episodes: None) -> None:
         """Wait until the run has come to its end and the policy has reported once more."""
-        steps, simulator = self._request.steps, self._systems['sim']
-        while simulator.is_running() and time.monotonic() < self._deadline_sec:
+        steps, driver = self._request.steps, self._driver
+        while driver.is_running() and time.monotonic() < self._deadline_sec:
             self._check()
             on_episodes(len(self._observer.episodes))
             if steps and self._steps - self._first >= steps:
@@ -306,8 +332,8 @@ class _Loop:
         )
 
     def stop(self) -> None:
-        """Stop the simulator, then the policy, then the recorder."""
-        for node in ('sim', 'policy', 'recorder'):
+        """Stop what runs the loop, then the policy, then the recorder."""
+        for node in dict.fromkeys((self._request.driver, 'sim', 'policy', 'recorder')):
             system = self._systems[node]
             system.stop()
             outcome = system.wait()
@@ -342,6 +368,13 @@ class _Loop:
         for system in self._systems.values():
             if not system.is_running() and (outcome := system.wait()).exit_code:
                 raise RunFailedError(_failure(outcome.reason, system))
+
+
+def _prepared(system: str, given: Mapping[str, str]) -> PreparedSystem:
+    """Prepare one of the systems that share the arguments of a run."""
+    description = find_system(system)
+    valid = {argument.name for argument in description.arguments}
+    return prepare(description, {name: given[name] for name in given if name in valid})
 
 
 @contextlib.contextmanager

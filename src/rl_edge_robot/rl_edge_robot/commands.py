@@ -1,5 +1,7 @@
 """From the policy's action to the command that a robot may be sent."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rl_edge_robot.description import RobotDescription
@@ -24,6 +26,7 @@ class Commands:
         self._largest_change = np.array([joint.largest_change for joint in joints])
         self._default = np.array([joint.default for joint in joints])
         self._low_pass = action.low_pass
+        self._ramp_from = self._default
         self.last: np.ndarray | None = None
         """What was sent last, float64, shape (action_size,); None before the first."""
 
@@ -38,9 +41,7 @@ class Commands:
             return self.safe()
         if self.last is not None:
             wanted = self.last + self._low_pass * (wanted - self.last)
-            step = np.clip(wanted - self.last, -self._largest_change, self._largest_change)
-            wanted = self.last + step
-        return self._sent(wanted)
+        return self._changed_to(wanted)
 
     def safe(self) -> np.ndarray:
         """Return the safe command at once, whatever change that is, and keep it as sent."""
@@ -50,10 +51,23 @@ class Commands:
             return self._sent(np.zeros_like(self._default))
         return self._sent(self._default)
 
-    def ramp(self, start: np.ndarray, share: float) -> np.ndarray:
-        """Return the command ``share`` (0 to 1) of the way from ``start`` to the defaults."""
+    def begin_ramp(self, positions: Sequence[float]) -> None:
+        """Begin a ramp where the joints are, whatever was sent last."""
+        self._ramp_from = self._sent(np.array(positions, np.float64))
+
+    def ramp(self, share: float) -> np.ndarray:
+        """Return the command ``share`` (0 to 1) of the way from the ramp's begin to the defaults.
+
+        It changes by no more than the largest change, however short the ramp is.
+        """
         share = min(1.0, max(0.0, share))
-        return self._sent(start + share * (self._default - start))
+        return self._changed_to(self._ramp_from + share * (self._default - self._ramp_from))
+
+    def _changed_to(self, wanted: np.ndarray) -> np.ndarray:
+        if self.last is not None:
+            step = np.clip(wanted - self.last, -self._largest_change, self._largest_change)
+            wanted = self.last + step
+        return self._sent(wanted)
 
     def _sent(self, wanted: np.ndarray) -> np.ndarray:
         self.last = np.clip(wanted, self._low, self._high)

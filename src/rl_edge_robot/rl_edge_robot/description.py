@@ -7,6 +7,7 @@ name, never by index: message, model and robot each have an order of their own.
 
 import math
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -263,6 +264,10 @@ class RobotDescription:
     safety: Safety = field(default_factory=Safety)
     reward: Reward = field(default_factory=Reward)
     max_episode_steps: int = 0
+    step_on: Literal['clock', 'sensors'] = 'clock'
+    """When a step is taken: at each control period of the steady clock, or as soon as all sensors
+    have spoken of one moment, for robots whose drivers publish at the control rate. A policy that
+    was trained without delay needs the latter: see docs/robots.md."""
     environment_arguments: dict[str, Any] = field(default_factory=dict)
     """Of the environment that the policy was trained in: part of what the policy compares."""
 
@@ -279,6 +284,11 @@ class RobotDescription:
         return tuple(
             name for name in ('joint_states', 'imu', 'odometry', 'command') if name in needed
         )
+
+    @property
+    def measuring_sensors(self) -> tuple[str, ...]:
+        """Return the sensors of the robot itself: all but the operator's command."""
+        return tuple(name for name in self.sensors if name != 'command')
 
     def spec(self) -> EnvironmentSpec:
         """Return what the policy compares its own specification with."""
@@ -303,6 +313,23 @@ class RobotDescription:
                 self.environment_id, self.environment_arguments
             ),
         )
+
+
+def find_description(given: str) -> Path:
+    """Return the file of a description: a path, or the name of one that is shipped."""
+    if not given:
+        raise ConfigurationError(
+            'parameter description is empty: give a YAML file, or the name of a shipped one'
+        )
+    shipped = Path(str(files('rl_edge_robot'))) / 'descriptions'
+    names = sorted(file.stem for file in shipped.glob('*.yaml'))
+    if given in names:
+        return shipped / f'{given}.yaml'
+    if not Path(given).is_file():
+        raise ConfigurationError(
+            f'description {given!r} is no file; shipped are {", ".join(names)}'
+        )
+    return Path(given)
 
 
 def load_description(path: Path) -> RobotDescription:

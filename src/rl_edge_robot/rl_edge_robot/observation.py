@@ -1,5 +1,6 @@
 """The policy's observation, term by term, from what the sensors said last."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -34,7 +35,8 @@ class ObservationBuilder:
                 values = values - np.array(term.offset)
             if term.scale != 1.0:
                 values = values * term.scale
-            values = np.clip(values, -term.clip, term.clip)
+            if term.clip < math.inf:
+                values = np.clip(values, -term.clip, term.clip)
             history.append(values)
             while len(history) < term.history:
                 history.append(values)

@@ -2,37 +2,40 @@
 
 import sys
 import time
-from importlib.resources import files
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.task import Future
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rl_edge_core.artifact import load_manifest
-from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.loop.control_loop import Phase
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, create_steady_timer, system_time
 from rl_edge_core.ros.loop_node import Health, LoopNode
 from rl_edge_core.ros.loop_publisher import publisher
 from rl_edge_interfaces.msg import ControlTiming
-from rl_edge_robot.description import RobotDescription, check_against, load_description
+from rl_edge_interfaces.srv import Reset
+from rl_edge_robot.description import (
+    RobotDescription,
+    check_against,
+    find_description,
+    load_description,
+)
+from rl_edge_robot.robot_loop import RobotLoop
 from rl_edge_robot.robot_parameters import RobotParameters, main
-from rl_edge_robot.robot_plant import RobotLoop, RobotPlant
+from rl_edge_robot.robot_plant import RobotPlant
 from rl_edge_robot.safety import Motion, SafetyMonitor
 from rl_edge_robot.sensors import Sensors
-from rl_edge_robot.timing import TickTimes
-
-_START_SHARE = 0.25
-"""Of a period after the sensors' messages at which ticks begin: late ones are then there."""
 
 
 class RobotNode(LoopNode[RobotParameters]):
@@ -47,34 +50,46 @@ class RobotNode(LoopNode[RobotParameters]):
         SpecMismatchError when it does not fit the model.
         """
         super().__init__('robot', RobotParameters, **kwargs)
-        self._description = description = load_description(find_description(self.settings))
+        self._description = description = load_description(
+            find_description(self.settings.description)
+        )
         if self.settings.model:
             path = Path(self.settings.model)
             manifest = load_manifest(path if path.is_dir() else path.parent)
             check_against(description, manifest.environment)
         self._sensors, self._monitor = Sensors(), SafetyMonitor(description)
-        self._times = TickTimes(description.control_period_sec)
         self._joints = _joints_of(description)
         self._needs_velocities = any(t.term == 'joint_velocity' for t in description.observation)
-        self._ramp_from = np.zeros(len(description.action.joints))
         self._subscribe_to_robot()
         self._send = self._make_sender()
         self._timing = publisher(self, ControlTiming, 'control_timing', qos.resource_usage())
         self._robot = RobotPlant(
-            description, self._sensors, self._monitor, send=lambda values: self._send(values)
+            description,
+            self._sensors,
+            self._monitor,
+            send=lambda values: self._send(values),
+            seed=self.settings.seed,
         )
         self.create_service(SetBool, '~/emergency_stop', self._on_emergency_stop)
         self.create_service(Trigger, '~/resume', self._on_resume)
-        self.serve(self._robot, RobotLoop, mode='realtime', after_step=self._after_step)
-        period_sec = description.control_period_sec
-        self._start_timer = create_steady_timer(self, _START_SHARE * period_sec, self._start)
-        self._start_timer.cancel()
-        self._safe_timer = create_steady_timer(self, period_sec, self._drive_without_policy)
+        if self.settings.reset_service:
+            self._reset_client = self.create_client(Reset, self.settings.reset_service)
+        make_loop = partial(
+            RobotLoop,
+            find_missing=self.missing,
+            reset_robot=self._reset_robot if self.settings.reset_service else None,
+            on_motion=self._log_motion,
+        )
+        self.serve(self._robot, make_loop, mode='realtime', after_step=lambda time_ns: None)
+        self._inputs += self._sensor_subscriptions
+        if self._driver.steps_on_sensors:
+            self._ticks.cancel()
+        create_steady_timer(self, description.control_period_sec, self._driver.on_period)
         create_steady_timer(self, 1.0, self._publish_timing)
 
     def close(self) -> None:
         """Send the safe command, publish the open episode, and wait until it has arrived."""
-        self._send(self._robot.commands.safe())
+        self._robot.send_safe()
         super().close()
 
     def missing(self) -> str:
@@ -104,7 +119,18 @@ class RobotNode(LoopNode[RobotParameters]):
             f'{sensor}_age_sec': round(self._sensors.age_sec(sensor, now_ns), 3)
             for sensor in self._description.sensors
         }
-        return {'motion': self._monitor.motion.value, **ages}
+        values: dict[str, object] = {'motion': self._monitor.motion.value, **ages}
+        if (summary := self._driver.times.summary()) is not None:
+            values |= {'added_us_p50': summary.added_p50_us, 'added_us_p99': summary.added_p99_us}
+        return values
+
+    @property
+    def _driver(self) -> RobotLoop:
+        return cast(RobotLoop, self._loop)
+
+    def _restart_ticks(self) -> None:
+        if not self._driver.steps_on_sensors:
+            super()._restart_ticks()
 
     # Sensors -------------------------------------------------------------------------------
 
@@ -119,15 +145,19 @@ class RobotNode(LoopNode[RobotParameters]):
             'odometry': (Odometry, 'odometry', self._on_odometry),
             'command': (TwistStamped, 'commanded_velocity', self._on_command),
         }
+        self._sensor_subscriptions: list[Subscription] = []
         wanted = [callbacks[sensor] for sensor in self._description.sensors]
         if self._description.safety.emergency_stop_max_age_sec:
             wanted.append((Bool, 'emergency_stop', self._on_emergency_stop_message))
         for message_type, topic, callback in wanted:
-            self.create_subscription(
-                message_type, topic, callback, newest, qos_overriding_options=qos.overridable()
+            options = {'qos_overriding_options': qos.overridable()}
+            subscription = self.create_subscription(
+                message_type, topic, callback, newest, **options
             )
+            self._sensor_subscriptions.append(subscription)
 
     def _on_joint_states(self, message: JointState) -> None:
+        now_ns = time.monotonic_ns()
         self._sensors.take_joint_states(
             message.name,
             message.position,
@@ -135,21 +165,23 @@ class RobotNode(LoopNode[RobotParameters]):
             wanted=self._joints,
             needs_velocities=self._needs_velocities,
             stamp_ns=to_nanoseconds(message.header.stamp),
-            now_ns=time.monotonic_ns(),
+            now_ns=now_ns,
         )
-        self._after_sensor('joint_states')
+        self._driver.on_sensor(now_ns)
 
     def _on_imu(self, message: Imu) -> None:
+        now_ns = time.monotonic_ns()
         turn, spin = message.orientation, message.angular_velocity
         self._sensors.take_imu(
             (turn.w, turn.x, turn.y, turn.z),
             (spin.x, spin.y, spin.z),
             stamp_ns=to_nanoseconds(message.header.stamp),
-            now_ns=time.monotonic_ns(),
+            now_ns=now_ns,
         )
-        self._after_sensor('imu')
+        self._driver.on_sensor(now_ns)
 
     def _on_odometry(self, message: Odometry) -> None:
+        now_ns = time.monotonic_ns()
         place, turn = message.pose.pose.position, message.pose.pose.orientation
         velocity = message.twist.twist.linear
         self._sensors.take_odometry(
@@ -157,9 +189,9 @@ class RobotNode(LoopNode[RobotParameters]):
             (turn.w, turn.x, turn.y, turn.z),
             (velocity.x, velocity.y, velocity.z),
             stamp_ns=to_nanoseconds(message.header.stamp),
-            now_ns=time.monotonic_ns(),
+            now_ns=now_ns,
         )
-        self._after_sensor('odometry')
+        self._driver.on_sensor(now_ns)
 
     def _on_command(self, message: TwistStamped) -> None:
         linear = message.twist.linear
@@ -169,60 +201,39 @@ class RobotNode(LoopNode[RobotParameters]):
             now_ns=time.monotonic_ns(),
         )
 
-    def _after_sensor(self, sensor: str) -> None:
-        self._look()
-        is_last = sensor == [s for s in self._description.sensors if s != 'command'][-1]
-        if is_last and self._loop.phase is Phase.WAITING and self._start_timer.is_canceled():
-            self._start_timer.reset()
-
     # Safety --------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Let the monitor look, and stop the robot at once where it says so."""
-        before = self._monitor.motion
-        now = self._monitor.look(self._sensors, time.monotonic_ns())
-        if now is before:
-            return
-        if now is Motion.STOPPED:
-            self._send(self._robot.commands.safe())
+    def _log_motion(self, motion: Motion) -> None:
+        if motion is Motion.STOPPED:
             self.get_logger().error(f'stopped: {self._monitor.reason}')
-            self._loop.stop()  # type: ignore[attr-defined]
-        elif now is Motion.RAMP:
-            positions = self._sensors.positions
-            self._ramp_from = np.array(
-                [positions.get(name, 0.0) for name in self._robot.commands.names]
-            )
-        elif now is Motion.READY:
+        elif motion is Motion.READY:
             self.get_logger().info('ready to move')
 
-    def _drive_without_policy(self) -> None:
-        """While no policy acts: hold the robot where it is safe, or lead it to its pose."""
-        self._look()
-        if self._monitor.motion is Motion.STOPPED:
-            self._send(self._robot.commands.safe())
-        elif self._monitor.motion is Motion.RAMP:
-            share = self._monitor.ramp_share(time.monotonic_ns())
-            self._send(self._robot.commands.ramp(self._ramp_from, share))
+    def _reset_robot(self, seed: int) -> bool:
+        """Ask for the robot to be put to its start."""
+        if not self._reset_client.service_is_ready():
+            return False
+        request = Reset.Request(use_seed=True, seed=seed)
+        self._reset_client.call_async(request).add_done_callback(self._on_reset_done)
+        return True
 
-    def _start(self) -> None:
-        self._start_timer.cancel()
-        loop = self._loop
-        assert isinstance(loop, RobotLoop)
-        loop.may_begin = True
-        loop.on_timer(missing=self.missing() if loop.phase is Phase.WAITING else '')
-        loop.may_begin = False
+    def _on_reset_done(self, future: Future) -> None:
+        answer = future.result()
+        self._driver.is_at_start = answer.success
+        if not answer.success:
+            self.fail(f'{self.settings.reset_service} refuses: {answer.message}')
 
     def _on_emergency_stop(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
         self._monitor.set_emergency_stop(request.data, time.monotonic_ns())
-        self._look()
+        self._driver.look()
         response.success, response.message = True, self._robot_words() or 'free to move'
         return response
 
     def _on_emergency_stop_message(self, message: Bool) -> None:
         self._monitor.set_emergency_stop(message.data, time.monotonic_ns())
-        self._look()
+        self._driver.look()
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.message = self._monitor.resume()
@@ -261,46 +272,22 @@ class RobotNode(LoopNode[RobotParameters]):
         self._command = publisher(self, JointState, 'joint_commands', qos.action())
         return lambda values: self._command.publish(_as_joint_state(names, action.kind, values))
 
-    def _after_step(self, time_ns: int) -> None:
-        if self._robot.step:
-            self._times.tick(time.monotonic_ns())
-        else:
-            self._times.restart()
-
     def _publish_timing(self) -> None:
-        summary = self._times.summary()
+        summary = self._driver.times.summary()
         if summary is None:
             return
         now_ns = time.monotonic_ns()
         age_sec = max(self._sensors.age_sec(s, now_ns) for s in self._description.sensors)
         message = ControlTiming(
             period_us=1e6 * self._description.control_period_sec,
-            period_us_p50=summary.p50_us,
-            period_us_p99=summary.p99_us,
-            period_us_max=summary.max_us,
+            period_us_p50=summary.period_p50_us,
+            period_us_p99=summary.period_p99_us,
+            period_us_max=summary.period_max_us,
             missed_periods=self._loop.dropped_periods,
             sensor_age_us=1e6 * age_sec,
         )
         message.header.stamp = system_time()
         self._timing.publish(message)
-
-
-def find_description(settings: RobotParameters) -> Path:
-    """Return the file of a description: a path, or the name of one that is shipped."""
-    given = settings.description
-    if not given:
-        raise ConfigurationError(
-            'parameter description is empty: give a YAML file, or the name of a shipped one'
-        )
-    shipped = Path(str(files('rl_edge_robot'))) / 'descriptions'
-    names = sorted(file.stem for file in shipped.glob('*.yaml'))
-    if given in names:
-        return shipped / f'{given}.yaml'
-    if not Path(given).is_file():
-        raise ConfigurationError(
-            f'description {given!r} is no file; shipped are {", ".join(names)}'
-        )
-    return Path(given)
 
 
 def _joints_of(description: RobotDescription) -> tuple[str, ...]:

@@ -19,6 +19,14 @@ class RobotParameters(LoopParameters):
     dry_run: bool = parameter(
         False, 'Compute commands and publish them on command_preview; send the robot none.'
     )
+    reset_service: str = parameter(
+        '',
+        'Service (rl_edge_interfaces/Reset) that puts the robot to its start before each episode, '
+        'e.g. sim/reset of a simulated one; empty for none.',
+    )
+    seed: int = parameter(
+        0, 'Seed of the first episode for reset_service; each further one has the next.', minimum=0
+    )
     on_policy_timeout: str = parameter(
         'wait',
         'When no policy answers the first observation: end with an error, or wait for it.',

@@ -6,11 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
-from rl_edge_core.loop.action_gate import Answer
-from rl_edge_core.loop.control_loop import Phase
 from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
 from rl_edge_core.loop.events import AppliedAction, StepEvent
-from rl_edge_core.loop.realtime import Realtime
 from rl_edge_robot.commands import Commands
 from rl_edge_robot.description import RobotDescription
 from rl_edge_robot.observation import ObservationBuilder
@@ -28,16 +25,22 @@ class RobotPlant:
         monitor: SafetyMonitor,
         *,
         send: Callable[[np.ndarray], None],
+        seed: int = 0,
         system_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Read ``sensors``, which somebody fills, and hand commands to ``send``."""
+        """Read ``sensors``, which somebody fills, and hand commands to ``send``.
+
+        Episode k has ``seed + k``, which whoever puts the robot to its start may use.
+        """
         self.spec = description.spec()
         self.term_names: tuple[str, ...] = ('alive', 'forward_velocity', 'action_cost')
         self.episode = self.step = self.steps = 0
+        self.seed = self._first_seed = seed
+        """Of the open episode."""
         self.observation = np.zeros(self.spec.observation_size, np.float32)
         self.time_ns = system_ns()
         self.commands = Commands(description)
-        self._description, self._sensors, self._monitor = description, sensors, monitor
+        self.description, self.sensors, self.monitor = description, sensors, monitor
         self._builder = ObservationBuilder(description)
         self._send, self._system_ns = send, system_ns
         self._has_odometry = 'odometry' in description.sensors
@@ -47,26 +50,35 @@ class RobotPlant:
         self._open = EpisodeAccumulator(0, np.nan, self.term_names)
 
     def begin_episode(self, episode: int, seed: int | None = None) -> None:
-        """Begin an episode where the robot is; a seed changes nothing and is recorded."""
+        """Begin an episode where the robot is."""
         self.episode, self.step = episode, 0
+        self.seed = self._first_seed + episode if seed is None else seed
         self._action, self._sent = np.zeros(self.spec.action_size, np.float32), None
         self._builder.restart()
-        if self._monitor.motion is Motion.READY:
-            self.observation = self._builder.build(self._sensors, self._action)
+        if self.monitor.motion is Motion.READY:
+            self.observation = self._builder.build(self.sensors, self._action)
         self.time_ns = self._system_ns()
         self._position = self._forward_position()
-        self._open = EpisodeAccumulator(seed or 0, self._position, self.term_names)
+        self._open = EpisodeAccumulator(self.seed, self._position, self.term_names)
 
     @property
     def has_fallen(self) -> bool:
         """Return whether the robot is stopped since it fell."""
-        return self._monitor.motion is Motion.STOPPED and self._monitor.fell
+        return self.monitor.motion is Motion.STOPPED and self.monitor.fell
+
+    def send_safe(self) -> None:
+        """Send the safe command now."""
+        self._send(self.commands.safe())
+
+    def send_ramp(self, share: float) -> None:
+        """Send what lies ``share`` (0 to 1) of the way from the ramp's begin to the defaults."""
+        self._send(self.commands.ramp(share))
 
     def send(self, applied: AppliedAction) -> None:
         """Send an action's command now; the safe command for the safe action."""
         self._sent, self._action = applied, applied.values
         if applied.is_safe_action:
-            self._send(self.commands.safe())
+            self.send_safe()
         else:
             self._send(self.commands.for_action(applied.values))
 
@@ -75,7 +87,7 @@ class RobotPlant:
         if applied is not self._sent:
             self.send(applied)
         before, position = self._position, self._forward_position()
-        reward = self._description.reward
+        reward = self.description.reward
         velocity = (position - before) / self.spec.control_period_sec
         terms = (
             reward.alive,
@@ -84,7 +96,7 @@ class RobotPlant:
         )
         terminated = self.has_fallen
         if terminated:
-            self._open.termination_reason = self._monitor.reason
+            self._open.termination_reason = self.monitor.reason
         self._open.add(sum(terms), terms, position)
         self._position, self.time_ns = position, self._system_ns()
         length = self.spec.max_episode_steps
@@ -95,7 +107,7 @@ class RobotPlant:
             applied,
             sum(terms),
             terms,
-            self._builder.build(self._sensors, applied.values),
+            self._builder.build(self.sensors, applied.values),
             terminated,
             not terminated and length > 0 and self.step + 1 >= length,
             position,
@@ -109,53 +121,8 @@ class RobotPlant:
     def result(self, ended_by: EndedBy) -> EpisodeResult:
         """Return what the open episode has come to."""
         if ended_by is EndedBy.SAFETY_STOP:
-            self._open.termination_reason = self._monitor.reason
+            self._open.termination_reason = self.monitor.reason
         return self._open.result(ended_by, control_period_sec=self.spec.control_period_sec)
 
     def _forward_position(self) -> float:
-        return float(self._sensors.position[0]) if self._has_odometry else np.nan
-
-
-class RobotLoop(Realtime):
-    """Real time on a robot: an action is sent when it comes, and each episode waits to begin.
-
-    What the simulator's loop does at once after an episode, a robot may not: it may have fallen.
-    """
-
-    _plant: RobotPlant
-    may_begin = False
-    """Whether this is the moment, within a period of the sensors, for ticks to begin."""
-
-    def on_timer(self, *, missing: str = '') -> None:
-        """Look after waiting; see `ControlLoop.on_timer`."""
-        if self.phase is Phase.WAITING and not missing:
-            if not self.may_begin:
-                return
-            # The observation of a moment ago is none to begin with.
-            self._plant.begin_episode(self._plant.episode)
-        super().on_timer(missing=missing)
-
-    def stop(self) -> None:
-        """End the open episode at once, since the robot is stopped: it fell, or is not safe."""
-        if self.phase is Phase.RUNNING and self._plant.has_fallen:
-            self._advance(self._answer or self._without_answer(self._now_ns()))
-        elif self.phase in (Phase.STARTING, Phase.RUNNING):
-            self._end_episode(EndedBy.SAFETY_STOP)
-            self._begin_episode()
-
-    def _accept(self, answer: Answer) -> AppliedAction | None:
-        applied = super()._accept(answer)
-        if applied is not None and not self.is_paused:
-            self._plant.send(applied)
-        return applied
-
-    def _restart_ticks(self) -> None:
-        if self.phase is not Phase.WAITING:
-            super()._restart_ticks()
-
-    def _begin_episode(self, seed: int | None = None) -> None:
-        self._plant.begin_episode(self._plant.episode + 1, seed)
-        self._forget_answers()
-        self._last_tick_ns = None
-        self._waiting_since_ns = self._now_ns()
-        self.phase = Phase.WAITING
+        return float(self.sensors.position[0]) if self._has_odometry else np.nan

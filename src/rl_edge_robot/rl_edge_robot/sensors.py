@@ -123,6 +123,17 @@ class Sensors:
             return 0.0
         return (now_ns - reading.changed_ns) / _NANOSECONDS
 
+    def moment_ns(self, sensors: Sequence[str], *, within_ns: int) -> int | None:
+        """Return the oldest stamp of what ``sensors`` said last.
+
+        None where one of them has said nothing yet, or the stamps lie further apart than
+        ``within_ns``: then they do not speak of one moment.
+        """
+        stamps = [self.readings[name].stamp_ns for name in sensors if name in self.readings]
+        if not stamps or len(stamps) < len(sensors) or max(stamps) - min(stamps) > within_ns:
+            return None
+        return min(stamps)
+
     def faults(self) -> Mapping[str, str]:
         """Return why the last message of a sensor was not taken, by sensor."""
         return {name: reading.fault for name, reading in self.readings.items() if reading.fault}

@@ -296,7 +296,11 @@ def test_position_commands_begin_with_a_ramp():
     assert 0.4 < w.monitor.ramp_share(w.now_ns) < 0.7
     assert w.run(0.6) is Motion.READY
     commands = Commands(described(kind='position', default=1.0))
-    assert commands.ramp(np.array([0.0, 2.0]), 0.25).tolist() == [0.25, 1.75]
+    commands.begin_ramp([0.0, 2.0])
+    assert commands.ramp(0.25).tolist() == [0.25, 1.75]
+    slow = Commands(described(kind='position', default=1.0, largest_change=0.1))
+    slow.begin_ramp([0.0, 2.0])
+    assert slow.ramp(0.25).tolist() == [0.1, 1.9]
 
 
 def test_rotations_turn_the_bodys_frame_into_the_worlds():

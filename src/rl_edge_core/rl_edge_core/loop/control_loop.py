@@ -120,15 +120,15 @@ class ControlLoop(ABC):
         """End the open episode (reason RESET), begin the next and return its number.
 
         It begins with ``seed``, else with the run's own. Actions for the ended episode are late.
-        Before the run has begun the first episode is begun anew. Raise ConfigurationError for a
-        negative seed and for a run that is over.
+        While a policy is awaited the episode that is to come is begun anew. Raise
+        ConfigurationError for a negative seed and for a run that is over.
         """
         if seed is not None and seed < 0:
             raise ConfigurationError(f'seed is {seed}, must be 0 or more')
         if self.phase in (Phase.FINISHED, Phase.FAILED):
             raise ConfigurationError('the run is over: start the simulator again')
         if self.phase is Phase.WAITING:
-            self._plant.begin_episode(0, seed)
+            self._plant.begin_episode(self._plant.episode, seed)
         else:
             self._end_episode(EndedBy.RESET)
             self._begin_episode(seed)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 from std_srvs.srv import SetBool
 
@@ -14,6 +15,7 @@ from rl_edge_core.loop.events import Plant
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, create_steady_timer
+from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.graph import (
     WaitingLog,
     duplicate_publishers,
@@ -92,7 +94,7 @@ class LoopNode(Node, Generic[Parameters]):
         )
         self._loop = make_loop(plant, self._output, self.settings, run_id=self.run_id)
         if isinstance(self._loop, Realtime):
-            self._ticks = create_steady_timer(self, self._loop.period_sec, self._loop.on_tick)
+            self._ticks = create_steady_timer(self, self._loop.period_sec, self._on_tick)
         overridable = qos.overridable
         self._action = self.create_subscription(
             Action,
@@ -101,6 +103,8 @@ class LoopNode(Node, Generic[Parameters]):
             qos.action(),
             qos_overriding_options=overridable(),
         )
+        self._inputs: list[Subscription] = [self._action]
+        """What a tick takes all pending messages of."""
         self.create_subscription(
             PolicyStatus,
             'policy_status',
@@ -166,6 +170,11 @@ class LoopNode(Node, Generic[Parameters]):
             environment=self._output.environment,
             transition_subscribers=self.settings.transition_subscribers.replace(',', ' ').split(),
         )
+
+    def _on_tick(self) -> None:
+        for subscription in self._inputs:
+            take_pending(subscription)  # what has arrived by now is in time
+        self._loop.on_tick()  # type: ignore[attr-defined]
 
     def _restart_ticks(self) -> None:
         self._ticks.reset()

@@ -26,8 +26,10 @@ from rl_edge_core.loop.events import AppliedAction, EpisodeEvent
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import set_stamp
 from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher, create_steady_timer
+from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco, joint_reader
 from rl_edge_sim.sim_parameters import SimParameters
 from rl_edge_sim.simulation import Simulation
@@ -78,6 +80,7 @@ class StandardRobot:
             settings.action_max_age_sec * settings.real_time_factor / spec.control_period_sec
         )
         self._is_over, self._episodes_done = False, 0
+        self._next_seed: int | None = None
         self._repeated = 0
         """Steps with the command of the step before, since no newer one had come."""
         self._create_topics()
@@ -86,7 +89,8 @@ class StandardRobot:
         self._simulation.begin_episode(0)
         self._publish()
         period_sec = spec.control_period_sec / settings.real_time_factor
-        create_steady_timer(node, period_sec, self._on_tick)
+        self._ticks = create_steady_timer(node, period_sec, self._on_tick)
+        node.create_service(Reset, '~/reset', self._on_reset)
         create_steady_timer(node, 1.0, self._report)
         node.get_logger().info(
             f'{spec.environment_id} behind standard topics: {1 / period_sec:g} Hz, commands on '
@@ -127,7 +131,7 @@ class StandardRobot:
             qos.action(),
             qos_overriding_options=overridable(),
         )
-        node.create_subscription(
+        self._trajectories = node.create_subscription(
             JointTrajectory,
             'joint_trajectory',
             self._on_trajectory,
@@ -169,10 +173,13 @@ class StandardRobot:
     # Steps ---------------------------------------------------------------------------------
 
     def _on_tick(self) -> None:
+        for commands in (self._commands, self._trajectories):
+            take_pending(commands)  # the newest command that has arrived is the one to obey
         simulation = self._simulation
         if self._is_over:
-            simulation.begin_episode(simulation.episode + 1)
-            self._is_over = False
+            simulation.begin_episode(simulation.episode + 1, self._next_seed)
+            self._is_over, self._next_seed = False, None
+            self._action, self._command_age = simulation.spec.safe.copy(), sys.maxsize
         else:
             self._command_age += 1
             self._repeated += 1 < self._command_age <= self._largest_age
@@ -181,15 +188,32 @@ class StandardRobot:
             # Who drives the robot decides how long an episode is: only falls end it here.
             self._is_over = simulation.advance(AppliedAction(self._action)).terminated
             if self._is_over:
-                result = simulation.result(EndedBy.TERMINATION)
-                counts = ActionCounts()
-                self._log.add(
-                    EpisodeEvent(simulation.episode, result, counts, '', simulation.time_ns)
-                )
+                self._end_episode(EndedBy.TERMINATION)
                 self._episodes_done += 1
         self._publish()
         if self._episodes_done and self._episodes_done == self._settings.episodes:
             self._finish(0)
+
+    def _end_episode(self, ended_by: EndedBy) -> None:
+        simulation = self._simulation
+        result = simulation.result(ended_by)
+        self._log.add(
+            EpisodeEvent(simulation.episode, result, ActionCounts(), '', simulation.time_ns)
+        )
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        """Let the robot be at its start, and be shown there, a control period from now."""
+        if request.use_seed and request.seed < 0:
+            response.message = f'seed is {request.seed}, must be 0 or more'
+            return response
+        if self._simulation.step and not self._is_over:
+            self._end_episode(EndedBy.RESET)
+        self._is_over = True
+        self._next_seed = request.seed if request.use_seed else None
+        self._ticks.reset()  # so that the answer is there before the sensors
+        response.success, response.episode = True, self._simulation.episode + 1
+        response.message = f'episode {response.episode} begins at the next control period'
+        return response
 
     def _publish(self) -> None:
         time_ns = self._simulation.time_ns

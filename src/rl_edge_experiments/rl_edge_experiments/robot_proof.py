@@ -1,0 +1,347 @@
+"""A policy over a robot's standard topics against the same policy over our own, in real time."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import yaml
+from gymnasium.envs.mujoco import MujocoEnv
+
+from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.files import ensure_folder
+from rl_edge_core.parameters import Setting, Values
+from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.statistics import Interval, ratio_interval
+from rl_edge_eval.bag.bag import Bag
+from rl_edge_eval.bag.decode import Decoder, decoder_of
+from rl_edge_eval.bag.messages import BagTopic
+from rl_edge_eval.metrics.series import Percentiles
+from rl_edge_eval.output.columns import Column, make_console, runs_table
+from rl_edge_eval.replay import RecordedSteps
+from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
+from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
+from rl_edge_robot.description import find_description
+from rl_edge_sim.environment import environment_of
+
+NATIVE, STANDARD = 'own messages', 'standard topics'
+LARGEST_LOSS = 0.03
+"""Of the return over standard topics; what is aimed at."""
+FAST_PERIOD_SEC = 0.02
+"""Of the run that measures how regular ticks are."""
+_RECORDED = 'default, control_timing, odometry, commands, /diagnostics'
+_SAME_STEP = 1e-3
+"""Relative error below which an action explains a step. That action leads to within 1e-6 of it,
+the action of the step before to 4e-3 at the very least (1,000 steps of Ant-v5)."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the runs over one interface came to."""
+
+    returns: tuple[float, ...]
+    """By seed."""
+    falls: int
+    distance_m: float
+    """Mean."""
+    response_us: Percentiles
+    """Observation published to action received, where observations are made."""
+    at_simulator_us: Percentiles
+    """State published to what answers it received, at the simulator."""
+    added_us: tuple[float, float]
+    """p50 and p99 of what the robot node adds itself; NaN without one."""
+    missed_share: float
+    steps: int
+    unexplained_steps: int
+    """Answered steps that the recorded action does not explain: another one acted."""
+    cpu_percent: Mapping[str, float]
+    memory_mb: Mapping[str, float]
+    """Peak, by node."""
+
+    @classmethod
+    def of(cls, runs: Sequence[RecordedRun]) -> 'Interface':
+        """Read the bags of one interface."""
+        episodes = sorted(
+            (episode for run in runs for episode in run.robot.counted),
+            key=lambda episode: episode.seed or 0,
+        )
+        nodes = [node.node.rpartition('/')[2] for node in runs[0].robot.nodes]
+        response = Percentiles.of(np.concatenate([run.robot.series.response_us for run in runs]))
+        has_robot = 'robot' in nodes
+        checked = [unexplained_steps(run.bag) for run in runs]
+        return cls(
+            returns=tuple(episode.episode_return for episode in episodes),
+            falls=sum(run.robot.falls for run in runs),
+            distance_m=float(np.mean([episode.forward_distance_m for episode in episodes])),
+            response_us=response,
+            at_simulator_us=_at_simulator(runs) if has_robot else response,
+            added_us=_added(runs) if has_robot else (math.nan, math.nan),
+            missed_share=float(np.mean([run.robot.missed_share for run in runs])),
+            steps=sum(steps for steps, _ in checked),
+            unexplained_steps=sum(unexplained for _, unexplained in checked),
+            cpu_percent={
+                name: float(np.mean([run.robot.node(name).cpu_percent_mean for run in runs]))
+                for name in nodes
+            },
+            memory_mb={
+                name: max(run.robot.node(name).peak_memory_mb for run in runs) for name in nodes
+            },
+        )
+
+
+def unexplained_steps(bag: Path) -> tuple[int, int]:
+    """Return how many answered steps of a bag were checked, and how many are not explained.
+
+    A step is explained when simulating it anew, from the recorded observation with the recorded
+    action, leads to the next observation. Where a command came late, the robot was still moved by
+    the one before. Needs an environment that observes all of its state but where it is, such as
+    Ant-v5; for others nothing is checked.
+    """
+    steps = RecordedSteps(bag, None)
+    env = environment_of(steps.spec)
+    simulation = cast(MujocoEnv, env.unwrapped)
+    parts = getattr(simulation, 'observation_structure', {})
+    size = parts.get('qpos', 0) + parts.get('qvel', 0)
+    model = simulation.model
+    if size + parts.get('skipped_qpos', 0) != model.nq + model.nv:
+        return 0, 0
+    env.reset(seed=0)
+    checked = unexplained = 0
+    before = None
+    for step in steps:
+        follows = before is not None and (before.episode, before.step + 1) == step[:2]
+        # The first observation of an episode has a quaternion that is not normalised.
+        if follows and before.step and np.isfinite(before.action).all():
+            moved = step.observation[:size] - before.observation[:size]
+            error = _simulated(env, before.observation[:size], before.action)
+            error -= step.observation[:size]
+            checked += 1
+            unexplained += np.linalg.norm(error) > _SAME_STEP * np.linalg.norm(moved)
+        before = step
+    env.close()
+    return checked, int(unexplained)
+
+
+def _simulated(env: gymnasium.Env, observed: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Return the positions and velocities that ``action`` leads to from those that were seen."""
+    simulation = cast(MujocoEnv, env.unwrapped)
+    unseen = simulation.model.nq + simulation.model.nv - len(observed)
+    state = np.concatenate([np.zeros(unseen), observed.astype(np.float64)])
+    simulation.set_state(state[: simulation.model.nq], state[simulation.model.nq :])
+    simulation.data.qacc_warmstart[:] = 0.0
+    simulation.do_simulation(action, simulation.frame_skip)
+    return np.concatenate([simulation.data.qpos, simulation.data.qvel])[unseen:]
+
+
+def _messages(bag: Path, *names: str) -> Iterator[tuple[str, int, Any]]:
+    """Yield (last part of the topic's name, time in ns, message) of the topics of these names."""
+    decoders: dict[BagTopic, Decoder] = {}
+    for topic, time_ns, data in Bag(bag):
+        name = topic.name.rpartition('/')[2]
+        if name in names:
+            if topic not in decoders:
+                decoders[topic] = decoder_of(topic)
+            yield name, time_ns, decoders[topic](data)
+
+
+def _at_simulator(runs: Sequence[RecordedRun]) -> Percentiles:
+    """Return the times from a state of the robot to the first command after it."""
+    times_us = []
+    for run in runs:
+        shown_ns = 0
+        for name, time_ns, _ in _messages(run.bag, 'odometry', 'commands'):
+            if name == 'odometry':
+                shown_ns = time_ns
+            elif shown_ns and run.begin_ns < time_ns < run.end_ns:
+                times_us.append((time_ns - shown_ns) * 1e-3)
+                shown_ns = 0
+    return Percentiles.of(times_us)
+
+
+def _added(runs: Sequence[RecordedRun]) -> tuple[float, float]:
+    """Return the medians over the reports of p50 and p99 of what the robot node adds, in us."""
+    found: list[tuple[float, float]] = []
+    for run in runs:
+        for _, _, message in _messages(run.bag, 'diagnostics'):
+            for status in message.status:
+                values = {each.key: each.value for each in status.values}
+                if 'added_us_p50' in values:
+                    found.append((float(values['added_us_p50']), float(values['added_us_p99'])))
+    p50, p99 = np.median(found, axis=0) if found else (math.nan, math.nan)
+    return float(p50), float(p99)
+
+
+@dataclass(frozen=True)
+class Regularity:
+    """How regular the ticks of the robot node are."""
+
+    step_on: str
+    period_us: float
+    p50_us: float
+    p99_us: float
+    missed_periods: int
+    added_us: tuple[float, float]
+    memory_mb: float
+
+    @property
+    def jitter_p99_us(self) -> float:
+        """Return by how much the 99th percentile is above the period."""
+        return self.p99_us - self.period_us
+
+    @classmethod
+    def of(cls, step_on: str, run: RecordedRun) -> 'Regularity':
+        """Read the bag: the last report is of the last 10 s, earlier ones count by their worst."""
+        reports = [
+            message
+            for _, time_ns, message in _messages(run.bag, 'control_timing')
+            if time_ns > run.begin_ns
+        ]
+        if not reports:
+            raise ConfigurationError(f'{run.bag} has no control_timing: run for longer')
+        return cls(
+            step_on=step_on,
+            period_us=reports[-1].period_us,
+            p50_us=float(np.median([each.period_us_p50 for each in reports])),
+            p99_us=max(each.period_us_p99 for each in reports),
+            missed_periods=reports[-1].missed_periods,
+            added_us=_added([run]),
+            memory_mb=run.robot.node('robot').peak_memory_mb,
+        )
+
+
+def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float) -> Regularity:
+    """Run a robot at 50 Hz, stepping on the clock or on its sensors, with an untrained policy."""
+    from rl_edge_compress.untrained import ensure_untrained  # TensorFlow, needed here alone
+
+    arguments = {'frame_skip': 2}
+    content = {
+        **yaml.safe_load(description.read_text()),
+        'control_period_sec': FAST_PERIOD_SEC,
+        'environment_arguments': arguments,
+        'step_on': step_on,
+    }
+    path = ensure_folder(folder) / 'robot.yaml'
+    path.write_text(yaml.safe_dump(content))
+    text = yaml.safe_dump(arguments, default_flow_style=True).strip()
+    model = ensure_untrained(str(content['environment_id']), text, folder.parent / 'untrained')
+    request = RunRequest(
+        folder,
+        {
+            'environment_id': str(content['environment_id']),
+            'environment_arguments': text,
+            'model': str(model),
+            'record_topics': _RECORDED,
+        },
+        seconds=seconds,
+        robot=str(path),
+    )
+    return Regularity.of(step_on, record_run(request))
+
+
+def run_robot_proof(values: Values) -> int:
+    """Run both interfaces and the ticks, write robot_proof.json; return 0."""
+    console = make_console(data_on_stdout=False)
+    folder = output_folder(values)
+    model = choose(COMPRESSED, values)
+    description = find_description(str(values['description']))
+    parts = {
+        NATIVE: ('native', ''),
+        STANDARD: ('standard', str(description)),
+    }
+    found: dict[str, Interface] = {}
+    for name, (part, robot) in parts.items():
+        with console.status(f'{values["episodes"]} episodes over {name}'):
+            requests = _requests(folder / part, values, str(model.folder), robot)
+            found[name] = Interface.of(record_runs(requests, reuse=bool(values['reuse'])))
+    ticks = []
+    if seconds := float(values['tick_seconds']):
+        for step_on in ('clock', 'sensors'):
+            with console.status(f'ticks at {1 / FAST_PERIOD_SEC:g} Hz on {step_on}'):
+                ticks.append(
+                    measure_ticks(folder / f'ticks_{step_on}', description, step_on, seconds)
+                )
+    kept = _kept(found)
+    content = {
+        'return_kept': kept.to_dict(),
+        'interfaces': {name: asdict(one) for name, one in found.items()},
+        'ticks': [{**asdict(one), 'jitter_p99_us': one.jitter_p99_us} for one in ticks],
+        'parallel': values['parallel'],
+        'model': model.to_mapping(),
+        'machine': describe_machine(),
+    }
+    write_json(folder / 'robot_proof.json', content)
+    console.print(runs_table(found, COLUMNS))
+    if ticks:
+        console.print(runs_table({f'ticks on {t.step_on}': t for t in ticks}, TICK_COLUMNS))
+    console.print(f'return over standard topics / own messages: {kept} (aim: within 3 %)')
+    console.print(f'written: {folder / "robot_proof.json"}', soft_wrap=True)
+    return 0
+
+
+def _kept(found: Mapping[str, Interface]) -> Interval:
+    return ratio_interval(found[STANDARD].returns, found[NATIVE].returns)
+
+
+def _requests(folder: Path, values: Values, model: str, robot: str) -> list[RunRequest]:
+    """Share the seeds among runs that go on side by side."""
+    parallel = min(int(values['parallel']), int(values['episodes']))
+    shares = np.array_split(np.arange(int(values['episodes'])), parallel)
+    return [
+        RunRequest(
+            folder / str(index),
+            {
+                'environment_id': str(values['environment_id']),
+                'model': model,
+                'mode': 'realtime',
+                'seed': str(int(values['seed']) + int(share[0])),
+                'episodes': str(len(share)),
+                'record_topics': _RECORDED,
+            },
+            robot=robot,
+        )
+        for index, share in enumerate(shares)
+    ]
+
+
+COLUMNS: tuple[Column[Interface], ...] = (
+    Column('return', '', lambda one: float(np.mean(one.returns)), digits=1),
+    Column('episodes', '', lambda one: len(one.returns), digits=0),
+    Column('falls', '', lambda one: one.falls, digits=0),
+    Column('distance', 'm', lambda one: one.distance_m, digits=1),
+    Column('response p50', 'us', lambda one: one.response_us.p50, digits=0),
+    Column('response p99', 'us', lambda one: one.response_us.p99, digits=0),
+    Column('response at the simulator p50', 'us', lambda one: one.at_simulator_us.p50, digits=0),
+    Column('response at the simulator p99', 'us', lambda one: one.at_simulator_us.p99, digits=0),
+    Column('added by robot_node p50', 'us', lambda one: one.added_us[0], digits=0),
+    Column('periods missed', '%', lambda one: 100.0 * one.missed_share, digits=2),
+    Column('steps checked', '', lambda one: one.steps, digits=0),
+    Column('of these not explained', '', lambda one: one.unexplained_steps, digits=0),
+    Column('robot_node, peak', 'MB', lambda one: one.memory_mb.get('robot', math.nan), digits=0),
+    Column('policy, peak', 'MB', lambda one: one.memory_mb.get('policy', math.nan), digits=0),
+)
+TICK_COLUMNS: tuple[Column[Regularity], ...] = (
+    Column('period p50', 'us', lambda one: one.p50_us, digits=0),
+    Column('jitter p99', 'us', lambda one: one.jitter_p99_us, digits=0),
+    Column('periods missed', '', lambda one: one.missed_periods, digits=0),
+    Column('added p50', 'us', lambda one: one.added_us[0], digits=0),
+    Column('added p99', 'us', lambda one: one.added_us[1], digits=0),
+    Column('robot_node, peak', 'MB', lambda one: one.memory_mb, digits=0),
+)
+
+EXPERIMENT = Experiment(
+    arguments=(
+        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        Setting('model', '', 'artifact; empty for the default one'),
+        Setting('description', 'ant_v5', 'robot description: a file, or name of a shipped one'),
+        Setting('episodes', 20, 'episodes over each interface', minimum=1),
+        Setting('parallel', 4, 'runs side by side that share the episodes', minimum=1),
+        Setting('seed', 0, 'of the first episode', minimum=0),
+        Setting('tick_seconds', 20.0, 'of each run that measures ticks at 50 Hz; 0 for none'),
+        Setting('reuse', True, 'take the recordings of equal runs that are there'),
+        Setting('output', '', 'folder for the results; empty for results/'),
+    ),
+    run=run_robot_proof,
+)
