@@ -45,10 +45,11 @@ def installation_digest(places: Places) -> str:
 def ensure_extra(places: Places, extra: str) -> None:
     """Install an extra's packages, which lie beside those of the lock file and replace none."""
     stamp = places.state / f'extra-{extra}'
-    if stamp.exists():
-        return
     folder = places.requirements / 'extras'
-    if '==' in (folder / f'{extra}.lock').read_text():
+    lock = (folder / f'{extra}.lock').read_text()
+    if stamp.exists() and stamp.read_text() == lock:
+        return
+    if '==' in lock:
         with step(f'installing the extra {extra}'):
             _uv_install(places, '--no-deps', '-r', folder / f'{extra}.lock')
     if '-r torch.txt' in (folder / f'{extra}.in').read_text():
@@ -56,7 +57,7 @@ def ensure_extra(places: Places, extra: str) -> None:
         say('about 3 GB (CONTRIBUTING.md says how to offer one)')
         with step('installing PyTorch'):
             _pip(places, '-r', folder / 'torch.txt')
-    stamp.touch()
+    stamp.write_text(lock)
 
 
 def _remove(places: Places, *, interrupted: bool) -> None:
