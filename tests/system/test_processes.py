@@ -8,6 +8,8 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 
+from rl_edge_bringup.command_line import main
+
 PENDULUM = 'environment_id:=Pendulum-v1'
 
 
@@ -111,6 +113,18 @@ def test_a_recorded_run_has_every_transition_in_its_bag(
     assert topics.count(f'/{namespace}/environment') == 1
 
 
+@pytest.fixture
+def run(capfd):
+    """Run the command line in this process; return exit code and all that it wrote."""
+
+    def run_with(*words):
+        code = main(list(words))
+        captured = capfd.readouterr()
+        return code, captured.out + captured.err
+
+    return run_with
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
@@ -127,41 +141,48 @@ def test_a_recorded_run_has_every_transition_in_its_bag(
     ],
     ids=lambda value: '_'.join(value) if isinstance(value, tuple) else '',
 )
-def test_what_is_not_valid_is_an_error_before_anything_starts(command, words, message):
-    run = command(*words)
+def test_what_is_not_valid_is_an_error_before_anything_starts(run, words, message):
+    code, text = run(*words)
 
-    assert run.exit_code() != 0
-    assert message in run.text
-    assert 'Traceback' not in run.text
-    assert 'started (pid' not in run.text
-
-
-def test_an_unknown_recipe_lists_those_there_are(command, model):
-    run = command('sim', PENDULUM, f'model:={model}', 'recipe:=int4')
-
-    assert run.exit_code() == 2
-    assert 'has keras, int8, float32' in run.text
+    assert code != 0
+    assert message in text
+    assert 'Traceback' not in text
+    assert 'started (pid' not in text
 
 
-def test_recipe_and_a_tflite_model_exclude_each_other(command, model):
+def test_an_error_is_the_exit_code_of_the_process_too(command):
+    started = command('sim', 'epsodes:=3')
+
+    assert started.exit_code() == 2
+    assert started.text.splitlines()[-1].startswith("error: unknown argument 'epsodes'")
+
+
+def test_an_unknown_recipe_lists_those_there_are(run, model):
+    code, text = run('sim', PENDULUM, f'model:={model}', 'recipe:=int4')
+
+    assert code == 2
+    assert 'has keras, int8, float32' in text
+
+
+def test_recipe_and_a_tflite_model_exclude_each_other(run, model):
     file = model / 'actor_int8.tflite'
-    run = command('sim', PENDULUM, f'model:={file}', 'recipe:=float32')
+    code, text = run('sim', PENDULUM, f'model:={file}', 'recipe:=float32')
 
-    assert run.exit_code() == 2
-    assert 'give one of them' in run.text
+    assert code == 2
+    assert 'give one of them' in text
 
 
 @pytest.mark.parametrize('name', ['sim', 'edge', 'desktop', 'demo', 'bench'])
-def test_help_shows_every_argument(command, name):
-    run = command(name, '--help')
+def test_help_shows_every_argument(run, name):
+    code, text = run(name, '--help')
 
-    assert run.exit_code() == 0
-    assert 'output' in run.text
+    assert code == 0
+    assert 'output' in text
 
 
-def test_list_shows_the_systems_and_experiments(command):
-    run = command('list')
+def test_list_shows_the_systems_and_experiments(run):
+    code, text = run('list')
 
-    assert run.exit_code() == 0
+    assert code == 0
     for name in ('sim', 'edge', 'desktop', 'demo', 'bench'):
-        assert re.search(rf'^  {name} ', run.text, re.MULTILINE)
+        assert re.search(rf'^  {name} ', text, re.MULTILINE)
