@@ -35,9 +35,7 @@ def test_a_function_that_the_page_names_exists(module, name, method):
 
 def test_every_algorithm_has_its_place_on_the_page():
     there = {f'algorithms/{path.name}' for path in (PACKAGE / 'algorithms').glob('*.py')}
-    helpers = {
-        f'algorithms/{name}.py' for name in ('__init__', 'base', 'deterministic', 'registry')
-    }
+    helpers = {f'algorithms/{name}.py' for name in ('__init__', 'base', 'registry')}
     assert set(FILES) == there - helpers
 
 

@@ -24,7 +24,6 @@ from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_experiments.fault_harness import ENVIRONMENT
-from rl_edge_experiments.transition_audit import audit_settled
 
 # Tests are imported by path (importlib mode), so their helper modules have to be made findable.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -130,11 +129,11 @@ def loop(request, loop_of_mode) -> Iterator[FaultLoop]:
     if marker.kwargs.get('needs_root') and os.geteuid() != 0:
         pytest.skip('needs root')
     harness = loop_of_mode.running()
-    with harness.watched() as observer:
+    with harness.watched():
         harness.wait_until_steady('the loop runs before the fault')
         since = harness.since = harness.newest_observation()
         yield harness
-        audit = audit_settled(observer, since)
+        audit = harness.audit(since)
     row.lost, row.steps = audit.lost, audit.steps
     assert not audit.outside, f'{audit.outside} actions outside their limits'
     assert not audit.doubled, f'{audit.doubled} transitions doubled'

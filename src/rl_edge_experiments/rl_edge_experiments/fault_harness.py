@@ -3,20 +3,22 @@
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.transition_sequence import TransitionSequence
 from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.record_run import Program
-from rl_edge_interfaces.msg import Transition
+from rl_edge_interfaces.msg import EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import LoadModel
 
 NAMESPACE = 'ant0'
@@ -26,11 +28,27 @@ WAIT_SEC = 120.0
 """For anything that must happen; generous, since it costs nothing where all is well."""
 STEADY_STEPS = 40
 """Steps in a row by the policy's own actions that count as recovered."""
+SETTLING_SEC = 20.0
+"""For transitions under way, which the summary of their episode may overtake."""
+ACTION_LIMITS = (-2.0, 2.0)
+"""Of `ENVIRONMENT`, in N m."""
 Found = TypeVar('Found')
 
 
 class FaultFailedError(RlEdgeError):
     """What was expected of a fault did not happen."""
+
+
+@dataclass
+class TransitionAudit:
+    """Counts over the transitions that were seen while something was broken."""
+
+    lost: int = 0
+    doubled: int = 0
+    outside: int = 0
+    """Actions outside their limits, or not finite."""
+    steps: int = 0
+    safe_actions: int = 0
 
 
 @dataclass
@@ -171,3 +189,42 @@ class FaultHarness:
             answer = client.call_async(request)
             self.wait_for('an answer of load_model', answer.done)
             return answer.result()
+
+    def audit(self, since: Observation | None = None) -> TransitionAudit:
+        """Audit what was seen, once transitions under way have arrived, or after `SETTLING_SEC`.
+
+        The loop runs on meanwhile, so only the episodes that have ended by now are waited for. The
+        episode of ``since`` (by default of the first transition) and earlier ones are left out of
+        the losses: they began before the observer subscribed.
+        """
+        ended = list(self.observer.episodes)
+        deadline = time.monotonic() + SETTLING_SEC
+        while True:
+            audit = audit_transitions(self.observer.transitions(), ended, since)
+            if not audit.lost or time.monotonic() > deadline:
+                return audit
+            time.sleep(0.5)
+
+
+def audit_transitions(
+    transitions: Sequence[Transition], ended: Sequence[EpisodeSummary], since: Observation | None
+) -> TransitionAudit:
+    """Count lost, doubled and invalid transitions up to the end of the episodes ``ended``."""
+    audit, sequence = TransitionAudit(steps=len(transitions)), TransitionSequence()
+    low, high = ACTION_LIMITS
+    first = since or (transitions[0] if transitions else Observation())
+
+    def is_from_before(run_id: int, episode: int) -> bool:
+        return bool(run_id == first.run_id and episode <= first.episode)
+
+    for transition in transitions:
+        action = np.asarray(transition.action)
+        audit.outside += not ((low <= action) & (action <= high)).all()  # also true for NaN
+        audit.safe_actions += transition.safe_action
+        if not is_from_before(transition.run_id, transition.episode):
+            sequence.arrive(transition.run_id, transition.episode, transition.step)
+    for episode in ended:
+        if not is_from_before(episode.run_id, episode.episode):
+            sequence.end_episode(episode.run_id, episode.episode, episode.length)
+    audit.lost, audit.doubled = sequence.lost, sequence.duplicates
+    return audit

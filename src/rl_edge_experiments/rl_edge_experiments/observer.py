@@ -5,7 +5,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rclpy.client import Client
@@ -15,6 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import (
@@ -72,12 +72,7 @@ class Observer:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop watching."""
         self.close()
 
@@ -132,41 +127,35 @@ class Observer:
             f'{len(self.statuses)} statuses'
         )
 
-    @contextlib.contextmanager
     def subscribed(
         self,
         message_type: type,
         topic: str,
         callback: Callable[[Any], None],
         profile: QoSProfile | int,
-    ) -> Iterator[None]:
+    ) -> contextlib.AbstractContextManager[Subscription]:
         """Hand each message of a topic to ``callback``, on the observer's thread, meanwhile."""
         node = self._node
-        with self._lent(
+        return self._lent(
             lambda: node.create_subscription(message_type, topic, callback, profile),
             node.destroy_subscription,
-        ):
-            yield
+        )
 
-    @contextlib.contextmanager
     def publisher(
         self, message_type: type, topic: str, profile: QoSProfile | int
-    ) -> Iterator[Publisher]:
+    ) -> contextlib.AbstractContextManager[Publisher]:
         """Lend a publisher of the observer's node."""
         node = self._node
-        with self._lent(
+        return self._lent(
             lambda: node.create_publisher(message_type, topic, profile), node.destroy_publisher
-        ) as publisher:
-            yield publisher
+        )
 
-    @contextlib.contextmanager
-    def client(self, service_type: type, service: str) -> Iterator[Client]:
+    def client(
+        self, service_type: type, service: str
+    ) -> contextlib.AbstractContextManager[Client]:
         """Lend a client of the observer's node; the observer's thread serves it."""
         node = self._node
-        with self._lent(
-            lambda: node.create_client(service_type, service), node.destroy_client
-        ) as client:
-            yield client
+        return self._lent(lambda: node.create_client(service_type, service), node.destroy_client)
 
     @contextlib.contextmanager
     def _lent(

@@ -138,18 +138,7 @@ def record_run(
     not act, and what `prepare` raises.
     """
     loop = _Loop(request, namespace=f'run{os.getpid()}')
-    former = loop.former() if reuse else None
-    if former is not None:
-        return former
-    with contextlib.ExitStack() as stack:
-        loop.start_simulator(stack)
-        loop.start_policy(stack)
-        policy = loop.wait_until_acting()
-        with conditions(policy) if conditions else contextlib.nullcontext({}) as found:
-            loop.begin()
-            loop.wait_until_over(on_episodes)
-        loop.stop()
-    return loop.recorded(found)
+    return _record([loop], conditions or _nothing, on_episodes, reuse=reuse)[0]
 
 
 def record_runs(requests: Sequence[RunRequest], *, reuse: bool = False) -> list[RecordedRun]:
@@ -158,10 +147,20 @@ def record_runs(requests: Sequence[RunRequest], *, reuse: bool = False) -> list[
     They begin together, and end when each has come to its end. Recordings of equal runs are taken
     where ``reuse`` is true.
     """
-    all_loops = [
+    loops = [
         _Loop(request, namespace=f'run{os.getpid()}_{index}')
         for index, request in enumerate(requests)
     ]
+    return _record(loops, _nothing, lambda episodes: None, reuse=reuse)
+
+
+def _record(
+    all_loops: 'Sequence[_Loop]',
+    conditions: Conditions,
+    on_episodes: Callable[[int], None],
+    *,
+    reuse: bool,
+) -> list[RecordedRun]:
     former = [loop.former() if reuse else None for loop in all_loops]
     loops = [loop for loop, run in zip(all_loops, former, strict=True) if run is None]
     with contextlib.ExitStack() as stack:
@@ -169,15 +168,21 @@ def record_runs(requests: Sequence[RunRequest], *, reuse: bool = False) -> list[
             loop.start_simulator(stack)
         for loop in loops:
             loop.start_policy(stack)
-        for loop in loops:
-            loop.wait_until_acting()
-        for loop in loops:
-            loop.begin()
-        for loop in loops:
-            loop.wait_until_over()
+        policies = [loop.wait_until_acting() for loop in loops]
+        with contextlib.ExitStack() as held:
+            measured = [held.enter_context(conditions(policy)) for policy in policies]
+            for loop in loops:
+                loop.begin()
+            for loop in loops:
+                loop.wait_until_over(on_episodes)
         for loop in loops:
             loop.stop()
-    return [run or loop.recorded({}) for loop, run in zip(all_loops, former, strict=True)]
+    made = (loop.recorded(found) for loop, found in zip(loops, measured, strict=True))
+    return [run or next(made) for run in former]
+
+
+def _nothing(_: RunningSystem) -> contextlib.AbstractContextManager[dict[str, Any]]:
+    return contextlib.nullcontext({})
 
 
 class _Loop:
@@ -308,7 +313,7 @@ class _Loop:
         self._begin_ns, self._first = time.time_ns(), self._steps
         self._deadline_sec = time.monotonic() + (self._request.seconds or math.inf)
 
-    def wait_until_over(self, on_episodes: Callable[[int], None] = lambda episodes: None) -> None:
+    def wait_until_over(self, on_episodes: Callable[[int], None]) -> None:
         """Wait until the run has come to its end and the policy has reported once more."""
         steps, driver = self._request.steps, self._driver
         while driver.is_running() and time.monotonic() < self._deadline_sec:

@@ -20,8 +20,6 @@ WINDOWS = 200
 """Windows of time after the warm-up, at most, that slopes are fitted over."""
 SHORTEST_WINDOW_SEC = 1.0
 WARM_UP_SHARE = 0.2
-LARGEST_MEMORY_SLOPE = 1.0
-"""In percent per hour; what is aimed at."""
 SHARED_MEMORY = Path('/dev/shm')
 _SHARED_MEMORY_NAMES = ('fastrtps_*', 'fastdds_*', 'sem.fastrtps_*', 'sem.fastdds_*')
 _NODES = ('sim', 'policy', 'recorder')

@@ -21,7 +21,6 @@ from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, outpu
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_runs
-from rl_edge_experiments.transition_audit import audit_settled
 from rl_edge_interfaces.srv import LoadModel
 
 ONE_HOST, TWO_HOSTS = 'one host, shared memory', 'two hosts, UDP'
@@ -126,7 +125,7 @@ def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
 
     ``loop`` is a loop in real time. Raise FaultFailedError when one of them does not come.
     """
-    with loop.watched() as observer:
+    with loop.watched():
         loop.wait_until_steady('the loop runs before the cut')
         loop.reports.clear()
         processes = loop.simulator.pid('sim'), loop.policy.pid('policy')
@@ -142,7 +141,7 @@ def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
         mended = time.monotonic()
         loop.wait_until_steady('the loop runs after the cut')
         recovered_after_sec = time.monotonic() - mended
-        audit = audit_settled(observer)
+        audit = loop.audit()
     if processes != (loop.simulator.pid('sim'), loop.policy.pid('policy')):
         raise FaultFailedError(f'a node was started again: {loop.simulator.log.of("run")}')
     if audit.outside or audit.doubled or audit.lost:

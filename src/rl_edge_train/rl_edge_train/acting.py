@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,16 @@ ACTIVATIONS: dict[str, Layer] = {
     'elu': lambda values: np.where(values > 0.0, values, np.expm1(np.minimum(values, 0.0))),
     'silu': lambda values: values / (1.0 + np.exp(-values)),
 }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Actions for a batch of observations, and what is stored beside the transition."""
+
+    action: np.ndarray
+    """(batch, action_size), in the limits of the environment."""
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Such as log_prob (batch,): the log-probability of exactly the stored action."""
 
 
 class NumpyNetwork:

@@ -15,7 +15,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import folder_written_atomically
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_train import checkpoint
-from rl_edge_train.agent import Agent
+from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
 from rl_edge_train.cluster.worker import WorkerTask

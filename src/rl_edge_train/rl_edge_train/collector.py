@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rl_edge_train.agent import Agent, Decision
+from rl_edge_train.acting import Decision
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 
 @dataclass(frozen=True)

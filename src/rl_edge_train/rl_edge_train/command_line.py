@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         '--environments-per-worker', type=int, default=0, metavar='K', help='of each of them'
     )
-    parser.set_defaults(run=_train)
+    parser.set_defaults(run=_run_late('train_command:train'))
 
 
 def _add_sweep(commands: Any) -> None:
@@ -106,7 +107,7 @@ def _add_sweep(commands: Any) -> None:
         help='end a trial whose best return is below the median of the others at the same step',
     )
     add_cluster_argument(parser, 'run the trials')
-    parser.set_defaults(run=_sweep)
+    parser.set_defaults(run=_run_late('sweep_command:sweep'))
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -117,7 +118,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument('--runtime', default='auto')
     parser.add_argument('--json', type=Path, help='write the metrics here as well')
     add_cluster_argument(parser, 'play the episodes')
-    parser.set_defaults(run=_evaluate)
+    parser.set_defaults(run=_run_late('evaluate_command:evaluate'))
 
 
 def _add_export(commands: Any) -> None:
@@ -151,7 +152,7 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument('--seconds', type=float, default=60.0, help='of each run for speed')
     parser.add_argument('--seeds', type=int, default=3, help='runs for learning of each side')
     parser.add_argument('--out', type=Path, default=Path('results/bench_train.json'))
-    parser.set_defaults(run=_bench)
+    parser.set_defaults(run=_run_late('bench.comparison:compare'))
 
 
 def _add_bench_cluster(commands: Any) -> None:
@@ -160,46 +161,23 @@ def _add_bench_cluster(commands: Any) -> None:
     )
     parser.add_argument('--seconds', type=float, default=20.0, help='of each measurement')
     parser.add_argument('--out', type=Path, default=Path('results/bench_cluster.json'))
-    parser.set_defaults(run=_bench_cluster)
+    parser.set_defaults(run=_run_late('bench.cluster:bench_cluster', tensorflow=True))
 
 
-def _train(arguments: argparse.Namespace) -> int:
-    from rl_edge_train.train_command import train
+def _run_late(name: str, *, tensorflow: bool = False) -> Callable[[argparse.Namespace], Any]:
+    """Return what imports ``module:function`` of this package once it is called."""
 
-    return train(arguments)
+    def run(arguments: argparse.Namespace) -> Any:
+        if tensorflow:
+            load_tensorflow()
+        module, _, function = name.partition(':')
+        return getattr(import_module(f'rl_edge_train.{module}'), function)(arguments)
 
-
-def _sweep(arguments: argparse.Namespace) -> int:
-    from rl_edge_train.sweep_command import sweep
-
-    return sweep(arguments)
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    from rl_edge_train.evaluate_command import evaluate
-
-    evaluate(arguments)
+    return run
 
 
-def _export(arguments: argparse.Namespace) -> int:
-    if arguments.format != 'artifact':
-        arguments.folder = arguments.run_folder
-        return export_as(arguments)
-    load_tensorflow()
-    from rl_edge_train.export_command import export
-
-    export(arguments)
-    return 0
-
-
-def _bench(arguments: argparse.Namespace) -> None:
-    from rl_edge_train.bench.comparison import compare
-
-    compare(arguments)
-
-
-def _bench_cluster(arguments: argparse.Namespace) -> None:
-    load_tensorflow()
-    from rl_edge_train.bench.cluster import bench_cluster
-
-    bench_cluster(arguments)
+def _export(arguments: argparse.Namespace) -> Any:
+    if arguments.format == 'artifact':
+        return _run_late('export_command:export', tensorflow=True)(arguments)
+    arguments.folder = arguments.run_folder
+    return export_as(arguments)

@@ -18,9 +18,8 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_train import checkpoint, environments
-from rl_edge_train.algorithms.registry import make_agent
+from rl_edge_train.algorithms.registry import make_agent, network_of
 from rl_edge_train.learning_curve import draw_learning_curve
-from rl_edge_train.policy_network import network_of
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.selection import SELECTION_SEED
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rl_edge_train.agent import Agent
 from rl_edge_train.collector import Collector
 from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.vector_environment import FinishedEpisode
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 ON_POLICY = ('ppo',)
 """Algorithms that learn from whole rollouts of the policy that they update."""

@@ -69,7 +69,7 @@ class ReplayJournal:
         self.written = written if parts or not written else self._start_afresh(written)
         buffer.start_at(self.written - sum(map(len, parts)))
         for rows in reversed(parts):
-            buffer.add_rows(rows)
+            ReplayBuffer.add_rows(buffer, rows)  # a ReplayStore would write them again
         return len(buffer)
 
     def _start_afresh(self, written: int) -> int:

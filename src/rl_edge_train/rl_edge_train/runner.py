@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_train import checkpoint
-from rl_edge_train.agent import Agent
+from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.averaging import WeightAverage
+from rl_edge_train.display import RunDisplay
 from rl_edge_train.learning_curve import draw_learning_curve
 from rl_edge_train.loops import Loop, LoopReport
 from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
@@ -27,34 +28,6 @@ from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
 class TrainingError(RlEdgeError):
     """Learning broke down; the last good checkpoint is kept."""
-
-
-class Display(Protocol):
-    """Where a person sees how the run goes."""
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-        ...
-
-    def begin(self, steps: int) -> None:
-        """Show how far the run is, from `steps` on."""
-        ...
-
-    def advance(self, steps: int) -> None:
-        """Say that the run has got to `steps`."""
-        ...
-
-    def show(self, metrics: Mapping[str, float]) -> None:
-        """Show the newest metrics of the run."""
-        ...
-
-    def write_scalars(self, prefix: str, metrics: Mapping[str, float]) -> None:
-        """Record metrics, `steps` among them, for plots over the steps."""
-        ...
-
-    def close(self) -> None:
-        """Leave the screen in order."""
-        ...
 
 
 @dataclass
@@ -79,7 +52,7 @@ class Runner:
         loop: Loop,
         evaluation_environments: VectorEnvironment,
         keep_best: Callable[[Path, dict[str, Any]], None],
-        display: Display,
+        display: RunDisplay,
     ) -> None:
         """Take the parts ready made; `keep_best` writes the policy with its metrics."""
         self.config, self.folder = config, folder

@@ -23,9 +23,13 @@ from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_interfaces.msg import Environment, TrainingMetrics
 from rl_edge_interfaces.srv import SaveCheckpoint
 from rl_edge_train import checkpoint
-from rl_edge_train.online.learner import OnlineLearner, check_algorithm, make_learner
+from rl_edge_train.online.learner import (
+    OnlineLearner,
+    check_algorithm,
+    export_online_policy,
+    make_learner,
+)
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.policy_export import export_online_policy
 from rl_edge_train.ros.robot_link import RobotLink
 from rl_edge_train.run_config import load_preset
 from rl_edge_train.train_parameters import TrainParameters

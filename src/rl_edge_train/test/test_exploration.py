@@ -10,8 +10,7 @@ from rl_edge_core.configuration import from_mapping
 from rl_edge_policy.exploration import Explorer
 from rl_edge_policy.load import load_policy
 from rl_edge_train.loops import OffPolicyConfig
-from rl_edge_train.online.learner import OnlineLearner
-from rl_edge_train.online.policy_export import export_online_policy
+from rl_edge_train.online.learner import OnlineLearner, export_online_policy
 from rl_edge_train.run_config import RunConfig
 
 _location = importlib.util.spec_from_file_location('agents', Path(__file__).parent / 'agents.py')

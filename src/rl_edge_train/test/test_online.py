@@ -8,9 +8,13 @@ import pytest
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train.online.learner import MOST_UPDATES_BEHIND, check_algorithm, make_learner
+from rl_edge_train.online.learner import (
+    MOST_UPDATES_BEHIND,
+    ExportedPolicy,
+    check_algorithm,
+    make_learner,
+)
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.policy_export import ExportedPolicy
 from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
 from rl_edge_train.run_config import RunConfig
 

@@ -1,7 +1,6 @@
 """A simulator without simulation: it sends one observation over and over, and times answers."""
 
 import time
-from types import TracebackType
 
 import numpy as np
 from rclpy.context import Context
@@ -47,12 +46,7 @@ class EchoClient:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the graph."""
         self._executor.shutdown()
         self._node.destroy_node()

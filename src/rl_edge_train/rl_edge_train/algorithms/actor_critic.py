@@ -16,9 +16,8 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.acting import gaussian_log_prob
-from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import AgentConfig, BaseAgent, built_adam
+from rl_edge_train.acting import Decision, gaussian_log_prob
+from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import (
     STUDY_TRUNK,
@@ -58,7 +57,7 @@ class ActorCriticConfig(AgentConfig):
     """Give the advantages of each batch mean 0 and standard deviation 1."""
 
 
-class ActorCriticAgent(BaseAgent):
+class ActorCriticAgent(Agent):
     """A Gaussian policy with scheduled noise, and a state value with a target network."""
 
     def __init__(self, spec: EnvironmentSpec, config: ActorCriticConfig, *, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_train.acting import NumpyNetwork
+from rl_edge_train.acting import Decision, NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
 from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
 from rl_edge_train.starting import StartingWeights, fits
-from rl_edge_train.variables import named_arrays, restore_variables
 
 CONTACT_PREFIX = 'contact.'
 """How the names of contact forces begin; MuJoCo environments observe them last."""
@@ -59,8 +59,11 @@ class AgentConfig:
         return next(contacts, len(names)) or len(names)
 
 
-class BaseAgent:
-    """Networks are built by the algorithms; this keeps what they do alike in one place."""
+class Agent(ABC):
+    """A pure learner: it acts and learns from rows, and knows no environment and no loop.
+
+    Networks are built by the algorithms; this keeps what they do alike in one place.
+    """
 
     actor: keras.Model
 
@@ -87,6 +90,31 @@ class BaseAgent:
         self._acting: NumpyNetwork | None = None
         self.updates = tf.Variable(0, dtype=tf.int32, trainable=False)
 
+    @abstractmethod
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size)."""
+
+    @abstractmethod
+    def update(self, rows: np.ndarray) -> dict[str, float]:
+        """Learn from rows (updates, batch, width); return the losses.
+
+        With a `sequence_length` above 1: (updates, batch, sequence_length, width).
+        """
+
+    @abstractmethod
+    def start_from(
+        self, weights: StartingWeights, observations: np.ndarray | None
+    ) -> Mapping[str, bool]:
+        """Take over a shipped policy; return which of its parts it was possible to take.
+
+        `observations` (count, observation_size) are what that policy visits, needed where the
+        agent normalises and the policy does not. ConfigurationError names what does not fit.
+        """
+
+    @abstractmethod
+    def policy_model(self) -> keras.Model:
+        """Build raw observation -> action, value and, for Gaussians, log_std."""
+
     @property
     def sequence_length(self) -> int:
         """Return how many successive transitions `update` takes together: each alone."""
@@ -100,7 +128,7 @@ class BaseAgent:
         """Take raw observations (batch, observation_size) into the normaliser's statistics."""
         self.normalizer.observe(observation[:, : self.inputs])
 
-    def set_progress(self, share: float) -> None:
+    def set_progress(self, share: float) -> None:  # noqa: B027 (most have no schedule)
         """Tell the agent which share (0 to 1) of the run is done; schedules follow it."""
 
     def learning_rates(self) -> dict[str, float]:
@@ -177,13 +205,35 @@ class BaseAgent:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning goes on from, by name."""
         self.acts.assign(self._acts_taken)
-        return named_arrays(self.named_variables(), self.normalizer)
+        arrays = {
+            f'{group}/{index}': np.asarray(variable.numpy())
+            for group, variables in self.named_variables().items()
+            for index, variable in enumerate(variables)
+        }
+        moments = self.normalizer.arrays().items()
+        return arrays | {f'normalizer/{name}': value for name, value in moments}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what `arrays` returned; another agent's arrays are an error."""
-        restore_variables(self.named_variables(), self.normalizer, arrays)
+        for group, variables in self.named_variables().items():
+            for index, variable in enumerate(variables):
+                variable.assign(_checked(arrays, f'{group}/{index}', tuple(variable.shape)))
+        self.normalizer.load_arrays(
+            {name: arrays[f'normalizer/{name}'] for name in self.normalizer.arrays()}
+        )
         self._acts_taken = int(self.acts.numpy())
         self.actor_has_changed()
+
+
+def _checked(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name not in arrays:
+        raise ValueError(f'the checkpoint has no array {name}: it is of another agent')
+    if arrays[name].shape != shape:
+        raise ValueError(
+            f'array {name} of the checkpoint has shape {arrays[name].shape}, the agent '
+            f'{shape}: resume with the configuration that the run was started with'
+        )
+    return arrays[name]
 
 
 def built_adam(

@@ -1,4 +1,4 @@
-"""Deterministic policy gradient with one or two critics: what DDPG and TD3 share."""
+"""Deterministic policy gradients: DDPG (Lillicrap 2015) and TD3 (Fujimoto 2018)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.agent import Decision
+from rl_edge_train.acting import Decision
 from rl_edge_train.algorithms.base import (
+    Agent,
     AgentConfig,
-    BaseAgent,
     built_adam,
     trainable_of,
     weights_of,
@@ -45,6 +45,18 @@ class DdpgConfig(AgentConfig):
 
 
 @dataclass(frozen=True)
+class Td3Config(DdpgConfig):
+    """Hyper-parameters of twin delayed DDPG: those of DDPG and three more."""
+
+    policy_delay: int = 2
+    """Critic updates for one update of the actor and the targets."""
+    smoothing_std: float = 0.2
+    """Noise on the target action, as a share of half the action range."""
+    smoothing_limit: float = 0.5
+    """Largest size of that noise."""
+
+
+@dataclass(frozen=True)
 class TargetRules:
     """What tells DDPG and TD3 apart."""
 
@@ -58,7 +70,7 @@ class TargetRules:
     """Largest size of that noise."""
 
 
-class DeterministicAgent(BaseAgent):
+class DeterministicAgent(Agent):
     """An actor that climbs the first critic's value of its own action."""
 
     def __init__(
@@ -194,3 +206,26 @@ class DeterministicAgent(BaseAgent):
         target_actor.set_weights(self.actor.get_weights())
         has_critics = self.start_action_critics(weights, self.critics, target_critics)
         return {'actor': True, 'critics': has_critics}
+
+
+class DdpgAgent(DeterministicAgent):
+    """One critic, one target for each network, every update moves both networks."""
+
+    def __init__(self, spec: EnvironmentSpec, config: DdpgConfig, *, seed: int) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        rules = TargetRules(critics=1, policy_delay=1, smoothing_std=0.0, smoothing_limit=0.0)
+        super().__init__(spec, config, rules, seed=seed)
+
+
+class Td3Agent(DeterministicAgent):
+    """Two critics, delayed actor, smoothed target actions."""
+
+    def __init__(self, spec: EnvironmentSpec, config: Td3Config, *, seed: int) -> None:
+        """Build networks and optimizers; the same seed gives the same weights and samples."""
+        rules = TargetRules(
+            critics=2,
+            policy_delay=config.policy_delay,
+            smoothing_std=config.smoothing_std,
+            smoothing_limit=config.smoothing_limit,
+        )
+        super().__init__(spec, config, rules, seed=seed)

@@ -13,10 +13,9 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_train import losses
-from rl_edge_train.acting import gaussian_log_prob
+from rl_edge_train.acting import Decision, gaussian_log_prob
 from rl_edge_train.advantage import generalized_advantages
-from rl_edge_train.agent import Decision
-from rl_edge_train.algorithms.base import AgentConfig, BaseAgent, built_adam
+from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.return_scaler import ReturnScaler
@@ -73,7 +72,7 @@ class PpoConfig(AgentConfig):
     """Orthogonal first weights, with a small head of the actor."""
 
 
-class PpoAgent(BaseAgent):
+class PpoAgent(Agent):
     """A Gaussian policy and a state value, learning from whole rollouts."""
 
     def __init__(self, spec: EnvironmentSpec, config: PpoConfig, *, seed: int) -> None:

@@ -1,20 +1,24 @@
-"""Algorithms by name."""
+"""Algorithms by name, and what a manifest says of the networks that they train."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
+from rl_edge_compress.keras_models import describe_network
+from rl_edge_core.artifact import Network
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train.agent import Agent
 from rl_edge_train.algorithms.actor_critic import ActorCriticAgent, ActorCriticConfig
-from rl_edge_train.algorithms.base import AgentConfig
-from rl_edge_train.algorithms.ddpg import DdpgAgent, DdpgConfig
+from rl_edge_train.algorithms.base import Agent, AgentConfig
+from rl_edge_train.algorithms.deterministic import DdpgAgent, DdpgConfig, Td3Agent, Td3Config
 from rl_edge_train.algorithms.ppo import PpoAgent, PpoConfig
 from rl_edge_train.algorithms.sac import SacAgent, SacConfig
-from rl_edge_train.algorithms.td3 import Td3Agent, Td3Config
+from rl_edge_train.run_config import RunConfig
 
 ALGORITHMS: dict[str, tuple[type, type[AgentConfig]]] = {
     'actor_critic': (ActorCriticAgent, ActorCriticConfig),
@@ -43,9 +47,18 @@ def agent_config(algorithm: str, settings: Mapping[str, Any]) -> AgentConfig:
     return from_mapping(ALGORITHMS[algorithm][1], settings)
 
 
-def action_distribution(algorithm: str, settings: Mapping[str, Any]) -> tuple[str, float]:
-    """Return what exploration samples from, and its standard deviation if it is constant."""
-    config = agent_config(algorithm, settings)
+def network_of(model: keras.Model, run: RunConfig, spec: EnvironmentSpec) -> Network:
+    """Describe an actor-critic that `run` trained, with how it explores and what it sees."""
+    config = agent_config(run.algorithm, run.agent)
+    inputs = config.inputs_of(spec)
+    distribution, exploration_std = 'gaussian', 0.0
     if isinstance(config, DdpgConfig):
-        return 'deterministic', config.exploration_std
-    return ('squashed_gaussian' if isinstance(config, SacConfig) else 'gaussian'), 0.0
+        distribution, exploration_std = 'deterministic', config.exploration_std
+    elif isinstance(config, SacConfig):
+        distribution = 'squashed_gaussian'
+    return dataclasses.replace(
+        describe_network(model),
+        action_distribution=distribution,
+        exploration_std=exploration_std,
+        selected_observations=0 if inputs == spec.observation_size else inputs,
+    )

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.agent import Decision
+from rl_edge_train.acting import Decision
 from rl_edge_train.algorithms.base import (
+    Agent,
     AgentConfig,
-    BaseAgent,
     built_adam,
     trainable_of,
     weights_of,
@@ -68,7 +68,7 @@ class SacConfig(AgentConfig):
     """Highest log standard deviation before squashing."""
 
 
-class SacAgent(BaseAgent):
+class SacAgent(Agent):
     """Twin critics, a squashed Gaussian actor and its temperature."""
 
     def __init__(self, spec: EnvironmentSpec, config: SacConfig, *, seed: int) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_train.acting import NumpyNetwork, gaussian_log_prob
+from rl_edge_train.acting import Decision, NumpyNetwork, gaussian_log_prob
 from rl_edge_train.action_scale import ActionScale
-from rl_edge_train.agent import Decision
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,19 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rl_edge_core import cluster
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train.agent import Agent
 from rl_edge_train.cluster.acting_copy import acting_copy
 from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
 from rl_edge_train.collector import Fragment
 from rl_edge_train.vector_environment import FinishedEpisode, SimulationError
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 FRAGMENTS_AHEAD = 2
 """Fragments that a worker may be ahead of a learner that learns from replay: one that it collects

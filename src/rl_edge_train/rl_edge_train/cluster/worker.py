@@ -11,7 +11,7 @@ import numpy as np
 from rl_edge_core import cluster
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_train.agent import Decision
+from rl_edge_train.acting import Decision
 from rl_edge_train.cluster.acting_copy import ActingCopy
 from rl_edge_train.environments import EnvironmentConfig, EnvironmentStep, TrainingEnvironment
 from rl_edge_train.replay import TransitionLayout

@@ -15,8 +15,7 @@ from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_sim.environment import make_environment, spec_of
-from rl_edge_train.online.learner import make_learner
-from rl_edge_train.online.policy_export import export_online_policy
+from rl_edge_train.online.learner import export_online_policy, make_learner
 from rl_edge_train.run_config import load_preset
 
 

@@ -1,22 +1,26 @@
-"""Learn from transitions that somebody else collects, at a declared number of updates each."""
+"""Learn from transitions that somebody else collects, and export the policy that comes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_train import checkpoint
-from rl_edge_train.agent import Agent
 from rl_edge_train.loops import ON_POLICY, OffPolicyConfig
 from rl_edge_train.replay_store import ReplayStore
 from rl_edge_train.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 MOST_UPDATES_BEHIND = 1000
 """Updates that may be owed when transitions come faster than they are learned from; others are
@@ -40,7 +44,7 @@ class OnlineLearner:
         """Store a batch of transitions; each array (batch, ...), observations raw."""
         self.agent.observe(transitions['observation'])
         before = max(self.transitions, self.config.warmup_steps)
-        self.transitions += self.store.add(transitions)
+        self.transitions += len(self.store.add(transitions))
         owed = self._owed + max(0, self.transitions - before) * self.updates_per_transition
         self._owed = min(owed, MOST_UPDATES_BEHIND)
 
@@ -150,3 +154,38 @@ def make_learner(
 def stack_transitions(transitions: list[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Return arrays (batch, ...) of a list of single transitions."""
     return {name: np.stack([one[name] for one in transitions]) for name in transitions[0]}
+
+
+@dataclass(frozen=True)
+class ExportedPolicy:
+    """A policy ready to be sent."""
+
+    model_hash: str
+    """SHA-256 (hex) of the Keras file."""
+    archive: bytes
+    """The packed artifact, as load_model takes it."""
+
+
+def export_online_policy(
+    learner: OnlineLearner, spec: EnvironmentSpec, *, run: RunConfig, out: Path
+) -> ExportedPolicy:
+    """Write the Keras actor-critic as artifact `out`, whole or not at all, and pack it.
+
+    Compressed files are left to the end of training: a policy that explores is never compressed.
+    """
+    # Imported late: TensorFlow comes with them.
+    from rl_edge_compress.export import export_artifact
+    from rl_edge_train.algorithms.registry import network_of
+
+    model = learner.agent.policy_model()
+    manifest = export_artifact(
+        model,
+        spec=spec,
+        name=f'{spec.environment_id}/online_{run.algorithm}',
+        out=out,
+        algorithm=run.algorithm,
+        training={'transitions': learner.transitions, 'updates': learner.updates},
+        network=network_of(model, run, spec),
+        recipes=(),
+    )
+    return ExportedPolicy(manifest.entry(FULL_RECIPE).sha256, pack_artifact(out, [FULL_RECIPE]))

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_edge_train.online.learner import OnlineLearner, stack_transitions
-from rl_edge_train.online.policy_export import ExportedPolicy
+from rl_edge_train.online.learner import ExportedPolicy, OnlineLearner, stack_transitions
 
 IDLE_SEC = 0.1
 """How long the thread waits for transitions when no update is due."""

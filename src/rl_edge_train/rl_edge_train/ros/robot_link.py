@@ -16,8 +16,8 @@ from rl_edge_core.files import sha256_of
 from rl_edge_core.ros import conversions, qos
 from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus, Transition
 from rl_edge_interfaces.srv import LoadModel
+from rl_edge_train.online.learner import ExportedPolicy
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.policy_export import ExportedPolicy
 from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
 
 ANSWER_TIMEOUT_SEC = 60.0
