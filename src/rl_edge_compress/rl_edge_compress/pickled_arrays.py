@@ -1,12 +1,13 @@
 """Read arrays out of pickles without running them: nothing is imported and nothing is called.
 
 Stable-Baselines3, rsl_rl and TorchScript keep weights and statistics in pickles, and a pickle is a
-program. This reader follows its instructions with data alone: what it names stays a name. Only
-NumPy's arrays and PyTorch's tensors are built, as NumPy arrays from bytes in the file; every other
-object becomes a `Foreign` that holds what it was to be made from.
+program. Python's own unpickler follows it here, with what it names left as names: only NumPy's
+arrays and PyTorch's tensors are built, as NumPy arrays from bytes in the file; every other object
+becomes a `Foreign` that holds what it was to be made from.
 """
 
-import pickletools
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,9 @@ import numpy as np
 
 from rl_edge_core.errors import ArtifactError
 
-LARGEST_PICKLE_BYTES = 100_000_000
-MOST_STEPS = 2_000_000
+LARGEST_PICKLE_BYTES = 10_000_000
+"""Statistics, or the skeleton around tensors, which lie outside it."""
 _NUMERIC_KINDS = 'biufc'
-_MARK = object()
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,22 @@ class Name:
         return f'{self.module}.{self.name}'
 
 
-@dataclass
+@dataclass(eq=False)
 class Foreign:
-    """An object that was not made."""
+    """An object that was not made. What a pickle puts into it as a container is dropped."""
 
     name: Name
     arguments: tuple[Any, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
 
+    def append(self, item: Any) -> None:
+        """Drop an item."""
 
-"""Persistent id of a pickle -> the numbers that it stands for, flat."""
+    extend = add = append
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        """Drop an item."""
+
 
 Storage = Callable[[Any], np.ndarray]
 """Persistent id of a pickle -> the numbers that it stands for, flat."""
@@ -68,137 +74,80 @@ def read_pickle(content: bytes, *, storage: Storage | None = None) -> Any:
     if len(content) > LARGEST_PICKLE_BYTES:
         raise ArtifactError(f'a pickle of {len(content)} bytes is larger than any of a policy')
     try:
-        return _Reader(storage).read(content)
+        return _Reader(content, storage).load()
     except ArtifactError:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+    except (EOFError, IndexError) as error:
+        raise ArtifactError(f'a pickle without an end ({error}): the file is truncated') from None
+    except Exception as error:  # whatever a program that is none leads to
         raise ArtifactError(f'not a pickle that can be read without running it: {error}') from None
 
 
-class _Reader:
-    """The stack machine of a pickle, without the power to import or call."""
+class _Reader(pickle._Unpickler):
+    """The unpickler in Python, whose parts can be replaced, without those that import or call."""
 
-    def __init__(self, storage: Storage | None) -> None:
+    # What it keeps, by the names that it has there.
+    stack: list[Any]
+    memo: dict[int, Any]
+
+    def __init__(self, content: bytes, storage: Storage | None) -> None:
+        super().__init__(io.BytesIO(content))
         self._storage = storage
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
 
-    def read(self, content: bytes) -> Any:
-        for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
-            if number > MOST_STEPS:
-                raise ArtifactError(
-                    f'a pickle of more than {MOST_STEPS} steps is none of a policy'
-                )
-            if operation.name == 'STOP':
-                return self._pop()
-            self._step(operation.name, argument)
-        raise ArtifactError('a pickle without an end: the file is truncated')
+    def find_class(self, module: str, name: str) -> Any:
+        return Name(module, name)
 
-    def _step(self, name: str, argument: Any) -> None:
-        stack = self._stack
-        if name in _PUSHED:
-            stack.append(argument)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name]())
-        elif name in ('PROTO', 'FRAME'):
-            pass
-        elif name == 'MARK':
-            stack.append(_MARK)
-        elif name in ('PUT', 'BINPUT', 'LONG_BINPUT'):
-            self._memo[argument] = stack[-1]
-        elif name == 'MEMOIZE':
-            self._memo[len(self._memo)] = stack[-1]
-        elif name in ('GET', 'BINGET', 'LONG_BINGET'):
-            stack.append(self._memo[argument])
-        elif name == 'GLOBAL':
-            stack.append(Name(*argument.split(' ', 1)))
-        elif name == 'STACK_GLOBAL':
-            attribute, module = self._pop(), self._pop()
-            stack.append(Name(str(module), str(attribute)))
-        elif name == 'POP':
-            self._pop()
-        elif name == 'POP_MARK':
-            self._to_mark()
-        elif name == 'DUP':
-            stack.append(stack[-1])
-        elif name in _COMBINE:
-            _COMBINE[name](self)
-        else:
-            raise ArtifactError(f'a pickle with the instruction {name} is none of a policy')
+    def get_extension(self, code: int) -> None:
+        raise ArtifactError('a pickle with an instruction of copyreg is none of a policy')
 
-    def _pop(self) -> Any:
-        return self._stack.pop()
+    def persistent_load(self, reference: Any) -> Any:
+        if self._storage is None:
+            raise ArtifactError('a pickle refers to data outside it, and there is none')
+        return self._storage(reference)
 
-    def _to_mark(self) -> list[Any]:
-        items: list[Any] = []
-        while (item := self._stack.pop()) is not _MARK:
-            items.append(item)
-        return items[::-1]
+    def load_reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, Name) or not isinstance(arguments, tuple):
+            raise ArtifactError(f'a pickle that calls {function!r} is none of a policy')
+        make = _MAKERS.get((function.module, function.name))
+        self.stack.append(make(*arguments) if make else Foreign(function, arguments))
 
-    def _tuple(self, count: int | None) -> None:
-        if count is None:
-            self._stack.append(tuple(self._to_mark()))
-        else:
-            items = tuple(self._stack[len(self._stack) - count :])
-            del self._stack[len(self._stack) - count :]
-            self._stack.append(items)
+    def load_newobj(self) -> None:
+        arguments, kind = self.stack.pop(), self.stack.pop()
+        self.stack.append(Foreign(kind, tuple(arguments)))
 
-    def _append(self, items: list[Any]) -> None:
-        if isinstance(self._stack[-1], list):
-            self._stack[-1].extend(items)
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()
+        self.load_newobj()
 
-    def _add(self, items: list[Any]) -> None:
-        if isinstance(self._stack[-1], set):
-            self._stack[-1].update(item for item in items if isinstance(item, str | int | float))
-
-    def _set_items(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if isinstance(target, dict):
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                target[key if isinstance(key, str | int | float | bool) else str(key)] = value
-
-    def _call(self) -> None:
-        arguments, function = self._pop(), self._pop()
-        self._stack.append(self._made(function, arguments))
-
-    def _new_object(self) -> None:
-        arguments, function = self._pop(), self._pop()
-        self._stack.append(Foreign(function, tuple(arguments)))
-
-    def _new_object_with_keywords(self) -> None:
-        self._pop()
-        self._new_object()
-
-    def _build(self) -> None:
-        state = self._pop()
-        target = self._stack[-1]
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
         if isinstance(target, _ArrayToFill):
-            self._replace_top(target, target.filled(state))
+            self._replace_top(target.filled(state))
         elif isinstance(target, np.dtype) and isinstance(state, tuple):
             if state[1] == '>':
-                self._replace_top(target, target.newbyteorder('>'))
+                self._replace_top(target.newbyteorder('>'))
         elif isinstance(target, Foreign):
-            parts = state if isinstance(state, tuple) else (state,)
-            for part in parts:
+            for part in state if isinstance(state, tuple) else (state,):
                 if isinstance(part, dict):
                     target.state.update(part)
 
-    def _replace_top(self, old: Any, new: Any) -> None:
-        self._stack[-1] = new
-        for key, value in self._memo.items():
-            if value is old:
-                self._memo[key] = new
+    def _replace_top(self, new: Any) -> None:
+        old, self.stack[-1] = self.stack[-1], new
+        self.memo.update({key: new for key, value in self.memo.items() if value is old})
 
-    def _persistent(self) -> None:
-        if self._storage is None:
-            raise ArtifactError('a pickle refers to data outside it, and there is none')
-        self._stack.append(self._storage(self._pop()))
+    def load_bytearray8(self) -> None:
+        self.load_binbytes8()  # type: ignore[attr-defined]  # makes no room before it reads
 
-    def _made(self, function: Any, arguments: Any) -> Any:
-        if not isinstance(function, Name) or not isinstance(arguments, tuple):
-            return Foreign(Name('', str(function)), ())
-        make = _MAKERS.get((function.module, function.name))
-        return make(*arguments) if make else Foreign(function, arguments)
+    dispatch = {  # noqa: RUF012  # as the class has it
+        **pickle._Unpickler.dispatch,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
 
 class _ArrayToFill:
@@ -286,39 +235,3 @@ _MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
     },
 }
 """What is built, by its name in the pickle; all functions of ours."""
-
-_PUSHED = {
-    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
-    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE'),
-    *('BINUNICODE8', 'BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
-}
-_CONSTANTS: Mapping[str, Callable[[], Any]] = {
-    'NONE': lambda: None,
-    'NEWTRUE': lambda: True,
-    'NEWFALSE': lambda: False,
-    'EMPTY_LIST': list,
-    'EMPTY_DICT': dict,
-    'EMPTY_TUPLE': tuple,
-    'EMPTY_SET': set,
-}
-_COMBINE: Mapping[str, Callable[[Any], None]] = {
-    'TUPLE': lambda r: r._tuple(None),
-    'TUPLE1': lambda r: r._tuple(1),
-    'TUPLE2': lambda r: r._tuple(2),
-    'TUPLE3': lambda r: r._tuple(3),
-    'LIST': lambda r: r._stack.append(r._to_mark()),
-    'DICT': lambda r: r._stack.append(
-        dict(zip((items := r._to_mark())[::2], items[1::2], strict=True))
-    ),
-    'FROZENSET': lambda r: r._stack.append(frozenset(map(str, r._to_mark()))),
-    'APPEND': lambda r: r._append([r._pop()]),
-    'APPENDS': lambda r: r._append(r._to_mark()),
-    'ADDITEMS': lambda r: r._add(r._to_mark()),
-    'SETITEM': lambda r: r._set_items([r._pop(), r._pop()][::-1]),
-    'SETITEMS': lambda r: r._set_items(r._to_mark()),
-    'REDUCE': _Reader._call,
-    'NEWOBJ': _Reader._new_object,
-    'NEWOBJ_EX': _Reader._new_object_with_keywords,
-    'BUILD': _Reader._build,
-    'BINPERSID': _Reader._persistent,
-}

@@ -17,7 +17,7 @@ from rl_edge_compress.dense_actor import (
     Normalization,
     activation_name,
 )
-from rl_edge_compress.pickled_arrays import LARGEST_PICKLE_BYTES, Foreign, read_pickle
+from rl_edge_compress.pickled_arrays import Foreign, read_pickle
 from rl_edge_compress.torch_weights import (
     LARGEST_TENSORS_BYTES,
     open_zip,
@@ -27,6 +27,8 @@ from rl_edge_compress.torch_weights import (
 )
 from rl_edge_core.errors import ArtifactError
 
+LARGEST_DATA_BYTES = 100_000_000
+"""Of the settings, among which are the last observations of all environments."""
 CLIPPED_MEAN = 2.0
 """SAC and TQC with state-dependent exploration limit the mean so; their ``clip_mean``."""
 Tensors = Mapping[str, np.ndarray]
@@ -39,7 +41,7 @@ def read_sb3(path: Path, *, normalization: Path | None = None) -> tuple[DenseAct
     file, and for policies that are not plain networks over a vector with continuous actions.
     """
     with open_zip(path) as archive:
-        data = _data(read_member(archive, 'data', largest=LARGEST_PICKLE_BYTES))
+        data = _data(read_member(archive, 'data', largest=LARGEST_DATA_BYTES))
         weights = read_member(archive, 'policy.pth', largest=LARGEST_TENSORS_BYTES)
     _check_spaces(data)
     tensors = tensors_of(read_torch(weights), what='policy.pth')

@@ -162,7 +162,21 @@ def test_arrays_are_read_from_every_protocol_and_nothing_else_is_made(protocol):
 
 
 @pytest.mark.parametrize(
-    'content', [b'', b'\x80\x04', b'no pickle', pickle.dumps(np.ones(3))[:-20], b'\x80\x02Q.']
+    'content',
+    [
+        b'',
+        b'\x80\x04',
+        b'no pickle',
+        pickle.dumps(np.ones(3))[:-20],
+        b'\x80\x02Q.',
+        b'\x80\x05\x96' + (1 << 40).to_bytes(8, 'little') + b'.',  # a bytearray of a terabyte
+        b'\x80\x04\x95' + (1 << 62).to_bytes(8, 'little') + b'.',  # a frame of exabytes
+        b'\x80\x02\x82\x01.',  # an extension that copyreg knows
+        b'(cos\nsystem\nS"true"\no.',
+        b'(S"true"\nios\nsystem\n.',
+        b'cos\nsystem\n(S"true"\ntRS"x"\n\x85R.',  # calls what a call returned
+        b'\x80\x02cnumpy\ndtype\n(X\x01\0\0\0Ott\x85R.',
+    ],
 )
 def test_what_is_no_pickle_is_refused(content):
     with pytest.raises(ArtifactError):
@@ -235,6 +249,42 @@ def test_a_checkpoint_of_rsl_rl_is_read(files, tmp_path, pole, seen):
     assert actor.act(seen, pole) == pytest.approx(expected, abs=1e-6)
     other = read_rsl_rl(path, activation='tanh')
     assert np.abs(other.act(seen, pole) - expected).max() > 1e-3
+
+
+def _chain_of_torch(torch):
+    torch.manual_seed(3)
+    nn = torch.nn
+    return nn.Sequential(nn.Linear(4, 12), nn.ELU(), nn.Linear(12, 8), nn.ELU(), nn.Linear(8, 1))
+
+
+def test_what_torch_itself_wrote_is_read_without_running_it(tmp_path, pole, seen):
+    """A checkpoint of rsl_rl, and the TorchScript file that its exporter writes."""
+    torch = pytest.importorskip('torch')
+    chain = _chain_of_torch(torch)
+    state = {f'actor.{name}': tensor for name, tensor in chain.state_dict().items()}
+    optimizer = torch.optim.Adam(chain.parameters())
+    checkpoint = {'model_state_dict': state, 'optimizer_state_dict': optimizer.state_dict()}
+    torch.save({**checkpoint, 'iter': 5, 'infos': None}, tmp_path / 'model_5.pt')
+    exported = torch.nn.Module()
+    exported.add_module('actor', chain)
+    exported.add_module('normalizer', torch.nn.Identity())
+    exported.forward = lambda x: exported.actor(exported.normalizer(x))
+    torch.jit.trace(exported, torch.zeros(1, 4)).save(tmp_path / 'policy.pt')
+    with torch.no_grad():
+        expected = np.clip(chain(torch.from_numpy(seen)).numpy(), pole.low, pole.high)
+    for name in ('model_5.pt', 'policy.pt'):
+        assert kind_of(tmp_path / name) == 'torch'
+        assert read_rsl_rl(tmp_path / name).act(seen, pole) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_scripted_recurrent_policy_says_how_to_export_onnx(tmp_path):
+    torch = pytest.importorskip('torch')
+    policy = torch.nn.Module()
+    policy.add_module('rnn', torch.nn.LSTM(4, 8))
+    policy.forward = lambda x: policy.rnn(x)[0]
+    torch.jit.trace(policy, torch.zeros(1, 1, 4)).save(tmp_path / 'policy.pt')
+    with pytest.raises(ArtifactError, match=r'recurrent.*policy\.onnx'):
+        read_rsl_rl(tmp_path / 'policy.pt')
 
 
 @pytest.mark.parametrize(
