@@ -10,7 +10,10 @@ from pathlib import Path
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.shared_parameters import ALL, DEFAULT
 
-DEFAULT_TOPICS = ('transition', 'episode', 'environment', 'policy_status', 'resource_usage/*')
+DEFAULT_TOPICS = (
+    *('transition', 'episode', 'environment', 'policy_status', 'resource_usage/*'),
+    'control_timing',  # of robots
+)
 """What an evaluation needs, relative to a robot's namespace."""
 
 SUBSCRIPTION_DEPTH = 5000

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _NANOSECONDS = 1_000_000_000
-_SMALLEST_NORM = 0.5
-"""Below which a quaternion is no orientation, e.g. all zero; others are normalised."""
+_SMALLEST_NORM, _LARGEST_NORM = 0.5, 10.0
+"""Outside which a quaternion is no orientation, e.g. all zero; others are normalised."""
+_LARGEST_VALUE = 1e9
+"""No position, velocity or angle is larger, in any unit; squares and float32 can hold it."""
 
 
 @dataclass
@@ -145,6 +147,8 @@ class Sensors:
         reading = self.readings.setdefault(sensor, Reading())
         if not fault and not all(map(math.isfinite, values)):
             fault = f'{sensor} has a value that is not finite'
+        if not fault and max(map(abs, values), default=0.0) > _LARGEST_VALUE:
+            fault = f'{sensor} has the value {max(values, key=abs):g}, which cannot be'
         if (
             not fault
             and 0 <= stamp_ns < reading.stamp_ns
@@ -162,7 +166,7 @@ class Sensors:
 
 def _fault_of_quaternion(sensor: str, orientation: Sequence[float]) -> str:
     norm = math.sqrt(sum(value * value for value in orientation))
-    if norm < _SMALLEST_NORM:
+    if not _SMALLEST_NORM < norm < _LARGEST_NORM:
         return f'{sensor} has orientation {list(orientation)}, which is no unit quaternion'
     return ''
 

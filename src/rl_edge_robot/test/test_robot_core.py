@@ -161,7 +161,7 @@ def test_safe_commands(stop, command):
     assert commands.safe().tolist() == command
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(st.floats(), min_size=8, max_size=8), min_size=1, max_size=20))
 def test_no_command_is_outside_the_limits(actions):
     commands = Commands(ANT)
