@@ -9,8 +9,11 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
+from rl_edge_bringup.models import workspace_folder
 from rl_edge_bringup.security import policy_of
 
+COMMANDS_OF_OTHERS = ('command_preview', 'joint_commands', 'joint_trajectory')
+SENSORS_OF_OTHERS = ('commanded_velocity', 'emergency_stop')
 RULES = {
     'publish': Node.get_publisher_names_and_types_by_node,
     'subscribe': Node.get_subscriber_names_and_types_by_node,
@@ -87,11 +90,14 @@ def test_sim_policy_and_recorder_use_exactly_what_their_policies_grant(
         recorder='rl_edge',
         publish_clock=True,
     )
-    pictures = {('publish', f'/{namespace}/image')}  # with render:=topic, which needs OpenGL
+    others = {
+        ('publish', f'/{namespace}/image'),  # with render:=topic, which needs OpenGL
+        ('subscribe', f'/{namespace}/control_timing'),  # of robots
+    }
 
     with graph(ros_domain_id) as node:
         for role in ('sim', 'policy', 'recorder'):
-            grants = granted(role, namespace) - pictures
+            grants = granted(role, namespace) - others
             grants = without_wildcards(grants, namespace, ('sim', 'policy', 'recorder'))
             assert wait_until_used(node, role, namespace, grants) == grants
 
@@ -102,3 +108,19 @@ def test_the_trainer_uses_exactly_what_its_policy_grants(system, namespace, ros_
     with graph(ros_domain_id) as node:
         grants = granted('train', namespace)
         assert wait_until_used(node, 'train', namespace, grants) == grants
+
+
+def test_a_robot_uses_exactly_what_its_policy_grants(system, namespace, ros_domain_id):
+    system('desktop', environment_id='Ant-v5', interface='standard')
+    system('robot', description='ant_v5', model=workspace_folder() / 'models' / 'ant_v5' / 'best')
+    # Of other descriptions, and of a dry run.
+    others = {
+        *(('publish', f'/{namespace}/{name}') for name in COMMANDS_OF_OTHERS),
+        *(('subscribe', f'/{namespace}/{name}') for name in SENSORS_OF_OTHERS),
+    }
+
+    with graph(ros_domain_id) as node:
+        grants = granted('robot', namespace)
+        assert others <= grants
+        wanted = grants - others
+        assert wait_until_used(node, 'robot', namespace, wanted) == wanted

@@ -13,7 +13,9 @@ from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import ConfigurationError
 
-ROLES = ['observer', 'policy', 'recorder', 'sim', 'train']
+ROLES = ['observer', 'policy', 'recorder', 'robot', 'sim', 'train']
+LOOP = ['robot', 'sim']
+"""The roles that run the loop; a robot has the one or the other."""
 HAS_SROS2 = all(importlib.util.find_spec(name) for name in ('sros2', 'lxml', 'cryptography'))
 NEEDS_SROS2 = pytest.mark.skipif(not HAS_SROS2, reason='sros2 and the extra security are missing')
 
@@ -53,20 +55,21 @@ def test_a_policy_is_for_the_enclave_of_its_node_and_allows_no_wildcard_but_reso
 
 
 @pytest.mark.parametrize(
-    ('topic', 'role'),
+    ('topic', 'roles'),
     [
-        ('action', 'policy'),
-        ('observation', 'sim'),
-        ('environment', 'sim'),
-        ('transition', 'sim'),
-        ('episode', 'sim'),
-        ('policy_status', 'policy'),
+        ('action', ['policy']),
+        ('observation', LOOP),
+        ('environment', LOOP),
+        ('transition', LOOP),
+        ('episode', LOOP),
+        ('policy_status', ['policy']),
+        ('commands', ['robot']),
     ],
 )
-def test_each_topic_of_the_loop_has_one_role_that_may_publish_it(topic, role):
+def test_each_topic_of_the_loop_has_one_role_that_may_publish_it(topic, roles):
     may = [each for each in ROLES if f'/fleet/ant0/{topic}' in granted(each, 'publish')]
 
-    assert may == [role]
+    assert may == roles
 
 
 def test_only_the_trainer_may_send_a_policy():
@@ -109,7 +112,7 @@ def test_the_keystore_holds_permissions_that_openssl_finds_signed(tmp_path, caps
         assert verified.returncode == 0, verified.stderr
         assert f'CN=/fleet/ant0/{role}' in verified.stdout
         assert ('<topic>rt/fleet/ant0/action</topic>' in verified.stdout) == (
-            role in ('policy', 'sim')
+            role in ('policy', *LOOP)
         )
 
 
