@@ -5,9 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from rl_edge_bringup.models import workspace_folder
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.episode_result import EndedBy
+from rl_edge_core.model_files import workspace_folder
 
 BEST = workspace_folder() / 'models' / 'ant_v5' / 'best'
 

@@ -20,15 +20,16 @@ from rl_edge_bringup.systems import CONFIGURATIONS, DEFAULT_MODEL, UNTRAINED
 from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
 from rl_edge_core.model_files import (
     FULL_RECIPE,
-    MANIFEST_NAME,
     ListedFiles,
     load_model_files,
+    models_folder,
+    named_model,
+    shipped_models_hint,
+    workspace_folder,
 )
 from rl_edge_core.parameters import from_mapping
 
 PACKAGE = 'rl_edge_bringup'
-MODELS_PACKAGE = 'rl_edge_models'
-"""Installs the folder models/ of the checkout."""
 DEFAULT_ENVIRONMENT = 'Ant-v5'
 """Of the default model."""
 AUTO = 'auto'
@@ -128,15 +129,22 @@ def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:
         note = f'untrained: no model of {request.environment_id} was named'
         return _untrained(request), '', note
     shipped = models_folder()
-    places = [shipped / (request.model or DEFAULT_MODEL)] if shipped else []
+    path = named_model(request.model) if request.model else shipped and shipped / DEFAULT_MODEL
+    if path is not None and path.is_file():
+        return path.resolve().parent, path.name, ''
+    if path is not None and path.is_dir():
+        return path.resolve(), '', ''
     if request.model:
-        places.insert(0, Path(request.model).expanduser())
-    for path in places:
-        if path.is_file():
-            return path.resolve().parent, path.name, ''
-        if path.is_dir():
-            return path.resolve(), '', ''
-    raise ConfigurationError(_not_found(request.model))
+        raise ConfigurationError(
+            f'model is {request.model!r}: no such artifact folder, model file, or name under '
+            f'models/{shipped_models_hint(request.model)}; {UNTRAINED} makes one with random '
+            f'weights'
+        )
+    raise ConfigurationError(
+        f'the default model {DEFAULT_MODEL} is not there{shipped_models_hint("")}: build and '
+        f'source the package rl_edge_models, give model:=FOLDER, or model:={UNTRAINED} for random '
+        f'weights'
+    )
 
 
 def _untrained(request: ModelRequest) -> Path:
@@ -156,31 +164,6 @@ def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
         last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
         raise ArtifactError(f'a first policy for {request.environment_id} was not made: {last}')
     return Path(done.stdout.splitlines()[-1])
-
-
-def _not_found(model: str) -> str:
-    names = model_names()
-    known = f'models/ has {", ".join(names)}' if names else 'no shipped models are installed'
-    if not model:
-        return (
-            f'the default model {DEFAULT_MODEL} is not there ({known}): build and source the '
-            f'package rl_edge_models, give model:=FOLDER, or model:={UNTRAINED} for random weights'
-        )
-    hint = did_you_mean(model, names)
-    return (
-        f'model is {model!r}{hint}: no such artifact folder, model file, or name under models/; '
-        f'{known}; {UNTRAINED} makes one with random weights'
-    )
-
-
-def model_names() -> list[str]:
-    """Return the names of the shipped artifacts."""
-    folder = models_folder()
-    if folder is None:
-        return []
-    return sorted(
-        str(path.parent.relative_to(folder)) for path in folder.glob(f'**/{MANIFEST_NAME}')
-    )
 
 
 def _recipe(
@@ -234,27 +217,6 @@ def executable_path(package: str, executable: str) -> Path:
         there = ', '.join(sorted(path.name for path in folder.glob('*'))) or 'none'
         raise ConfigurationError(f'{package} has no program {executable!r}; it has {there}')
     return folder / executable
-
-
-def workspace_folder() -> Path | None:
-    """Return the checkout that this package belongs to; None when it was installed alone."""
-    if root := os.environ.get('RL_EDGE_ROOT'):
-        return Path(root)
-    for folder in Path(__file__).resolve().parents:
-        if (folder / 'src' / PACKAGE).is_dir():
-            return folder
-    return None
-
-
-def models_folder() -> Path | None:
-    """Return the folder of shipped models: the checkout's, else the installed one; or None."""
-    checkout = workspace_folder()
-    if checkout is not None and (checkout / 'models').is_dir():
-        return checkout / 'models'
-    try:
-        return Path(get_package_share_directory(MODELS_PACKAGE))
-    except PackageNotFoundError:
-        return None
 
 
 def results_folder() -> Path:

@@ -7,9 +7,9 @@ names those that differ and ends with 1.
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl_edge_bringup.models import workspace_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
+from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import node_parameters, registered_nodes, settings_of, to_yaml
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rl_edge_bringup.models import models_folder
 from rl_edge_bringup.systems import SYSTEMS, find_system
+from rl_edge_core.model_files import models_folder
 
 MOST_MODULES = 15
 MOST_CALLS = 6

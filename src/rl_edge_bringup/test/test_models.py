@@ -3,6 +3,7 @@ import pytest
 
 from rl_edge_bringup import models
 from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_core import model_files
 from rl_edge_core.artifact import Manifest, ModelFile, Network, write_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, ConfigurationError
@@ -38,7 +39,8 @@ def entry(recipe, file, runtimes):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A models folder with one artifact in it; the files themselves are not read here."""
-    monkeypatch.setattr(models, 'models_folder', lambda: tmp_path)
+    for module in (models, model_files):
+        monkeypatch.setattr(module, 'models_folder', lambda: tmp_path)
     path = tmp_path / 'pendulum' / 'swing'
     files = (
         entry('keras', 'policy.keras', ('keras',)),

@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from rl_edge_bringup import systems
 from rl_edge_bringup.command_line import main
-from rl_edge_bringup.models import load_configuration, workspace_folder
+from rl_edge_bringup.models import load_configuration
 from rl_edge_bringup.parameter_files import parameter_files
 from rl_edge_bringup.systems import (
     CONFIGURATIONS,
@@ -22,6 +22,7 @@ from rl_edge_bringup.systems import (
 )
 from rl_edge_core import parameters as core_parameters
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import node_parameters, parameter, registered_nodes, settings_of
 from rl_edge_core.ros.parameters import declare_parameters
 

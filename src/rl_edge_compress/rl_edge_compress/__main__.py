@@ -8,6 +8,7 @@ from pathlib import Path
 from rl_edge_core.cluster import add_cluster_argument, stay_connected
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.model_files import named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 
 COMMANDS = ('report', 'publish', 'arm64', 'import', 'export')
@@ -47,7 +48,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('folder', type=Path, help='artifact folder')
+    parser.add_argument('folder', type=named_model, help='artifact folder, or e.g. ant_v5/best')
     add_export_format(parser, choices=('onnx', 'c'), default=None)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='file to write')
     parser.set_defaults(run=export)
@@ -90,7 +91,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('model', type=Path, help='artifact folder with policy.keras')
+    parser.add_argument('model', type=named_model, help='artifact folder with policy.keras')
     parser.add_argument('--recipes', default='all', help='comma-separated names, or all')
     parser.add_argument('--out', type=Path, required=True, help='artifact folder to write')
     parser.add_argument('--calibration', type=Path, help='.npy file of visited observations')
@@ -116,14 +117,14 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='folder that compress wrote and report judged')
-    parser.add_argument('model', type=Path, help='policy folder to put the actors into')
+    parser.add_argument('model', type=named_model, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
     parser.add_argument('--default', help='of `compressed`; else what the report chose')
     parser.set_defaults(run=_publish)
 
 
 def _add_arm64(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('models', type=Path, nargs='+', help='policy folders')
+    parser.add_argument('models', type=named_model, nargs='+', help='policy folders')
     parser.add_argument('--out', type=Path, default=Path('results/arm64'), help='folder to write')
     parser.set_defaults(run=_arm64)
 

@@ -1,20 +1,23 @@
-"""The model files that the manifest of an artifact lists: what choosing one of them needs.
+"""Where a model is, and which files its manifest lists: what choosing one of them needs.
 
 Whoever starts nodes chooses a file by this alone; the environment's specification and the rest of
 the manifest are read by those who load the file (`rl_edge_core.artifact`).
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_edge_core.errors import ArtifactError, RlEdgeError
+from rl_edge_core.errors import ArtifactError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import from_mapping
 
 MANIFEST_NAME = 'manifest.json'
+MODELS_PACKAGE = 'rl_edge_models'
+"""Installs the folder models/ of the checkout."""
 FULL_RECIPE = 'keras'
 """The recipe of the uncompressed model: the Keras actor-critic."""
 LARGEST_MANIFEST_BYTES = 2_000_000
@@ -136,9 +139,65 @@ def manifest_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        what = 'no manifest.json in it' if folder.is_dir() else 'no such folder'
+        what = 'no manifest.json in it'
+        if not folder.is_dir():
+            what = f'no such folder{shipped_models_hint(str(folder))}'
         raise ArtifactError(f'{folder} is not a policy artifact: {what}') from None
     except OSError as error:
         raise ArtifactError(f'{path} cannot be read: {error}') from error
     except RlEdgeError as error:
         raise ArtifactError(f'{path}: {error}') from error
+
+
+# Where models are ------------------------------------------------------------------------------
+
+
+def workspace_folder() -> Path | None:
+    """Return the checkout that this package belongs to; None when it was installed alone."""
+    if root := os.environ.get('RL_EDGE_ROOT'):
+        return Path(root)
+    for folder in Path(__file__).resolve().parents:
+        if (folder / 'src' / 'rl_edge_core').is_dir():
+            return folder
+    return None
+
+
+def models_folder() -> Path | None:
+    """Return the folder of shipped models: the checkout's, else the installed one; or None."""
+    checkout = workspace_folder()
+    if checkout is not None and (checkout / 'models').is_dir():
+        return checkout / 'models'
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory(MODELS_PACKAGE))
+    except (ImportError, LookupError):
+        return None
+
+
+def model_names() -> list[str]:
+    """Return the names of the shipped artifacts, e.g. ``ant_v5/best``."""
+    folder = models_folder()
+    if folder is None:
+        return []
+    return sorted(
+        str(path.parent.relative_to(folder)) for path in folder.glob(f'**/{MANIFEST_NAME}')
+    )
+
+
+def named_model(name: str | Path) -> Path:
+    """Return where a model is that commands name by its path, or by its name under models/.
+
+    It is the path as given where there is neither: who reads it says what is missing.
+    """
+    path, shipped = Path(name).expanduser(), models_folder()
+    if not path.exists() and shipped is not None and (shipped / name).exists():
+        return shipped / name
+    return path
+
+
+def shipped_models_hint(name: str) -> str:
+    """Return what to add to an error about a model that is not there: the close one, and all."""
+    names = model_names()
+    there = f'models/ has {", ".join(names)}' if names else 'no shipped models are installed'
+    return f'{did_you_mean(name, names)}; {there}'

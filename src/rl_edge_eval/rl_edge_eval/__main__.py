@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.model_files import named_model
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = 'python -m rl_edge_eval') -> int:
@@ -71,7 +72,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         'lockstep steps per second with and without the recorder',
     )
     recording.add_argument(
-        '--model', type=Path, required=True, help='artifact that acts in Ant-v5'
+        '--model', type=named_model, required=True, help='artifact that acts in Ant-v5'
     )
     recording.add_argument('--pairs', type=int, default=5, help='runs of each kind, in turns (5)')
     recording.add_argument(

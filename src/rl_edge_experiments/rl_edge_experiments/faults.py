@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rl_edge_bringup.models import results_folder, workspace_folder
+from rl_edge_bringup.models import results_folder
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
+from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
 

@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from rl_edge_core.command import Command
 from rl_edge_core.errors import ConfigurationError
 
 _USAGE = """usage: {prog} policy MODEL [ROS ARGUMENTS]
 
-Start the policy node, e.g. with -p recipe:=int8. MODEL is an artifact folder, or a model file in
-one. RL_EDGE_NAMESPACE names the robot (ant0 by default); ROS_DOMAIN_ID, ROS_STATIC_PEERS and
-ROS_AUTOMATIC_DISCOVERY_RANGE say, as for every ROS 2 program, who finds it."""
+Start the policy node, e.g. with -p recipe:=int8. MODEL is an artifact folder, a model file in
+one, or a name under models/. RL_EDGE_NAMESPACE names the robot (ant0 by default); ROS_DOMAIN_ID,
+ROS_STATIC_PEERS and ROS_AUTOMATIC_DISCOVERY_RANGE say, as for every ROS 2 program, who finds
+it."""
 
 COMMANDS = (
     Command(
@@ -52,6 +52,7 @@ def robot_namespace() -> str:
 
 def run_policy(words: Sequence[str], prog: str) -> int:
     """Run the policy node with a model and ROS arguments; return the exit code."""
+    from rl_edge_core.model_files import named_model, shipped_models_hint
     from rl_edge_core.ros.node_main import (
         run_node_process,  # `rl_edge --help` needs `COMMANDS` alone
     )
@@ -61,9 +62,10 @@ def run_policy(words: Sequence[str], prog: str) -> int:
         print(_USAGE.format(prog=prog))
         return 0 if words else 2
     model, *more = words
-    if not Path(model).exists():
-        raise ConfigurationError(f'there is no model {model}')
+    path = named_model(model)
+    if not path.exists():
+        raise ConfigurationError(f'there is no model {model}{shipped_models_hint(model)}')
     of_ros = ['--ros-args', '-r', f'__ns:={robot_namespace()}', '-r', '__node:=policy']
-    of_ros += ['-p', f'model:={model}', *(word for word in more if word != '--ros-args')]
+    of_ros += ['-p', f'model:={path}', *(word for word in more if word != '--ros-args')]
     make_node = 'rl_edge_policy.policy_node:make_policy_node'
     return run_node_process(make_node, PolicyParameters, words=of_ros)

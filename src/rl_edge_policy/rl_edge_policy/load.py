@@ -28,6 +28,7 @@ from rl_edge_core.errors import (
     RlEdgeError,
     SpecMismatchError,
 )
+from rl_edge_core.model_files import named_model, shipped_models_hint
 from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
 from rl_edge_policy.policy_parameters import AUTO
@@ -49,7 +50,7 @@ def load_policy(
     threads: int = 1,
     trust: Trust = ANY_MODEL,
 ) -> Policy:
-    """Load the policy at ``path``: an artifact folder, or a model file inside one.
+    """Load the policy at ``path``: an artifact folder, a model file in one, or a shipped name.
 
     For a folder, ``recipe`` picks the file; without one it is the compressed file that the
     manifest prefers. ``runtime`` is ``auto`` (the first of the file's runtimes that is installed),
@@ -58,7 +59,7 @@ def load_policy(
     Raise ArtifactError for what is missing, damaged, not trusted or not what its manifest says,
     and ConfigurationError for a recipe, runtime or number of threads that is not valid.
     """
-    path = Path(path)
+    path = named_model(path)
     if threads < 1:
         raise ConfigurationError(f'threads is {threads}, must be 1 or more')
     folder, manifest, entry = find_model(path, recipe)
@@ -79,6 +80,7 @@ def find_model(path: Path, recipe: str | None) -> tuple[Path, Manifest, ModelFil
     if not path.is_file():
         raise ArtifactError(
             f'no policy at {path}: give an artifact folder or a model file inside one'
+            f'{shipped_models_hint(str(path))}'
         )
     manifest = load_manifest(path.parent)
     entry = manifest.entry_of_file(path.name)
@@ -163,7 +165,7 @@ def load_requested(
         return present_recipe if keeps else manifest.compressed_recipe()
 
     with tempfile.TemporaryDirectory(prefix='rl_edge_policy-') as temporary:
-        folder = Path(path)
+        folder = named_model(path)
         if archive:
             folder = Path(temporary) / 'artifact'
             manifest = unpack_artifact(

@@ -17,7 +17,7 @@ from typing import Any
 from rl_edge_core.artifact import Manifest, load_manifest, manifest_to_mapping, write_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.extras import require_extra
-from rl_edge_core.model_files import ModelFile
+from rl_edge_core.model_files import ModelFile, named_model
 
 _SIGNED = ('name', 'environment', 'algorithm', 'network', 'golden_observation', 'format_version')
 _MAKE_KEY = 'openssl genpkey -algorithm ed25519 -out key.pem'
@@ -90,8 +90,8 @@ def sign(folder: Path, key_file: Path) -> Manifest:
 
     Raise ConfigurationError for what is no private Ed25519 key, ArtifactError for no artifact.
     """
-    key = _read_key(key_file, public=False)
     manifest = load_manifest(folder)
+    key = _read_key(key_file, public=False)
     files = tuple(
         dataclasses.replace(
             entry,
@@ -137,7 +137,7 @@ def main(words: Sequence[str], prog: str) -> int:
         f'robot needs of it: {_MAKE_PUBLIC}',
     )
     parser.add_argument('key', type=Path, help='private Ed25519 key in PEM')
-    parser.add_argument('folder', type=Path, help='artifact folder')
+    parser.add_argument('folder', type=named_model, help='artifact folder')
     options = parser.parse_args(words)
     manifest = sign(options.folder, options.key)
     print(f'signed {", ".join(entry.file for entry in manifest.files)} of {options.folder}')

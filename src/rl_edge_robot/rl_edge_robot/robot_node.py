@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rl_edge_core.artifact import load_manifest
+from rl_edge_core.model_files import named_model
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, create_steady_timer, system_time
@@ -54,7 +55,7 @@ class RobotNode(LoopNode[RobotParameters]):
             find_description(self.settings.description)
         )
         if self.settings.model:
-            path = Path(self.settings.model)
+            path = named_model(self.settings.model)
             manifest = load_manifest(path if path.is_dir() else path.parent)
             check_against(description, manifest.environment)
         self._sensors, self._monitor = Sensors(), SafetyMonitor(description)

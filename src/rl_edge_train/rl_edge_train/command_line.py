@@ -14,6 +14,7 @@ from rl_edge_compress.__main__ import export as export_as
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.model_files import named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 from rl_edge_train.run_config import preset_descriptions
 
@@ -56,7 +57,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         '--from',
         dest='start',
-        type=Path,
+        type=named_model,
         metavar='ARTIFACT',
         help="start the new run from a policy's weights: actor, and critics where they fit",
     )
@@ -112,7 +113,9 @@ def _add_sweep(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser('evaluate', help='play episodes that training never saw')
-    parser.add_argument('model', type=Path, help='artifact folder, or a model file inside one')
+    parser.add_argument(
+        'model', type=named_model, help='artifact folder, model file in one, or e.g. ant_v5/best'
+    )
     parser.add_argument('--episodes', type=int, default=100)
     parser.add_argument('--recipe', help='which file of the artifact (default: keras)')
     parser.add_argument('--runtime', default='auto')
@@ -127,7 +130,10 @@ def _add_export(commands: Any) -> None:
         help='write the policy of a run as an artifact, or that of an artifact as ONNX or C',
     )
     parser.add_argument(
-        'run_folder', type=Path, metavar='RUN', help='with --format onnx or c: an artifact folder'
+        'run_folder',
+        type=named_model,
+        metavar='RUN',
+        help='with --format onnx or c: an artifact folder, or a name such as ant_v5/best',
     )
     parser.add_argument(
         '--out', type=Path, required=True, help='folder of the artifact; FILE.onnx or FILE.c'

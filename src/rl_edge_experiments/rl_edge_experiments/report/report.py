@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.models import DEFAULT_MODEL, ChosenModel, model_names
+from rl_edge_bringup.models import DEFAULT_MODEL, ChosenModel
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
+from rl_edge_core.model_files import model_names
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.output.columns import make_console
