@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool
@@ -346,6 +346,25 @@ def test_who_comes_later_gets_old_episodes_and_no_old_transitions(graph):
     graph.until(lambda: len(late.received['episode']) >= 2 and late.received['transition'])
     assert late.received['transition'][0].episode >= 2
     assert late.received['episode'][0].episode == 0
+
+
+def test_a_publisher_that_is_told_to_keeps_old_transitions_for_who_comes_later(graph):
+    """History is opt-in, by an override of the publisher's durability and depth."""
+    override = f'qos_overrides./{NAMESPACE}/transition.publisher'
+    keeps = {f'{override}.durability': 'transient_local', f'{override}.depth': 7}
+    peer = graph.add(Peer(graph.context))
+    graph.start(**PENDULUM, **keeps, environment_arguments='{max_episode_steps: 5}')
+    graph.until(lambda: len(peer.received['episode']) == 2)
+    peer.act = None
+    graph.until(lambda: len(peer.received['transition']) >= 10)
+    late = graph.add(Node('late', context=graph.context, namespace=NAMESPACE))
+    old = []
+    wants_history = qos.transition()
+    wants_history.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    late.create_subscription(Transition, 'transition', old.append, wants_history)
+    made = peer.received['transition']
+    graph.until(lambda: old and old[-1].step == made[-1].step and len(old) >= 7)
+    assert [(t.episode, t.step) for t in old] == [(t.episode, t.step) for t in made[-7:]]
 
 
 def test_silent_policy_ends_the_node_with_its_reason(graph):

@@ -17,6 +17,7 @@ import yaml
 from rl_edge_core.configuration import from_mapping, load, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.model_files import load_model_files
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_train import checkpoint
 from rl_edge_train.run_config import RunConfig, load_preset, preset_descriptions
@@ -38,6 +39,8 @@ def train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.resume and arguments.start:
         raise ConfigurationError('--from starts a new run, --resume goes on with one: choose')
+    if arguments.start:
+        load_model_files(arguments.start)  # before the minute that an agent takes to be made
     config, folder, run = _resumed(arguments) if arguments.resume else _started(arguments)
     if _is_finished(config, folder):
         print(f'{folder} is finished: it has taken its {config.total_steps:,} steps')
