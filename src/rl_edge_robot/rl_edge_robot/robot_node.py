@@ -3,7 +3,6 @@
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
