@@ -31,7 +31,7 @@ from rl_edge_bringup.systems import (
 )
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
-from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of
+from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
 
 CONFIGURATION_FILE = 'configuration.yaml'
 DEFAULT_QOS = 'default'
@@ -90,6 +90,13 @@ class PreparedSystem:
             lines.append(f'model: {self.model.model_id} ({self.model.runtime})')
             if self.model.note:
                 lines.append(f'note: the model is {self.model.note}')
+        # What a launch file around ours has under a name of ours arrives as if it were given.
+        given = [
+            f'{setting.name}:={to_text(self.values[setting.name])}'
+            for setting in self.system.arguments
+            if self.values[setting.name] != setting.default
+        ]
+        lines.append(f'arguments: {" ".join(given) or "all at their defaults"}')
         lines.append(f'configuration: {self.folder}')
         return '\n'.join(lines)
 

@@ -296,6 +296,47 @@ def generate_launch_description():
 
 
 @needs_ros2_launch
+def test_arguments_of_an_including_file_reach_ours_by_name_unless_it_keeps_them(
+    ros_domain_id, tmp_path, model
+):
+    """As for any launch file; what reached ours is said in its first lines."""
+    parent = tmp_path / 'parent.launch.py'
+    parent.write_text(
+        f"""
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+
+FILE = {str(installed_launch_file('sim'))!r}
+GIVEN = {{'episodes': '1', 'environment_id': 'Pendulum-v1', 'model': {model.split(':=')[1]!r}}}
+
+
+def included(namespace):
+    arguments = {{**GIVEN, 'namespace': namespace, 'on_node_exit': 'ignore'}}
+    return IncludeLaunchDescription(FILE, launch_arguments=arguments.items())
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('seed', default_value='7'),
+            GroupAction([included('open')]),
+            GroupAction([included('closed')], scoped=True, forwarding=False),
+        ]
+    )
+"""
+    )
+
+    with Launched(ros_domain_id, tmp_path, parent) as run:
+        run.wait_for(lambda: run.text.count('sim has finished') == 2)
+
+    said = re.findall(r'arguments: (.*)', run.text)
+    assert ['seed:=7' in line.split() for line in said] == [True, False]
+    assert all('episodes:=1' in line.split() for line in said)
+    found = re.findall(r'episode 0 \(seed (\d)\)', run.text)
+    assert sorted(found) == ['0', '7']
+
+
+@needs_ros2_launch
 def test_a_policy_that_is_told_to_shut_down_ends_the_launch_cleanly(
     ros_domain_id, tmp_path, model
 ):
