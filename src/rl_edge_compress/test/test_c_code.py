@@ -1,9 +1,10 @@
 """Actors in C answer as LiteRT does, on this machine and on an emulated Cortex-M4."""
 
 import ctypes
-import re
+import runpy
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,50 +24,7 @@ needs_cortex_m4 = pytest.mark.skipif(
     reason=f'apt-get install gcc-arm-none-eabi {CORTEX_M4[1]}',
 )
 STRICT = ('-std=c99', '-Wall', '-Wextra', '-Wpedantic', '-Werror', '-O2')
-# Start-up code of our own, text by semihosting: an emulator needs no library for it.
-BARE_METAL = """
-#include "policy.h"
-extern const float observations[];
-extern const int count;
-static unsigned call(unsigned number, const void *argument) {
-  register unsigned r0 __asm__("r0") = number;
-  register const void *r1 __asm__("r1") = argument;
-  __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-  return r0;
-}
-static void write_hex(unsigned value) {
-  char text[10];
-  int i;
-  for (i = 0; i < 8; ++i) { text[i] = "0123456789abcdef"[value >> (28 - 4 * i) & 15]; }
-  text[8] = '\\n';
-  text[9] = 0;
-  call(4, text);
-}
-void reset(void) {
-  int i, j;
-  /* The floating-point unit is off after a reset. */
-  *(volatile unsigned *)0xe000ed88 |= 0xf << 20;
-  __asm__ volatile("dsb\\nisb");
-  for (i = 0; i < count; ++i) {
-    union { float value[POLICY_ACTIONS]; unsigned bits[POLICY_ACTIONS]; } action;
-    policy_act(observations + i * POLICY_OBSERVATIONS, action.value);
-    for (j = 0; j < POLICY_ACTIONS; ++j) { write_hex(action.bits[j]); }
-  }
-  call(0x18, (void *)0x20026);
-  for (;;) { }
-}
-extern unsigned stack_top;
-__attribute__((section(".vectors"), used)) static void *const vectors[] = {
-  &stack_top, (void *)reset};
-"""
-LINKER_SCRIPT = """
-MEMORY { FLASH (rx) : ORIGIN = 0, LENGTH = 4M  RAM (rw) : ORIGIN = 0x20000000, LENGTH = 4M }
-SECTIONS {
-  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } > FLASH
-  .bss : { *(.bss*) *(.data*) *(COMMON) } > RAM
-  stack_top = ORIGIN(RAM) + LENGTH(RAM);
-}
-"""
+EXAMPLE = Path(__file__).parents[3] / 'examples' / 'cortex_m4' / 'measure.py'
 
 
 @pytest.fixture(scope='module')
@@ -185,52 +143,10 @@ def test_every_activation_has_its_form_in_c(spec, tmp_path, name):
 def test_a_cortex_m4_answers_as_litert(artifact, visited, tmp_path, recipe):
     export_c(artifact, tmp_path / 'policy.c', recipe=recipe)
     seen = visited[:100]
-    numbers = ', '.join(
-        f'{float(value):.9g}f'
-        if '.' in f'{float(value):.9g}' or 'e' in f'{float(value):.9g}'
-        else f'{float(value):.1f}f'
-        for value in seen.reshape(-1)
-    )
-    (tmp_path / 'data.c').write_text(
-        f'const float observations[] = {{{numbers}}};\nconst int count = {len(seen)};\n'
-    )
-    (tmp_path / 'main.c').write_text(BARE_METAL)
-    (tmp_path / 'link.ld').write_text(LINKER_SCRIPT)
-    image = tmp_path / 'policy.elf'
-    processor = ('-mcpu=cortex-m4', '-mthumb', '-mfloat-abi=hard', '-mfpu=fpv4-sp-d16')
-    sources = [tmp_path / name for name in ('policy.c', 'main.c', 'data.c')]
-    command = [
-        'arm-none-eabi-gcc',
-        *processor,
-        '-std=gnu99',
-        '-O2',
-        '-ffreestanding',
-        '-nostdlib',
-        '-T',
-        tmp_path / 'link.ld',
-        '-o',
-        image,
-        *sources,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    machine = [
-        'qemu-system-arm',
-        '-M',
-        'mps2-an386',
-        '-nographic',
-        '-monitor',
-        'none',
-        '-serial',
-        'none',
-        '-semihosting-config',
-        'enable=on,target=native',
-        '-kernel',
-        image,
-    ]
-    ran = subprocess.run(machine, capture_output=True, text=True, check=False, timeout=120)
-    words = re.findall(r'^[0-9a-f]{8}$', ran.stdout + ran.stderr, re.MULTILINE)
-    ours = np.array([int(word, 16) for word in words], np.uint32).view(np.float32).reshape(-1, 2)
+    run_on_cortex_m4 = runpy.run_path(str(EXAMPLE))['run_on_cortex_m4']
+    ours, instructions = run_on_cortex_m4(tmp_path, seen)
+    # Each of the 744 weights is loaded and multiplied, and some instructions surround it.
+    assert 2 * 744 < instructions < 100 * 744
     policy = load_policy(artifact, recipe=recipe)
     theirs = np.asarray([policy.act(observation) for observation in seen])
     assert ours.shape == theirs.shape
