@@ -37,3 +37,8 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 def unpack(content: bytes) -> dict[str, np.ndarray]:
     """Read what `pack` returned."""
     return read_arrays(io.BytesIO(content))
+
+
+def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `prefix`, without it."""
+    return {n.removeprefix(prefix): v for n, v in arrays.items() if n.startswith(prefix)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_train.array_archive import pack, unpack
+from rl_edge_train.array_archive import below, pack, unpack
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
 
 
@@ -124,13 +124,7 @@ def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -
     states = unpack(message)
     goes_on: list[bool] = []
     for index, environment in environments.items():
-        prefix = f'{index}/'
-        mine = {
-            name.removeprefix(prefix): value
-            for name, value in states.items()
-            if name.startswith(prefix)
-        }
-        goes_on.append(environment.restore(mine))
+        goes_on.append(environment.restore(below(states, f'{index}/')))
         if goes_on[-1]:
             arrays.observation[index] = states['observation'][index]
         else:

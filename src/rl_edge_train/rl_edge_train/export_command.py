@@ -19,6 +19,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_train import checkpoint, environments
 from rl_edge_train.algorithms.registry import make_agent, network_of
+from rl_edge_train.array_archive import below
 from rl_edge_train.learning_curve import draw_learning_curve
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.selection import SELECTION_SEED
@@ -104,10 +105,7 @@ def _last(
     seed = json.loads((run / 'run.json').read_text())['seed']
     content, _ = checkpoint.read_newest(run / 'checkpoints')
     agent = make_agent(config.algorithm, spec, config.agent, seed=seed)
-    prefix = 'agent/'
-    agent.load_arrays(
-        {n.removeprefix(prefix): v for n, v in content.arrays.items() if n.startswith(prefix)}
-    )
+    agent.load_arrays(below(content.arrays, 'agent/'))
     return agent.policy_model(), {
         'steps': content.steps,
         'seconds': content.state['progress']['seconds'],

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from rl_edge_compress.keras_models import CRITIC_INPUT, SCALED_ACTION
 from rl_edge_train.action_scale import ActionScale
-from rl_edge_train.normalizer import ObservationNormalizer
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.actor_critic import ActorCriticAgent
+    from rl_edge_train.algorithms.base import Agent
+    from rl_edge_train.algorithms.deterministic import DeterministicAgent
+    from rl_edge_train.algorithms.ppo import PpoAgent
+    from rl_edge_train.algorithms.sac import SacAgent
 
 
-def network_observation(
-    size: int, kept: int, normalizer: ObservationNormalizer
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the raw input (batch, size), and what the networks see of it (batch, kept)."""
+def network_observation(agent: Agent) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the raw input (batch, size), and what the networks see of it (batch, inputs)."""
+    size = agent.spec.observation_size
     source = keras.Input((size,), name='observation')
-    selected = source[:, :kept] if kept < size else source
-    return source, normalizer.exported(selected)
+    selected = source[:, : agent.inputs] if agent.inputs < size else source
+    return source, agent.normalizer.exported(selected)
 
 
 def scaled_action(scale: ActionScale, action: keras.KerasTensor) -> keras.KerasTensor:
@@ -41,25 +47,18 @@ def smallest_mean_q(
 
 
 def squashed_gaussian_model(
-    *,
-    observation_size: int,
-    kept: int,
-    normalizer: ObservationNormalizer,
-    scale: ActionScale,
-    actor: keras.Model,
-    critics: Sequence[keras.Model],
-    log_std_limits: tuple[float, float],
+    agent: SacAgent, *, log_std_limits: tuple[float, float]
 ) -> keras.Model:
     """Build raw observation -> action, value (the smaller Q at that action) and log_std.
 
-    `actor` gives mean and log_std side by side; the action is the squashed mean.
+    The actor gives mean and log_std side by side; the action is the squashed mean.
     """
-    source, observation = network_observation(observation_size, kept, normalizer)
-    mean, log_std = _separate_heads(actor, observation)
+    source, observation = network_observation(agent)
+    mean, log_std = _separate_heads(agent.actor, observation)
     squashed = keras.layers.Activation('tanh', name='squashed')(mean)
     outputs = {
-        'action': scaled_action(scale, squashed),
-        'value': smallest_mean_q(critics, observation, squashed),
+        'action': scaled_action(agent.scale, squashed),
+        'value': smallest_mean_q(agent.critics, observation, squashed),
         'log_std': keras.layers.Identity(name='log_std')(keras.ops.clip(log_std, *log_std_limits)),
     }
     return keras.Model(source, outputs, name='policy')
@@ -85,14 +84,8 @@ def _separate_heads(
 
 
 def gaussian_model(
+    agent: PpoAgent | ActorCriticAgent,
     *,
-    observation_size: int,
-    kept: int,
-    normalizer: ObservationNormalizer,
-    scale: ActionScale,
-    limits: tuple[np.ndarray, np.ndarray],
-    actor: keras.Model,
-    critic: keras.Model,
     log_std: np.ndarray,
     mean_scale: float = 1.0,
     squashed_mean: bool = False,
@@ -102,43 +95,35 @@ def gaussian_model(
     `log_std` (action_size,) is of network actions in [-1, 1], and so it is exported: policy nodes
     explore in half action ranges.
     """
-    source, observation = network_observation(observation_size, kept, normalizer)
-    mean = actor(observation)
+    source, observation = network_observation(agent)
+    mean = agent.actor(observation)
     if squashed_mean:
         mean = keras.layers.Activation('tanh', name='squashed_mean')(mean)
     if mean_scale != 1.0:
         mean = keras.layers.Rescaling(mean_scale, name='mean_scale')(mean)
     scaled = keras.layers.Rescaling(
-        scale.half_range.tolist(), offset=scale.centre.tolist(), name='scaled_mean'
+        agent.scale.half_range.tolist(), offset=agent.scale.centre.tolist(), name='scaled_mean'
     )(mean)
-    low, high = (np.asarray(limit, np.float32) for limit in limits)
+    low, high = (np.asarray(limit, np.float32) for limit in (agent.spec.low, agent.spec.high))
     limited = keras.ops.minimum(keras.ops.maximum(scaled, low), high)
     action = keras.layers.Identity(name='action')(limited)
     # A state-independent output: nothing of the mean, plus the constant.
     constant = keras.layers.Rescaling(0.0, offset=log_std.tolist(), name='log_std')(mean)
-    value = keras.layers.Identity(name='value')(critic(observation))
+    value = keras.layers.Identity(name='value')(agent.critic(observation))
     return keras.Model(
         source, {'action': action, 'value': value, 'log_std': constant}, name='policy'
     )
 
 
-def deterministic_model(
-    *,
-    observation_size: int,
-    kept: int,
-    normalizer: ObservationNormalizer,
-    scale: ActionScale,
-    actor: keras.Model,
-    critics: Sequence[keras.Model],
-) -> keras.Model:
+def deterministic_model(agent: DeterministicAgent) -> keras.Model:
     """Build raw observation -> action and value (the smaller Q at that action).
 
-    `actor` ends in a linear head; tanh squashes it.
+    The actor ends in a linear head; tanh squashes it.
     """
-    source, observation = network_observation(observation_size, kept, normalizer)
-    squashed = keras.layers.Activation('tanh', name='squashed')(actor(observation))
+    source, observation = network_observation(agent)
+    squashed = keras.layers.Activation('tanh', name='squashed')(agent.actor(observation))
     outputs = {
-        'action': scaled_action(scale, squashed),
-        'value': smallest_mean_q(critics, observation, squashed),
+        'action': scaled_action(agent.scale, squashed),
+        'value': smallest_mean_q(agent.critics, observation, squashed),
     }
     return keras.Model(source, outputs, name='policy')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,31 +28,33 @@ class LoopReport:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-class Loop(Protocol):
+class Loop:
     """Collects with an agent and lets it learn, one iteration at a time."""
 
-    steps: int
-    collector: Collector
+    def __init__(self, agent: Agent, collector: Collector, *, total_steps: int) -> None:
+        """Take the parts ready made."""
+        self.agent, self.collector = agent, collector
+        self.total_steps = total_steps
+        self.steps = 0
 
     def iterate(self) -> LoopReport:
         """Take the next steps and the updates that belong to them."""
-        ...
+        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
         """Return counts and generator states as JSON values, with everything on disk."""
-        ...
+        return {'steps': self.steps}
 
     def load_state(self, state: Mapping[str, Any]) -> str:
         """Go on from `state`; return what a person should know."""
-        ...
+        self.steps = state['steps']
+        return 'no open rollout: checkpoints lie between rollouts'
 
     def after_checkpoint(self) -> None:
         """Tidy up what only older checkpoints needed."""
-        ...
 
     def close(self) -> None:
         """Close files."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class OffPolicyConfig:
     """Newest transitions that are kept."""
 
 
-class OffPolicyLoop:
+class OffPolicyLoop(Loop):
     """Let the agent learn from the replay buffer while the next transitions are collected."""
 
     def __init__(
@@ -85,9 +87,8 @@ class OffPolicyLoop:
         folder: Path,
     ) -> None:
         """Set up buffer and journal in `folder`."""
-        self.agent, self.collector, self.config = agent, collector, config
-        self.total_steps = total_steps
-        self.steps = 0
+        super().__init__(agent, collector, total_steps=total_steps)
+        self.config = config
         self.replay = ReplayStore(
             agent.layout, capacity=config.replay_capacity, seed=seed, folder=folder
         )
@@ -130,7 +131,7 @@ class OffPolicyLoop:
 
     def state(self) -> dict[str, Any]:
         """Return counts and generator states as JSON values, with the replay on disk."""
-        return {'steps': self.steps, **self.collector.state(), **self.replay.state()}
+        return {**super().state(), **self.collector.state(), **self.replay.state()}
 
     def after_checkpoint(self) -> None:
         """Drop replay segments that no kept checkpoint needs."""
@@ -157,14 +158,11 @@ class OnPolicyConfig:
     """Steps of each environment between updates."""
 
 
-class OnPolicyLoop:
-    """Collect rollouts and let the agent learn from each one once."""
+class OnPolicyLoop(Loop):
+    """Collect rollouts, each one fragment of the collector, and let the agent learn from it once.
 
-    def __init__(self, agent: Agent, collector: Collector, *, total_steps: int) -> None:
-        """Take the parts ready made; a fragment of the collector is one rollout."""
-        self.agent, self.collector = agent, collector
-        self.total_steps = total_steps
-        self.steps = 0
+    Checkpoints lie between rollouts, so that none is open in them.
+    """
 
     def iterate(self) -> LoopReport:
         """Collect one rollout and learn from it."""
@@ -173,18 +171,3 @@ class OnPolicyLoop:
         self.steps += len(rollout.flat_rows)
         self.agent.set_progress(self.steps / self.total_steps)
         return LoopReport(rollout.episodes, self.agent.update(rollout.rows))
-
-    def state(self) -> dict[str, Any]:
-        """Return the counts as JSON values."""
-        return {'steps': self.steps}
-
-    def load_state(self, state: Mapping[str, Any]) -> str:
-        """Go on from `state`."""
-        self.steps = state['steps']
-        return 'no open rollout: checkpoints lie between rollouts'
-
-    def after_checkpoint(self) -> None:
-        """Have nothing to tidy up."""
-
-    def close(self) -> None:
-        """Have nothing to close."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.base import Agent
+from rl_edge_train.array_archive import below
 from rl_edge_train.averaging import WeightAverage
 from rl_edge_train.display import RunDisplay
 from rl_edge_train.learning_curve import draw_learning_curve
@@ -205,12 +205,12 @@ class Runner:
         content, faults = checkpoint.read_newest(self.folder / 'checkpoints')
         for fault in faults:
             self.display.say(f'passed over a checkpoint: {fault}')
-        self.agent.load_arrays(_below(content.arrays, 'agent/'))
-        self._average.load_arrays(_below(content.arrays, 'average/'))
+        self.agent.load_arrays(below(content.arrays, 'agent/'))
+        self._average.load_arrays(below(content.arrays, 'average/'))
         said = [self.loop.load_state(content.state['loop'])]
         said.append(
             self.loop.collector.load_arrays(
-                _below(content.arrays, 'environments/'), first_seed=self.loop.steps % 100_000
+                below(content.arrays, 'environments/'), first_seed=self.loop.steps % 100_000
             )
         )
         self.progress = Progress(**content.state['progress'])
@@ -244,26 +244,13 @@ class Runner:
         """Close the run at the end of a with block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Close every part; what ended the run is more than what closing it may add."""
         if error is None:
             self.close()
         else:
             with contextlib.suppress(Exception):
                 self.close()
-
-
-def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix(prefix): values
-        for name, values in arrays.items()
-        if name.startswith(prefix)
-    }
 
 
 def _mean_return(episodes: list[FinishedEpisode]) -> float:

@@ -1,6 +1,7 @@
 """Learning from transitions that robots send, without ROS."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rl_edge_train.online.learner import (
     make_learner,
 )
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
+from rl_edge_train.online.robot_feed import RobotFeed, fields_of
 from rl_edge_train.run_config import RunConfig
 
 RUN = from_mapping(
@@ -47,11 +48,11 @@ def received(step, *, episode=0, **changes):
         'terminated': False,
         'truncated': False,
     }
-    return ReceivedTransition(**{**fields, **changes})
+    return SimpleNamespace(**{**fields, **changes})
 
 
 def batch(count, *, first=0):
-    transitions = [received(first + index).fields() for index in range(count)]
+    transitions = [fields_of(received(first + index)) for index in range(count)]
     return {name: np.stack([one[name] for one in transitions]) for name in transitions[0]}
 
 
@@ -165,7 +166,7 @@ def test_the_thread_learns_exports_and_leaves_a_checkpoint(make, tmp_path):
 
     thread = start_thread(make, export=export)
     for step in range(10):
-        thread.put(received(step).fields())
+        thread.put(fields_of(received(step)))
     assert exported.wait(timeout=120)
     path = thread.request_checkpoint().result(timeout=60)
     assert path.is_dir()
@@ -187,10 +188,10 @@ def test_a_failing_update_ends_the_thread_with_the_last_good_checkpoint_kept(mak
 
     thread = start_thread(make, failures=Recorder())
     for step in range(10):
-        thread.put(received(step).fields())
+        thread.put(fields_of(received(step)))
     path = thread.request_checkpoint().result(timeout=120)
     for step in range(10, 60):
-        thread.put(received(step, reward=1e38).fields())
+        thread.put(fields_of(received(step, reward=1e38)))
     assert failed.wait(timeout=120)
     assert 'lower the learning rates' in str(failures[0])
     with pytest.raises(RuntimeError, match='has ended'):

@@ -209,13 +209,7 @@ class ActorCriticAgent(Agent):
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value and log_std."""
         return gaussian_model(
-            observation_size=self.spec.observation_size,
-            kept=self.inputs,
-            normalizer=self.normalizer,
-            scale=self.scale,
-            limits=(self.spec.low, self.spec.high),
-            actor=self.actor,
-            critic=self.critic,
+            self,
             log_std=np.full(self.spec.action_size, self.log_std.numpy()),
             squashed_mean=True,
         )

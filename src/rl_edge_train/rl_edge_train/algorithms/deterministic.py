@@ -188,14 +188,7 @@ class DeterministicAgent(Agent):
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action and value (the smaller Q at that action)."""
-        return deterministic_model(
-            observation_size=self.spec.observation_size,
-            kept=self.inputs,
-            normalizer=self.normalizer,
-            scale=self.scale,
-            actor=self.actor,
-            critics=self.critics,
-        )
+        return deterministic_model(self)
 
     def start_from(
         self, weights: StartingWeights, observations: np.ndarray | None

@@ -318,13 +318,7 @@ class PpoAgent(Agent):
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value and log_std."""
         return gaussian_model(
-            observation_size=self.spec.observation_size,
-            kept=self.inputs,
-            normalizer=self.normalizer,
-            scale=self.scale,
-            limits=(self.spec.low, self.spec.high),
-            actor=self.actor,
-            critic=self.critic,
+            self,
             log_std=self.log_std.numpy(),
             mean_scale=self.config.action_scale,
             squashed_mean=self.config.squashed_mean,

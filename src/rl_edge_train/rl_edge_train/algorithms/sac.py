@@ -247,12 +247,7 @@ class SacAgent(Agent):
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value (the smaller mean Q there) and log_std."""
         return squashed_gaussian_model(
-            observation_size=self.spec.observation_size,
-            kept=self.inputs,
-            normalizer=self.normalizer,
-            scale=self.scale,
-            actor=self.actor,
-            critics=self.critics,
+            self,
             log_std_limits=(self.config.log_std_minimum, self.config.log_std_maximum),
         )
 

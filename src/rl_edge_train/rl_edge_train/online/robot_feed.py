@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,34 +15,6 @@ from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 
 EPISODE_WINDOW = 20
 """Latest episodes that the mean return is taken over."""
-
-
-@dataclass(frozen=True)
-class ReceivedTransition:
-    """One transition as it came off the wire; arrays are float32."""
-
-    run_id: int
-    episode: int
-    step: int
-    observation: np.ndarray
-    """(observation_size,)"""
-    action: np.ndarray
-    """(action_size,), as applied."""
-    reward: float
-    next_observation: np.ndarray
-    terminated: bool
-    truncated: bool
-
-    def fields(self) -> dict[str, Any]:
-        """Return what a replay buffer stores."""
-        return {
-            'observation': self.observation,
-            'action': self.action,
-            'reward': np.float32(self.reward),
-            'next_observation': self.next_observation,
-            'terminated': np.float32(self.terminated),
-            'truncated': np.float32(self.truncated),
-        }
 
 
 class RobotFeed:
@@ -59,15 +30,15 @@ class RobotFeed:
         self.episodes = 0
         self._latest: deque[EpisodeResult] = deque(maxlen=EPISODE_WINDOW)
 
-    def take(self, transition: ReceivedTransition) -> Mapping[str, Any] | None:
-        """Return the fields to store, or None for a duplicate or a malformed transition."""
-        fault = self._fault_of(transition)
-        if fault:
+    def take(self, message: Any) -> Mapping[str, Any] | None:
+        """Return the fields of a Transition to store, or None for a duplicate or malformed one."""
+        fields = fields_of(message)
+        if fault := self._fault_of(fields):
             self.rejected += 1
             self.fault = fault
             return None
-        arrival = self.sequence.arrive(transition.run_id, transition.episode, transition.step)
-        return None if arrival is Arrival.DUPLICATE else transition.fields()
+        arrival = self.sequence.arrive(message.run_id, message.episode, message.step)
+        return None if arrival is Arrival.DUPLICATE else fields
 
     def end_episode(self, run_id: int, episode: int, result: EpisodeResult) -> None:
         """Take note of a finished episode."""
@@ -79,11 +50,18 @@ class RobotFeed:
         """Return the newest episodes, oldest first."""
         return list(self._latest)
 
-    def _fault_of(self, transition: ReceivedTransition) -> str:
-        if not math.isfinite(transition.reward):
-            return f'reward is {transition.reward}, must be finite'
+    def _fault_of(self, fields: Mapping[str, Any]) -> str:
+        if not math.isfinite(fields['reward']):
+            return f'reward is {fields["reward"]}, must be finite'
         return (
-            self.spec.fault_of_observation(transition.observation)
-            or self.spec.fault_of_action(transition.action)
-            or self.spec.fault_of_observation(transition.next_observation)
+            self.spec.fault_of_observation(fields['observation'])
+            or self.spec.fault_of_action(fields['action'])
+            or self.spec.fault_of_observation(fields['next_observation'])
         )
+
+
+def fields_of(message: Any) -> dict[str, Any]:
+    """Return what a replay buffer stores of a Transition, in float32."""
+    names = ('observation', 'action', 'reward', 'next_observation', 'terminated', 'truncated')
+    # Copies: the message may be filled anew.
+    return {name: np.array(getattr(message, name), np.float32)[()] for name in names}

@@ -18,7 +18,7 @@ from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus, Transition
 from rl_edge_interfaces.srv import LoadModel
 from rl_edge_train.online.learner import ExportedPolicy
 from rl_edge_train.online.learner_thread import LearnerThread
-from rl_edge_train.online.robot_feed import ReceivedTransition, RobotFeed
+from rl_edge_train.online.robot_feed import RobotFeed
 
 ANSWER_TIMEOUT_SEC = 60.0
 """After so long without an answer a request to load a policy counts as lost, and is sent again."""
@@ -93,7 +93,7 @@ class RobotLink:
         )
 
     def _on_transition(self, message: Transition) -> None:
-        fields = self.feed.take(_received(message)) if self.feed is not None else None
+        fields = self.feed.take(message) if self.feed is not None else None
         if fields is not None:
             self._learning.put(fields)
 
@@ -182,17 +182,3 @@ class RobotLink:
     def is_known_to_run(self) -> bool:
         """Return whether the sim has answered that it goes on, or was never paused."""
         return not self.told_to_pause and (self._pausing is None or self._pausing.done())
-
-
-def _received(message: Transition) -> ReceivedTransition:
-    return ReceivedTransition(
-        run_id=message.run_id,
-        episode=message.episode,
-        step=message.step,
-        observation=conversions.from_float32_field(message.observation),
-        action=conversions.from_float32_field(message.action),
-        reward=message.reward,
-        next_observation=conversions.from_float32_field(message.next_observation),
-        terminated=message.terminated,
-        truncated=message.truncated,
-    )
