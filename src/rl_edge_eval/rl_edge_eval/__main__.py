@@ -1,4 +1,4 @@
-"""Evaluate recordings: ``python -m rl_edge_eval {bag,replay,bench,bench-recording}``."""
+"""Evaluate recordings: ``python -m rl_edge_eval {bag,replay,view,bench,bench-recording}``."""
 
 import argparse
 import sys
@@ -58,6 +58,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default=0.1,
         help='difference of an action from which two models part (0.1, in units of the action)',
     )
+
+    view = commands.add_parser('view', help='a bag in the Rerun viewer, without ROS')
+    view.set_defaults(module='view')
+    view.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
+    view.add_argument('--save', type=Path, metavar='FILE.rrd', help='write a file, open no viewer')
+    view.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
 
     bench = command(
         'bench', 'bench', 'messages per second and memory, against bare mcap and mcap-ros2-support'

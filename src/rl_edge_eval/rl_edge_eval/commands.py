@@ -22,6 +22,14 @@ COMMANDS = (
         words=('replay',),
         example='mybag --model models/ant_v5/best',
     ),
+    Command(
+        name='view',
+        group='look',
+        help='a bag in the Rerun viewer: the robot in 3D, actions, rewards, latency, CPU',
+        run=_RUN,
+        words=('view',),
+        example='mybag --save mybag.rrd',
+    ),
 )
 
 

@@ -1,10 +1,10 @@
 """A policy over a robot's standard topics against the same policy over our own, in real time."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import gymnasium
 import numpy as np
@@ -17,8 +17,7 @@ from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import Interval, ratio_interval
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decode import Decoder, decoder_of
-from rl_edge_eval.bag.messages import BagTopic
+from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.output.columns import Column, make_console, runs_table
 from rl_edge_eval.replay import RecordedSteps
@@ -136,24 +135,13 @@ def _simulated(env: gymnasium.Env, observed: np.ndarray, action: np.ndarray) -> 
     return np.concatenate([simulation.data.qpos, simulation.data.qvel])[unseen:]
 
 
-def _messages(bag: Path, *names: str) -> Iterator[tuple[str, int, Any]]:
-    """Yield (last part of the topic's name, time in ns, message) of the topics of these names."""
-    decoders: dict[BagTopic, Decoder] = {}
-    for topic, time_ns, data in Bag(bag):
-        name = topic.name.rpartition('/')[2]
-        if name in names:
-            if topic not in decoders:
-                decoders[topic] = decoder_of(topic)
-            yield name, time_ns, decoders[topic](data)
-
-
 def _at_simulator(runs: Sequence[RecordedRun]) -> Percentiles:
     """Return the times from a state of the robot to the first command after it."""
     times_us = []
     for run in runs:
         shown_ns = 0
-        for name, time_ns, _ in _messages(run.bag, 'odometry', 'commands'):
-            if name == 'odometry':
+        for topic, time_ns, _ in decoded(Bag(run.bag), 'odometry', 'commands'):
+            if topic.name.endswith('odometry'):
                 shown_ns = time_ns
             elif shown_ns and run.begin_ns < time_ns < run.end_ns:
                 times_us.append((time_ns - shown_ns) * 1e-3)
@@ -165,7 +153,7 @@ def _added(runs: Sequence[RecordedRun]) -> tuple[float, float]:
     """Return the medians over the reports of p50 and p99 of what the robot node adds, in us."""
     found: list[tuple[float, float]] = []
     for run in runs:
-        for _, _, message in _messages(run.bag, 'diagnostics'):
+        for _, _, message in decoded(Bag(run.bag), 'diagnostics'):
             for status in message.status:
                 values = {each.key: each.value for each in status.values}
                 if 'added_us_p50' in values:
@@ -196,7 +184,7 @@ class Regularity:
         """Read the bag: the last report is of the last 10 s, earlier ones count by their worst."""
         reports = [
             message
-            for _, time_ns, message in _messages(run.bag, 'control_timing')
+            for _, time_ns, message in decoded(Bag(run.bag), 'control_timing')
             if time_ns > run.begin_ns
         ]
         if not reports:

@@ -164,6 +164,11 @@ def action_signals(env: gymnasium.Env) -> Signals | None:
     return signals if len({name for name, _ in signals}) == model.nu else None
 
 
+def position_names(model: Any) -> list[str]:
+    """Return the name of each value of ``qpos``, as observations have it."""
+    return [name for name, _ in _signals_of_part(model, 'qpos')]
+
+
 def _positions_and_velocities(simulation: MujocoEnv, size: int) -> dict[str, int]:
     # Asked of the environment itself: with known positions and velocities, does it return them?
     data, skipped = simulation.data, simulation.model.nq + simulation.model.nv - size

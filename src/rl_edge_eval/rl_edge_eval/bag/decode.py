@@ -5,13 +5,15 @@ rewritten first. Plain CDR of both byte orders (XCDR1) is what every ROS 2 middl
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 from mcap.records import Schema
 from mcap_ros2.decoder import DecoderFactory
 
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.idl import msg_of_idl
 from rl_edge_eval.bag.messages import BagTopic
 
@@ -63,6 +65,26 @@ def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
         return message
 
     return decode_checked
+
+
+def decoded(bag: Bag, *names: str) -> Iterator[tuple[BagTopic, int, Any]]:
+    """Yield (topic, time in ns, message) of the topics whose names end in one of ``names``.
+
+    ``*`` stands for anything. Messages that can't be decoded are left out, and noted.
+    """
+    decoders: dict[BagTopic, Decoder | None] = {}
+    for topic, time_ns, data in bag:
+        if topic not in decoders:
+            is_wanted = any(fnmatchcase(topic.name, f'*/{name}') for name in names)
+            decoders[topic] = decoder_of(topic) if is_wanted else None
+        decode = decoders[topic]
+        if decode is not None:
+            try:
+                message = decode(data)
+            except ValueError as error:
+                bag.notes.add(f'{topic.name}: messages that cannot be decoded', str(error))
+            else:
+                yield topic, time_ns, message
 
 
 def _definition_of(topic: BagTopic) -> str:

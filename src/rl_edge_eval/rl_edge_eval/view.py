@@ -1,0 +1,280 @@
+"""``rl_edge view BAG``: a run in the Rerun viewer, without ROS.
+
+The robot moves in 3D, drawn from the shapes of its MuJoCo model and the recorded observations;
+actions, rewards, latency, CPU and memory are on the same time line: that of recording.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.extras import require_extra
+from rl_edge_core.files import ensure_folder
+from rl_edge_eval.bag.bag import Bag
+from rl_edge_eval.bag.decode import decoded
+from rl_edge_eval.output.columns import make_console
+
+if TYPE_CHECKING:
+    import rerun
+    from gymnasium.envs.mujoco import MujocoEnv
+
+TIME_LINE = 'recorded'
+_NAMES = ('environment', 'transition', 'episode', 'resource_usage/*')
+
+
+@dataclass
+class RecordedRobot:
+    """What a bag has of one robot, as a viewer takes it. Times are of recording, in ns."""
+
+    spec: EnvironmentSpec
+    term_names: tuple[str, ...]
+    time_ns: list[int] = field(default_factory=list)
+    """Of each transition."""
+    observation: list[np.ndarray] = field(default_factory=list)
+    """After each transition."""
+    forward_m: list[float] = field(default_factory=list)
+    scalars: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    """Times and values by the path of what is plotted."""
+    texts: list[tuple[int, str]] = field(default_factory=list)
+
+    def add_scalar(self, path: str, time_ns: int, value: float) -> None:
+        """Add a value to a curve; one that is not finite is a gap."""
+        if math.isfinite(value):
+            times, values = self.scalars.setdefault(path, ([], []))
+            times.append(time_ns)
+            values.append(value)
+
+    def add_transition(self, message: Any, time_ns: int) -> None:
+        """Add one step."""
+        self.time_ns.append(time_ns)
+        self.observation.append(np.array(message.next_observation, np.float32))
+        self.forward_m.append(message.forward_position)
+        for name, value in zip(self.spec.action_names, message.action, strict=True):
+            self.add_scalar(f'action/{name}', time_ns, value)
+        self.add_scalar('reward/total', time_ns, message.reward)
+        for name, value in zip(self.term_names, message.reward_terms, strict=True):
+            self.add_scalar(f'reward/{name}', time_ns, value)
+        self.add_scalar('latency_ms/response', time_ns, message.response_time_us * 1e-3)
+        self.add_scalar('latency_ms/inference', time_ns, message.inference_time_us * 1e-3)
+
+    def add_episode(self, message: Any, time_ns: int) -> None:
+        """Add the end of an episode."""
+        reason = f': {message.termination_reason}' if message.termination_reason else ''
+        text = f'episode {message.episode} ended{reason}: return {message.episode_return:.1f}'
+        self.texts.append((time_ns, f'{text}, {message.length} steps'))
+
+    def add_usage(self, node: str, message: Any, time_ns: int) -> None:
+        """Add what a node used."""
+        self.add_scalar(f'cpu_percent/{node}', time_ns, message.cpu_percent)
+        self.add_scalar(f'memory_mb/{node}', time_ns, message.resident_memory_mb)
+
+
+def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
+    """Read the steps of ``robot`` (its namespace; None for the only one there is).
+
+    Raise BagError for what is no bag, ConfigurationError when the robot is not in it or has to be
+    named, and RlEdgeError when none of its steps, or no environment, was recorded.
+    """
+    found: dict[str, RecordedRobot] = {}
+    for topic, time_ns, message in decoded(Bag(path), *_NAMES):
+        namespace, _, name = topic.name.rpartition('/')
+        if namespace.endswith('/resource_usage'):
+            namespace = namespace.removesuffix('/resource_usage')
+            if namespace in found:
+                found[namespace].add_usage(name, message, time_ns)
+        elif name == 'environment':
+            spec = EnvironmentSpec.from_message(message)
+            found.setdefault(namespace, RecordedRobot(spec, tuple(message.reward_term_names)))
+        elif namespace in found and name == 'transition':
+            found[namespace].add_transition(message, time_ns)
+        elif namespace in found:
+            found[namespace].add_episode(message, time_ns)
+    listed = ', '.join(sorted(name or '/' for name in found)) or 'none'
+    if robot is None and len(found) > 1:
+        raise ConfigurationError(f'{path} has several robots, name one: {listed}')
+    wanted = next(iter(found), '') if robot is None else f'/{robot.strip("/")}'.rstrip('/')
+    if wanted not in found:
+        raise ConfigurationError(f'{path} has no robot {robot or ""}; it has {listed}')
+    if not found[wanted].time_ns:
+        raise RlEdgeError(f'{path} has no transition of {wanted or "/"}: there is nothing to see')
+    return found[wanted]
+
+
+def poses(robot: RecordedRobot, env: MujocoEnv) -> np.ndarray | None:
+    """Return positions of the model, shape (steps, nq), for what was observed.
+
+    The forward position is the one that was recorded with each step, and a sideways one that is
+    not observed is summed from its velocity. None where the observation has too little: a joint
+    whose angle is not in it.
+    """
+    from rl_edge_sim.mujoco_names import position_names
+
+    names = position_names(env.model)
+    columns = {name: index for index, name in enumerate(robot.spec.observation_names)}
+    seen = np.stack(robot.observation).astype(np.float64)
+    found = np.tile(np.array(env.model.qpos0, np.float64), (len(seen), 1))
+    period_sec = robot.spec.control_period_sec
+    for index, name in enumerate(names):
+        base, _, axis = name.rpartition('.')
+        speed = columns.get(f'{base}.velocity_{axis}')
+        if name in columns:
+            found[:, index] = seen[:, columns[name]]
+        elif index == 0 and np.isfinite(robot.forward_m).all():
+            found[:, index] = robot.forward_m
+        elif axis in ('x', 'y') and speed is not None:
+            found[:, index] = np.cumsum(seen[:, speed]) * period_sec
+        else:
+            return None
+    return found
+
+
+def shape_of(rr: Any, model: Any, geom: int) -> Any:
+    """Return the Rerun archetype of a geom at the origin; None for what is not drawn."""
+    from mujoco import mjtGeom
+
+    kind, size = int(model.geom_type[geom]), model.geom_size[geom]
+    colour = {'colors': [tuple(round(255 * float(c)) for c in model.geom_rgba[geom])]}
+    solid = {**colour, 'fill_mode': 'solid'}
+    if kind == mjtGeom.mjGEOM_SPHERE:
+        return rr.Ellipsoids3D(half_sizes=[[size[0]] * 3], **solid)
+    if kind == mjtGeom.mjGEOM_ELLIPSOID:
+        return rr.Ellipsoids3D(half_sizes=[size], **solid)
+    if kind == mjtGeom.mjGEOM_BOX:
+        return rr.Boxes3D(half_sizes=[size], **solid)
+    if kind in (mjtGeom.mjGEOM_CAPSULE, mjtGeom.mjGEOM_CYLINDER):  # the latter with round ends
+        begin = [[0.0, 0.0, -float(size[1])]]
+        return rr.Capsules3D(lengths=[2 * size[1]], radii=[size[0]], translations=begin, **colour)
+    if kind == mjtGeom.mjGEOM_MESH:
+        mesh = int(model.geom_dataid[geom])
+        first, count = int(model.mesh_vertadr[mesh]), int(model.mesh_vertnum[mesh])
+        face, faces = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
+        return rr.Mesh3D(
+            vertex_positions=model.mesh_vert[first : first + count],
+            triangle_indices=model.mesh_face[face : face + faces],
+            vertex_colors=colour['colors'] * count,
+        )
+    return None
+
+
+def log_robot(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> str:
+    """Log the robot in 3D; return why that could not be, or nothing."""
+    import mujoco
+    from gymnasium.envs.mujoco import MujocoEnv as Mujoco
+
+    from rl_edge_sim.environment import environment_of
+
+    try:
+        env = environment_of(robot.spec)
+    except RlEdgeError as error:
+        return str(error)
+    simulation = cast('MujocoEnv', env.unwrapped)
+    found = poses(robot, simulation) if isinstance(simulation, Mujoco) else None
+    if found is None:
+        env.close()
+        return f'the observation of {robot.spec.environment_id} does not say where its joints are'
+    model, data = simulation.model, simulation.data
+    shapes = {geom: shape_of(rr, model, geom) for geom in range(model.ngeom)}
+    shapes = {geom: shape for geom, shape in shapes.items() if shape is not None}
+    places = np.empty((len(found), model.ngeom, 3), np.float32)
+    turns = np.empty((len(found), model.ngeom, 4))
+    for index, position in enumerate(found):
+        data.qpos[:] = position
+        mujoco.mj_kinematics(model, data)
+        places[index] = data.geom_xpos
+        for geom in shapes:
+            mujoco.mju_mat2Quat(turns[index, geom], data.geom_xmat[geom])
+    out.log('/', rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    for geom, shape in shapes.items():
+        path = f'robot/{model.geom(geom).name or geom}'
+        out.log(path, shape, static=True)
+        out.send_columns(
+            path,
+            indexes=[_times(rr, robot.time_ns)],
+            columns=rr.Transform3D.columns(
+                translation=places[:, geom],
+                quaternion=np.roll(turns[:, geom], -1, axis=1).astype(np.float32),  # x, y, z, w
+            ),
+        )
+    env.close()
+    return ''
+
+
+def log_curves(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> None:
+    """Log what is plotted, and what happened as text."""
+    for path, (times, values) in robot.scalars.items():
+        name = path.partition('/')[2]
+        out.log(path, rr.SeriesLines(names=[name]), static=True)
+        out.send_columns(
+            path,
+            indexes=[_times(rr, times)],
+            columns=rr.Scalars.columns(scalars=np.array(values, np.float64)),
+        )
+    if robot.texts:
+        times, lines = zip(*robot.texts, strict=True)
+        out.send_columns(
+            'episodes',
+            indexes=[_times(rr, list(times))],
+            columns=rr.TextLog.columns(text=list(lines)),
+        )
+
+
+def _times(rr: Any, times_ns: list[int]) -> Any:
+    return rr.TimeColumn(TIME_LINE, timestamp=np.array(times_ns, 'datetime64[ns]'))
+
+
+def layout(rrb: Any, robot: RecordedRobot) -> Any:
+    """Return the blueprint: the robot beside its curves, one plot per unit."""
+    groups = dict.fromkeys(path.partition('/')[0] for path in robot.scalars)
+    plots = [rrb.TimeSeriesView(origin=f'/{group}', name=group) for group in groups]
+    return rrb.Blueprint(
+        rrb.Horizontal(
+            rrb.Vertical(
+                rrb.Spatial3DView(origin='/robot', name='robot'),
+                rrb.TextLogView(origin='/episodes', name='episodes'),
+                row_shares=[4, 1],
+            ),
+            rrb.Vertical(*plots),
+        ),
+        rrb.TimePanel(state='collapsed'),
+    )
+
+
+def view(path: Path, *, save: Path | None = None, robot: str | None = None) -> list[str]:
+    """Show a bag in the Rerun viewer, or save it as an .rrd file; return what could not be shown.
+
+    Raise MissingExtraError without rerun-sdk, and what `read_robot` raises.
+    """
+    require_extra('rerun', 'rerun')
+    import rerun as rr
+    import rerun.blueprint as rrb
+
+    recorded = read_robot(path, robot)
+    out = rr.RecordingStream(f'rl_edge {recorded.spec.environment_id}')
+    blueprint = layout(rrb, recorded)
+    if save is None:
+        out.spawn(default_blueprint=blueprint)
+    else:
+        ensure_folder(save.parent)
+        out.save(save, default_blueprint=blueprint)
+    problem = log_robot(rr, recorded, out)
+    log_curves(rr, recorded, out)
+    out.flush()
+    return [f'no robot in 3D: {problem}'] if problem else []
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show or save the bag; return 0."""
+    console = make_console(data_on_stdout=False)
+    for problem in view(arguments.bag, save=arguments.save, robot=arguments.robot):
+        console.print(problem, style='yellow', highlight=False)
+    if arguments.save is not None:
+        console.print(f'written: {arguments.save}; open it with: rerun {arguments.save}')
+    return 0
