@@ -45,6 +45,11 @@ class RecordedRobot:
     """Times and values by the path of what is plotted."""
     texts: list[tuple[int, str]] = field(default_factory=list)
 
+    @property
+    def begin_ns(self) -> int:
+        """Return the time of the first of all that is plotted."""
+        return min(times[0] for times, _ in self.scalars.values())
+
     def add_scalar(self, path: str, time_ns: int, value: float) -> None:
         """Add a value to a curve; one that is not finite is a gap."""
         if math.isfinite(value):
@@ -191,16 +196,27 @@ def log_robot(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> str:
         places[index] = data.geom_xpos
         for geom in shapes:
             mujoco.mju_mat2Quat(turns[index, geom], data.geom_xmat[geom])
+    ground = np.zeros((len(found), 3), np.float32)
+    if model.nv and model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE:
+        ground[:, :2] = found[:, :2]  # the view goes along with the robot
+        out.log('path', rr.LineStrips3D([ground], colors=[(120, 120, 120)]), static=True)
+    # Before the first step it stands where that led to: reports of nodes begin earlier.
+    times_ns = [min(robot.begin_ns, robot.time_ns[0] - 1), *robot.time_ns]
+    first = np.r_[0, : len(found)]
+    times = _times(rr, times_ns)
     out.log('/', rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    out.send_columns(
+        'robot', indexes=[times], columns=rr.Transform3D.columns(translation=ground[first])
+    )
     for geom, shape in shapes.items():
         path = f'robot/{model.geom(geom).name or geom}'
         out.log(path, shape, static=True)
         out.send_columns(
             path,
-            indexes=[_times(rr, robot.time_ns)],
+            indexes=[times],
             columns=rr.Transform3D.columns(
-                translation=places[:, geom],
-                quaternion=np.roll(turns[:, geom], -1, axis=1).astype(np.float32),  # x, y, z, w
+                translation=(places[:, geom] - ground)[first],
+                quaternion=np.roll(turns[:, geom], -1, axis=1)[first].astype(np.float32),  # xyzw
             ),
         )
     env.close()
@@ -237,7 +253,7 @@ def layout(rrb: Any, robot: RecordedRobot) -> Any:
     return rrb.Blueprint(
         rrb.Horizontal(
             rrb.Vertical(
-                rrb.Spatial3DView(origin='/robot', name='robot'),
+                rrb.Spatial3DView(origin='/robot', contents=['/robot/**', '/path'], name='robot'),
                 rrb.TextLogView(origin='/episodes', name='episodes'),
                 row_shares=[4, 1],
             ),
