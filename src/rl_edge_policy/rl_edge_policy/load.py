@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from rl_edge_core.errors import (
 )
 from rl_edge_core.model_files import named_model, shipped_models_hint
 from rl_edge_core.tensorflow_setup import without_noise
-from rl_edge_policy.policy import ModelIdentity, Policy, RejectedActionError
+from rl_edge_policy.policy import Policy, RejectedActionError
 from rl_edge_policy.policy_parameters import AUTO
 from rl_edge_policy.runtimes import Runtime, choose_runtime
 from rl_edge_policy.trust import ANY_MODEL, Trust
@@ -66,8 +67,7 @@ def load_policy(
     trust.check(manifest, entry)
     chosen = choose_runtime(entry, runtime)
     model_path = checked_file(folder, entry)
-    identity = ModelIdentity.of(manifest, entry, chosen.name)
-    policy: Policy = _import(chosen).load(model_path, identity, threads=threads)
+    policy: Policy = _import(chosen)(model_path, manifest, entry, threads=threads)
     _check_golden_pair(policy, manifest, entry)
     return policy
 
@@ -92,10 +92,18 @@ def find_model(path: Path, recipe: str | None) -> tuple[Path, Manifest, ModelFil
     return path.parent, manifest, entry
 
 
-def _import(runtime: Runtime) -> Any:
+def _import(runtime: Runtime) -> Callable[..., Policy]:
+    """Return what makes a policy of a model file, its manifest, its entry, and ``threads``."""
     try:
         with without_noise():
-            return importlib.import_module(f'rl_edge_policy.runtimes.{runtime.name}')
+            if runtime.name == 'keras':
+                from rl_edge_policy.runtimes.keras import KerasPolicy
+
+                return KerasPolicy
+            from rl_edge_policy.runtimes.interpreter import InterpreterPolicy
+
+            found = importlib.import_module(f'{runtime.package}.interpreter').Interpreter
+            return partial(InterpreterPolicy, runtime=runtime.name, interpreter_type=found)
     except (ImportError, AttributeError) as error:
         # AttributeError: what a build against another NumPy raises.
         raise ConfigurationError(

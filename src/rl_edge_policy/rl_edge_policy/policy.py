@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,29 +22,24 @@ class RejectedActionError(RlEdgeError):
     """A model answered with an action that is not finite or of the wrong size."""
 
 
-class Policy(Protocol):
+class Policy(ABC):
     """A model that acts. Made by `load_policy`."""
 
-    @property
-    def spec(self) -> EnvironmentSpec:
+    def __init__(self, manifest: Manifest, entry: ModelFile, runtime: str) -> None:
+        """Be the policy of one file of an artifact, run by ``runtime``."""
+        self.spec: EnvironmentSpec = manifest.environment
         """The environment it was made for."""
-
-    @property
-    def model_hash(self) -> str:
+        self.network: Network = manifest.network
+        self.model_hash: str = entry.sha256
         """SHA-256 (hex) of the model file."""
-
-    @property
-    def model_id(self) -> str:
+        self.model_id = f'{manifest.name}/{entry.file}'
         """Name of the artifact and its file, e.g. ``ant_v5/best/actor_int8.tflite``."""
-
-    @property
-    def recipe(self) -> str:
+        self.recipe: str = entry.recipe
         """How the file was made, e.g. ``int8``; ``keras`` for the full model."""
-
-    @property
-    def runtime(self) -> str:
+        self.runtime = runtime
         """``keras``, ``litert`` or ``tflite_runtime``."""
 
+    @abstractmethod
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Return the action, shape (action_size,) float32 within the limits of the spec.
 
@@ -52,43 +47,6 @@ class Policy(Protocol):
         when it is not finite or has another shape, RejectedActionError when the model's answer is.
         The returned array is the caller's. Several threads may call it: they take turns.
         """
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """What every policy carries from its manifest."""
-
-    spec: EnvironmentSpec
-    model_hash: str
-    model_id: str
-    recipe: str
-    runtime: str
-    network: Network
-
-    @classmethod
-    def of(cls, manifest: Manifest, entry: ModelFile, runtime: str) -> ModelIdentity:
-        """Return the identity of one file of an artifact, run by ``runtime``."""
-        return cls(
-            spec=manifest.environment,
-            model_hash=entry.sha256,
-            model_id=f'{manifest.name}/{entry.file}',
-            recipe=entry.recipe,
-            runtime=runtime,
-            network=manifest.network,
-        )
-
-
-class IdentifiedPolicy:
-    """Base of the runtimes: a policy's identity as plain attributes."""
-
-    def __init__(self, identity: ModelIdentity) -> None:
-        """Take over the identity."""
-        self.spec = identity.spec
-        self.model_hash = identity.model_hash
-        self.model_id = identity.model_id
-        self.recipe = identity.recipe
-        self.runtime = identity.runtime
-        self.network = identity.network
 
 
 def checked_observation(spec: EnvironmentSpec, observation: np.ndarray) -> np.ndarray:

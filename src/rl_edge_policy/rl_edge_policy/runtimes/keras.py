@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rl_edge_core.artifact import check_keras_archive
+from rl_edge_core.artifact import Manifest, ModelFile, check_keras_archive
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_policy.policy import (
-    IdentifiedPolicy,
-    ModelIdentity,
+    Policy,
     RejectedActionError,
     checked_observation,
     limited_action,
@@ -21,15 +20,21 @@ from rl_edge_policy.policy import (
 OUTPUT_NAMES = ('action', 'value', 'log_std')
 
 
-class KerasPolicy(IdentifiedPolicy):
+class KerasPolicy(Policy):
     """Act by the full model; every output is computed for every action."""
 
-    def __init__(self, path: Path, identity: ModelIdentity) -> None:
-        """Load the model in safe mode and trace its graph function, once.
+    def __init__(self, path: Path, manifest: Manifest, entry: ModelFile, *, threads: int) -> None:
+        """Load a file whose hash was checked, in safe mode, and trace its graph function, once.
 
-        Raise ArtifactError for a file that can't be loaded or has other shapes.
+        ``threads`` counts for the first model of a process: TensorFlow keeps what it started
+        with. Raise ArtifactError for a file that can't be loaded or has other shapes.
         """
-        super().__init__(identity)
+        super().__init__(manifest, entry, 'keras')
+        if keras.backend.backend() != 'tensorflow':
+            raise ConfigurationError(
+                f'Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow'
+            )
+        _set_threads(threads)
         model = _loaded(path)
         self._function = _graph_function(model, self.spec.observation_size, path)
         _check_outputs(self._function, self.spec.action_size, path)
@@ -51,19 +56,6 @@ class KerasPolicy(IdentifiedPolicy):
         except tf.errors.OpError as error:
             raise RejectedActionError(f'{self.model_id} failed to run: {error}') from error
         return limited_action(self.spec, action)
-
-
-def load(path: Path, identity: ModelIdentity, *, threads: int) -> KerasPolicy:
-    """Load a model file whose hash was checked; raise ArtifactError when it does not fit.
-
-    ``threads`` counts for the first model of a process: TensorFlow keeps what it started with.
-    """
-    if keras.backend.backend() != 'tensorflow':
-        raise ConfigurationError(
-            f'Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow'
-        )
-    _set_threads(threads)
-    return KerasPolicy(path, identity)
 
 
 def _set_threads(threads: int) -> None:

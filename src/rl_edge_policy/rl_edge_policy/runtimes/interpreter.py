@@ -1,4 +1,7 @@
-"""The policy over a TFLite interpreter; LiteRT and tflite-runtime have the same Python calls."""
+"""Run a ``.tflite`` file by LiteRT, the preferred runtime, or tflite-runtime: both call alike.
+
+tflite-runtime needs Python 3.11 at most, and numpy below 2.
+"""
 
 import math
 import threading
@@ -8,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from rl_edge_core.artifact import Manifest, ModelFile
 from rl_edge_core.errors import ArtifactError
 from rl_edge_policy.policy import (
-    IdentifiedPolicy,
-    ModelIdentity,
+    Policy,
     RejectedActionError,
     checked_observation,
     limited_action,
 )
 
 
-class InterpreterPolicy(IdentifiedPolicy):
+class InterpreterPolicy(Policy):
     """Act by a TFLite interpreter, by its public calls alone.
 
     Views of the interpreter's tensors would save two copies of some hundred bytes, but must not be
@@ -26,12 +29,29 @@ class InterpreterPolicy(IdentifiedPolicy):
     """
 
     def __init__(
-        self, path: Path, identity: ModelIdentity, *, make_interpreter: Callable[[bytes], Any]
+        self,
+        path: Path,
+        manifest: Manifest,
+        entry: ModelFile,
+        *,
+        runtime: str,
+        interpreter_type: Callable[..., Any],
+        threads: int,
     ) -> None:
-        """Load the model; raise ArtifactError for one that can't be loaded or has other shapes."""
-        super().__init__(identity)
-        # From memory: a mapped file that is overwritten while it is in use ends the process.
-        interpreter = _opened(make_interpreter, path, identity.runtime)
+        """Load a file whose hash was checked; raise ArtifactError when it does not fit."""
+        super().__init__(manifest, entry, runtime)
+        try:
+            # From memory: a mapped file that is overwritten while it is in use ends the process.
+            content = path.read_bytes()
+            interpreter = interpreter_type(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError, OSError) as error:
+            # E.g. "Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'."
+            reason = ' '.join(str(error).split())
+            raise ArtifactError(
+                f'runtime {runtime} cannot load {path}: {reason} Choose another runtime or '
+                f'recipe, or install a newer {runtime}'
+            ) from error
         self._input = _checked_tensor(
             interpreter.get_input_details(), 'input', self.spec.observation_size, path
         )
@@ -73,20 +93,6 @@ class InterpreterPolicy(IdentifiedPolicy):
             if not low <= value <= high:  # also true for NaN
                 return limited_action(self.spec, action)
         return action
-
-
-def _opened(make_interpreter: Callable[[bytes], Any], path: Path, runtime: str) -> Any:
-    try:
-        interpreter = make_interpreter(path.read_bytes())
-        interpreter.allocate_tensors()
-    except (RuntimeError, ValueError, OSError) as error:
-        # E.g. "Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'."
-        reason = ' '.join(str(error).split())
-        raise ArtifactError(
-            f'runtime {runtime} cannot load {path}: {reason} Choose another runtime or recipe, '
-            f'or install a newer {runtime}'
-        ) from error
-    return interpreter
 
 
 def _checked_tensor(details: list[dict[str, Any]], what: str, size: int, path: Path) -> int:
