@@ -7,13 +7,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
-from rl_edge_sim.environment import spec_of
-from rl_edge_sim.reward_terms import find_reward_terms, forward_position
-from rl_edge_sim.termination import termination_reason
+from rl_edge_core.loop.events import AppliedAction
+from rl_edge_sim.simulation import Simulation
 
 
 @dataclass(frozen=True)
@@ -50,55 +47,35 @@ def rollout(
     over ROS 2, so the sim node in lockstep runs the same trajectory bit for bit. ``env`` comes
     from `make_environment`. Raise RlEdgeError for an action that is misshapen or not finite.
     """
-    spec = spec_of(env)
-    return [_run_episode(env, policy, seed, spec=spec, on_step=on_step) for seed in seeds]
+    simulation = Simulation(env, seed=0)
+    return [_run_episode(simulation, policy, seed, on_step) for seed in seeds]
 
 
 def _run_episode(
-    env: gymnasium.Env,
-    policy: ActionOf,
-    seed: int,
-    *,
-    spec: EnvironmentSpec,
-    on_step: OnStep | None,
+    simulation: Simulation, policy: ActionOf, seed: int, on_step: OnStep | None
 ) -> EpisodeResult:
-    wrapper = find_reward_terms(env)
-    term_names = wrapper.term_names if wrapper else ()
-    raw, info = env.reset(seed=seed)
-    # A copy: environments may use their array again.
-    observation = np.array(raw, np.float32)
-    episode = EpisodeAccumulator(seed, forward_position(info), term_names)
+    simulation.begin_episode(0, seed)
     while True:
-        action = _limited(spec, policy(observation))
-        raw, reward, terminated, truncated, info = env.step(action)
-        next_observation = np.array(raw, np.float32)
-        terms = tuple(info['reward_terms'].values()) if wrapper else ()
-        episode.add(float(reward), terms, forward_position(info))
+        action = np.asarray(policy(simulation.observation), np.float32)
+        fault = simulation.spec.fault_of_action(action)
+        if fault:
+            raise RlEdgeError(f'the policy of the rollout is broken: {fault}')
+        event = simulation.advance(AppliedAction(simulation.spec.limit(action)))
         if on_step is not None:
             on_step(
                 RolloutStep(
                     seed=seed,
-                    step=episode.length - 1,
-                    observation=observation,
-                    action=action,
-                    reward=float(reward),
-                    next_observation=next_observation,
-                    terminated=bool(terminated),
-                    truncated=bool(truncated),
-                    info=info,
+                    step=event.step,
+                    observation=event.observation,
+                    action=event.applied.values,
+                    reward=event.reward,
+                    next_observation=event.next_observation,
+                    terminated=event.terminated,
+                    truncated=event.truncated,
+                    info=simulation.info,
                 )
             )
-        observation = next_observation
-        if terminated or truncated:
-            if terminated:
-                episode.termination_reason = termination_reason(env, info)
-            ended_by = EndedBy.TERMINATION if terminated else EndedBy.TIME_LIMIT
-            return episode.result(ended_by, control_period_sec=spec.control_period_sec)
-
-
-def _limited(spec: EnvironmentSpec, action: np.ndarray) -> np.ndarray:
-    values = np.asarray(action, np.float32)
-    fault = spec.fault_of_action(values)
-    if fault:
-        raise RlEdgeError(f'the policy of the rollout is broken: {fault}')
-    return spec.limit(values)
+        if event.terminated:
+            return simulation.result(EndedBy.TERMINATION)
+        if event.truncated:
+            return simulation.result(EndedBy.TIME_LIMIT)

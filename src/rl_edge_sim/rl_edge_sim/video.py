@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,24 +52,14 @@ class Video:
                 f'the video begins at {begin_sec:g} s, but the episode lasts '
                 f'{len(self.states) * self.control_period_sec:g} s'
             )
-        return Video(
-            self.environment_id,
-            self.environment_arguments,
-            self.control_period_sec,
-            self.states[kept],
-            self.forward_positions_m[kept],
+        return replace(
+            self, states=self.states[kept], forward_positions_m=self.forward_positions_m[kept]
         )
 
     def save(self, path: Path) -> None:
         """Write it as plain arrays."""
-        np.savez(
-            path,
-            environment_id=np.array(self.environment_id),
-            environment_arguments=np.array(json.dumps(dict(self.environment_arguments))),
-            control_period_sec=np.array(self.control_period_sec),
-            states=self.states,
-            forward_positions_m=self.forward_positions_m,
-        )
+        arguments = json.dumps(dict(self.environment_arguments))
+        np.savez(path, **{**vars(self), 'environment_arguments': arguments})
 
     @staticmethod
     def load(path: Path) -> 'Video':
@@ -156,14 +146,13 @@ def _draw(video: Video, *, width: int, height: int) -> np.ndarray:
     try:
         follow_robot(env)
         env.reset(seed=0)
-        return np.array([_frame(env, state) for state in video.states], np.uint8)
+        frames = np.empty((len(video.states), height, width, 3), np.uint8)
+        for frame, state in zip(frames, video.states, strict=True):
+            show_state(env, state)
+            frame[:] = env.render()
+        return frames
     finally:
         env.close()
-
-
-def _frame(env: Any, state: np.ndarray) -> np.ndarray:
-    show_state(env, state)
-    return cast(np.ndarray, env.render())
 
 
 if __name__ == '__main__':
