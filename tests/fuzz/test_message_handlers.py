@@ -12,10 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rclpy.context import Context
 
 from rl_edge_compress.untrained import ensure_untrained
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.loop.lockstep import Lockstep
 from rl_edge_core.loop.realtime import Realtime
-from rl_edge_core.ros.conversions import from_environment, from_episode_summary, to_environment
+from rl_edge_core.ros.conversions import from_episode_summary, to_environment
 from rl_edge_core.shared_parameters import LoopParameters
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation
@@ -179,7 +180,7 @@ TestRealtimeUnderFire = RealtimeUnderFire.TestCase
 @given(ENVIRONMENTS)
 def test_environment_messages_are_specifications_or_refused(message):
     with contextlib.suppress(RlEdgeError):
-        assert len(from_environment(message).hash) == 64
+        assert len(EnvironmentSpec.from_message(message).hash) == 64
 
 
 @given(

@@ -237,13 +237,7 @@ def _record_arguments() -> tuple[Setting, ...]:
 
 def policy_node(values: Values) -> NodeDescription:
     """Return the node that answers observations with actions."""
-    return NodeDescription(
-        package='rl_edge_policy',
-        executable=POLICY,
-        name='policy',
-        namespace=str(values['namespace']),
-        parameters=_values_of(POLICY, values),
-    )
+    return _node(POLICY, values)
 
 
 def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription:
@@ -251,48 +245,24 @@ def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription
 
     It begins when ``learners`` and the recorder, where there is one, receive transitions.
     """
-    return NodeDescription(
-        package='rl_edge_sim',
-        executable=SIM,
-        name='sim',
-        namespace=str(values['namespace']),
-        parameters={
-            **_values_of(SIM, values),
-            'transition_subscribers': ', '.join((*learners, *_transition_recorders(values))),
-        },
-        ends_run=True,
-    )
+    awaited = ', '.join((*learners, *_transition_recorders(values)))
+    return _node(SIM, values, ends_run=True, transition_subscribers=awaited)
 
 
 def robot_node(values: Values) -> NodeDescription:
     """Return the node between a robot's standard topics and a policy; it ends the run."""
-    return NodeDescription(
-        package='rl_edge_robot',
-        executable=ROBOT,
-        name='robot',
-        namespace=str(values['namespace']),
-        parameters={
-            **_values_of(ROBOT, values),
-            'transition_subscribers': ', '.join(_transition_recorders(values)),
-        },
-        ends_run=True,
-    )
+    awaited = ', '.join(_transition_recorders(values))
+    return _node(ROBOT, values, ends_run=True, transition_subscribers=awaited)
 
 
 def train_node(values: Values, robots: Sequence[str]) -> NodeDescription:
     """Return the node that learns; it lives in the run's namespace, the robots in their own."""
-    parameters = {
-        **_values_of(TRAIN, values),
-        'robots': [f'/{robot}' for robot in robots],
-        'seed': values['training_seed'],
-        'output': f'{values["output_folder"]}/training',
-    }
-    return NodeDescription(
-        package='rl_edge_train',
-        executable=TRAIN,
-        name='train',
-        namespace=str(values['namespace']),
-        parameters=parameters,
+    return _node(
+        TRAIN,
+        values,
+        robots=[f'/{robot}' for robot in robots],
+        seed=values['training_seed'],
+        output=f'{values["output_folder"]}/training',
     )
 
 
@@ -302,9 +272,20 @@ def robots_of(values: Values) -> list[str]:
     return names.replace(',', ' ').split()
 
 
-def _values_of(executable: str, values: Values) -> dict[str, Any]:
+def _node(
+    executable: str, values: Values, *, ends_run: bool = False, **parameters: Any
+) -> NodeDescription:
+    """Return a node of ours: its parameters are the arguments of the same names, and more."""
     names = [setting.name for setting in settings_of(node_parameters(executable))]
-    return {name: values[name] for name in names if name in values}
+    name = executable.removesuffix('_node')
+    return NodeDescription(
+        package=f'rl_edge_{name}',
+        executable=executable,
+        name=name,
+        namespace=str(values['namespace']),
+        parameters={**{n: values[n] for n in names if n in values}, **parameters},
+        ends_run=ends_run,
+    )
 
 
 def _transition_recorders(values: Values) -> tuple[str, ...]:

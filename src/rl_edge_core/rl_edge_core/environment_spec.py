@@ -171,21 +171,9 @@ class EnvironmentSpec:
 
         Raise ConfigurationError when the message is not consistent in itself.
         """
-        return cls(
-            environment_id=message.environment_id,
-            observation_names=tuple(message.observation_names),
-            observation_units=tuple(message.observation_units),
-            action_names=tuple(message.action_names),
-            action_units=tuple(message.action_units),
-            action_low=tuple(message.action_low),
-            action_high=tuple(message.action_high),
-            safe_action=tuple(message.safe_action),
-            control_period_sec=float(message.control_period_sec),
-            max_episode_steps=int(message.max_episode_steps),
-            # Bags of earlier versions have no such fields.
-            environment_arguments=getattr(message, 'environment_arguments', ''),
-            simulator_versions=tuple(getattr(message, 'simulator_versions', ())),
-        )
+        # Bags of earlier versions lack the newest fields.
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: getattr(message, name) for name in names if hasattr(message, name)})
 
     def differences(self, other: 'EnvironmentSpec') -> list[str]:
         """Return one line for each field in which `other` differs; empty when they are equal."""

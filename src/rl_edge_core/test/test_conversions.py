@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_core.loop.events import AppliedAction, EpisodeEvent, ObservationEvent, StepEvent
@@ -35,8 +36,8 @@ def test_the_specification_keeps_its_hash_over_the_wire(cart):
     )
     received = over_the_wire(message)
     assert received.run_id == 2**64 - 1
-    assert conversions.from_environment(received) == cart
-    assert conversions.from_environment(received).hash == received.spec_hash
+    assert EnvironmentSpec.from_message(received) == cart
+    assert EnvironmentSpec.from_message(received).hash == received.spec_hash
 
 
 @pytest.mark.parametrize('time_ns', [0, 50_000_000, 1_000_000_000, 123_456_700_000_001])
@@ -111,4 +112,4 @@ def test_the_reasons_are_the_messages_constants():
 
 def test_an_empty_environment_message_is_refused():
     with pytest.raises(ValueError, match='at least one observation'):
-        conversions.from_environment(Environment())
+        EnvironmentSpec.from_message(Environment())

@@ -15,7 +15,6 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import (
-    from_environment,
     from_float32_field,
     to_float32_field,
 )
@@ -291,7 +290,7 @@ class PolicyNode(GuardedLifecycleNode):
             self._reports.enter(PolicyStatus.ACTIVE, WAITING)
             return
         try:
-            self._environment_spec = from_environment(self._environment)
+            self._environment_spec = EnvironmentSpec.from_message(self._environment)
             self._check_environment(self._policy)  # type: ignore[arg-type]
         except RlEdgeError as error:
             if str(error) != self._reports.reason:

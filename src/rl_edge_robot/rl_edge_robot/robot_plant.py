@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rl_edge_core.episode_result import EndedBy, EpisodeResult
-from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
+from rl_edge_core.episode_result import EndedBy, EpisodeAccumulator, EpisodeResult
 from rl_edge_core.loop.events import AppliedAction, StepEvent
 from rl_edge_robot.commands import Commands
 from rl_edge_robot.description import RobotDescription

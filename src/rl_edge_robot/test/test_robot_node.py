@@ -18,7 +18,7 @@ from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.loop.control_loop import Phase
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import from_environment, set_stamp
+from rl_edge_core.ros.conversions import set_stamp
 from rl_edge_interfaces.msg import Action, Environment, EpisodeSummary, Observation, Transition
 from rl_edge_robot.robot_node import RobotNode
 from rl_edge_robot.safety import Motion
@@ -154,7 +154,7 @@ def test_a_policy_drives_the_robot(graph):
     assert all(abs(value) <= 150.0 for command in graph.machine.commands for value in command)
     assert [75.0, -75.0, 0.0, 150.0, 0.0, 0.0, 0.0, 0.0] in graph.machine.commands
     (environment,) = graph.policy.environments
-    names = from_environment(environment).observation_names
+    names = environment.observation_names
     first, second = graph.policy.transitions[:2]
     seen = dict(zip(names, first.observation, strict=True))
     assert seen['torso.z'] == np.float32(HEIGHT)
@@ -170,7 +170,7 @@ def test_the_order_of_joints_in_messages_does_not_matter(graph):
     graph.start()
     graph.machine.names = ['gripper', *reversed(JOINTS)]
     graph.run(1)
-    names = from_environment(graph.policy.environments[0]).observation_names
+    names = graph.policy.environments[0].observation_names
     seen = dict(zip(names, graph.policy.transitions[0].observation, strict=True))
     for index, joint in enumerate(JOINTS):
         assert seen[f'{joint}.angle'] == np.float32(0.1 * index)

@@ -6,8 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from rl_edge_core.episode_result import EndedBy, EpisodeResult
-from rl_edge_core.loop.episode_accumulator import EpisodeAccumulator
+from rl_edge_core.episode_result import EndedBy, EpisodeAccumulator, EpisodeResult
 from rl_edge_core.loop.events import AppliedAction, StepEvent
 from rl_edge_sim.environment import spec_of
 from rl_edge_sim.reward_terms import find_reward_terms, forward_position

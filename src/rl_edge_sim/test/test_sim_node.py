@@ -20,9 +20,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import SetBool
 
+from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import from_environment, to_nanoseconds
+from rl_edge_core.ros.conversions import to_nanoseconds
 from rl_edge_interfaces.msg import (
     Action,
     Environment,
@@ -206,7 +207,7 @@ def test_ant_runs_in_lockstep_as_in_the_rollout_bit_for_bit(graph):
         assert list(summary.reward_terms) == list(result.reward_terms.values())
         assert summary.missed_actions == summary.rejected_actions == summary.safe_actions == 0
     (environment,) = peer.received['environment']
-    assert from_environment(environment) == spec_of(env)
+    assert EnvironmentSpec.from_message(environment) == spec_of(env)
     assert list(environment.reward_term_names) == [
         'forward',
         'ctrl',

@@ -119,7 +119,7 @@ class TrainNode(Node):
 
     def _on_environment(self, link: RobotLink, message: Environment) -> None:
         try:
-            spec = conversions.from_environment(message)
+            spec = EnvironmentSpec.from_message(message)
         except RlEdgeError as error:
             link.refuse(f'{link.name} announced no valid environment: {error}')
             return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NANOSECONDS = 1_000_000_000
 
 
-def to_float32_field(values: np.ndarray) -> array:
+def to_float32_field(values: Sequence[float] | np.ndarray) -> array:
     """Return ``values``, shape (n,), as a message's float32[] field takes it: one copy."""
     field = array('f')
     field.frombytes(np.ascontiguousarray(values, np.float32).view(np.uint8).data)
@@ -52,29 +52,17 @@ def to_environment(
     spec: EnvironmentSpec, *, run_id: int, reward_term_names: Sequence[str], mode: str
 ) -> Environment:
     """Return the message that describes a simulator; the header is the caller's."""
+    limits = {
+        name: to_float32_field(getattr(spec, name))
+        for name in ('action_low', 'action_high', 'safe_action')
+    }
     return Environment(
+        **{**spec.to_dict(), **limits},
         run_id=run_id,
-        environment_id=spec.environment_id,
-        environment_arguments=spec.environment_arguments,
-        simulator_versions=list(spec.simulator_versions),
         spec_hash=spec.hash,
-        observation_names=list(spec.observation_names),
-        observation_units=list(spec.observation_units),
-        action_names=list(spec.action_names),
-        action_units=list(spec.action_units),
-        action_low=to_float32_field(spec.low),
-        action_high=to_float32_field(spec.high),
-        safe_action=to_float32_field(spec.safe),
-        control_period_sec=spec.control_period_sec,
-        max_episode_steps=spec.max_episode_steps,
         reward_term_names=list(reward_term_names),
         mode=mode,
     )
-
-
-def from_environment(message: Environment) -> EnvironmentSpec:
-    """Return the specification in a message; raise ConfigurationError when it is not valid."""
-    return EnvironmentSpec.from_message(message)
 
 
 def fill_observation(message: Observation, event: ObservationEvent) -> None:
