@@ -53,7 +53,7 @@ def used(node, name, namespace):
     return {
         (rule, topic)
         for rule, look in RULES.items()
-        for topic, _ in look(node, name, f'/{namespace}')
+        for topic, _ in look(node, name, f'/{namespace}'.rstrip('/') or '/')
     }
 
 
@@ -77,7 +77,7 @@ def without_wildcards(grants, namespace, nodes):
     return (grants - wide) | {(rule, topic) for rule, _ in wide for topic in topics}
 
 
-def test_sim_policy_and_recorder_use_exactly_what_their_policies_grant(
+def test_policies_grant_what_sim_policy_and_recorder_use_and_observers_can_watch(
     system, namespace, ros_domain_id
 ):
     system(
@@ -100,6 +100,19 @@ def test_sim_policy_and_recorder_use_exactly_what_their_policies_grant(
             grants = granted(role, namespace) - others
             grants = without_wildcards(grants, namespace, ('sim', 'policy', 'recorder'))
             assert wait_until_used(node, role, namespace, grants) == grants
+        watched = granted('observer', namespace)
+        watched = without_wildcards(watched, namespace, ('sim', 'policy', 'recorder'))
+        published = {
+            topic for topic, _ in node.get_topic_names_and_types() if node.count_publishers(topic)
+        }
+        topics = {topic for rule, topic in watched if rule == 'subscribe'}
+        assert topics <= published
+        # Its services are those that every node of rclpy has, and no other.
+        own = {(rule, topic.replace('/observer/', '/graph/')) for rule, topic in watched}
+        assert {grant for grant in own if grant[0] == 'reply'} <= {
+            (rule, topic if topic.startswith(f'/{namespace}') else f'/{namespace}{topic}')
+            for rule, topic in used(node, 'graph', '')
+        }
 
 
 def test_the_trainer_uses_exactly_what_its_policy_grants(system, namespace, ros_domain_id):

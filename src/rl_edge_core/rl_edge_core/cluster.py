@@ -15,10 +15,11 @@ import platform
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from rl_edge_core.extras import require_extra
 LOCAL, AUTO = 'local', 'auto'
 RETRIES = 5
 """How often a call is repeated whose process or node ended; an exception of its own is final."""
+STARTS = 3
+"""How often a cluster on this machine is tried to start."""
 CHECKED_PACKAGES = ('rl_edge_core', 'mujoco', 'gymnasium', 'numpy', 'ai-edge-litert')
 """Whose versions must be the same everywhere: they decide what an episode comes to."""
 
@@ -58,17 +61,61 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
     settings: dict[str, Any] = {'address': address}
     if address == LOCAL:
         settings |= {'include_dashboard': False, 'num_cpus': cpus}
-    try:
-        ray.init(log_to_driver=False, logging_level='error', **settings)
-    except Exception as error:  # Ray has no base for what can go wrong here
-        raise ConfigurationError(
-            f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
-            f'`ray start --head`, or use --cluster local'
-        ) from error
+    for attempt in range(STARTS if address == LOCAL else 1):
+        try:
+            ray.init(log_to_driver=False, logging_level='error', **settings)
+            break
+        except Exception as error:  # Ray has no base for what can go wrong here
+            ray.shutdown()
+            if address == LOCAL and attempt < STARTS - 1:
+                continue  # a busy machine needs longer than Ray waits for its processes
+            raise ConfigurationError(
+                f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
+                f'`ray start --head`, or use --cluster local'
+            ) from error
+    watcher = _start_watcher(ray)
     try:
         yield ray
     finally:
         ray.shutdown()
+        watcher.communicate(b'clean')
+
+
+def _start_watcher(ray: Any) -> subprocess.Popen[bytes]:
+    """Start a process that says why this one ended, should Ray end it.
+
+    Ray exits a process, from C++ and without a word, when the head of the cluster or the node of
+    this machine is gone. The watcher sees its input end without having been told that all is well.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    addresses = [ray.get_runtime_context().gcs_address] + [
+        f'{node["NodeManagerAddress"]}:{node["NodeManagerPort"]}'
+        for node in ray.nodes()
+        if node['NodeID'] == own
+    ]
+    return subprocess.Popen(
+        [sys.executable, '-m', 'rl_edge_core.cluster', 'watch', *addresses],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the others
+    )
+
+
+def say_what_ended(addresses: Sequence[str]) -> None:
+    """Wait for the end of standard input; unless all is well, say which address is silent."""
+    if sys.stdin.buffer.read() == b'clean':
+        return
+    for address in addresses:
+        host, _, port = address.rpartition(':')
+        try:
+            socket.create_connection((host, int(port)), timeout=5.0).close()
+        except OSError:
+            print(
+                f'error: the Ray cluster at {addresses[0]} was lost ({address} does not answer), '
+                'and Ray ended this command with it; what a training saved goes on with '
+                '`rl_edge train --resume RUN --cluster ADDRESS`',
+                file=sys.stderr,
+            )
+            return
 
 
 def stay_connected(address: str) -> contextlib.AbstractContextManager[Any]:
@@ -321,8 +368,11 @@ def wait_for_nodes(address: str, count: int, *, timeout_sec: float = 600.0) -> N
 
 
 if __name__ == '__main__':
-    _, _address, _count = sys.argv[1:]
-    try:
-        wait_for_nodes(_address, int(_count))
-    except RlEdgeError as error:
-        sys.exit(f'error: {error}')
+    _command, *_words = sys.argv[1:]
+    if _command == 'watch':
+        say_what_ended(_words)
+    else:
+        try:
+            wait_for_nodes(_words[0], int(_words[1]))
+        except RlEdgeError as error:
+            sys.exit(f'error: {error}')

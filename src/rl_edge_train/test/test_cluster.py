@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_core import cluster
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
 from rl_edge_train.cluster.acting_copy import acting_copy
@@ -30,6 +32,7 @@ from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
 from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.evaluate_command import play_all
 from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop
+from rl_edge_train.metrics import CsvLog
 from rl_edge_train.run_config import load_preset
 from rl_edge_train.selection import SelectionConfig
 from rl_edge_train.vector_environment import SimulationError
@@ -156,16 +159,38 @@ def test_fragments_are_small_where_runs_and_buffers_are():
 
 
 @pytest.fixture(scope='module')
-def nodes():
+def start_cluster():
+    """Give a function that starts a cluster of one node with some settings."""
     cluster.secure_environment(starts=True)  # Ray reads it when it is imported
-    ray = pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
+    pytest.importorskip('ray', reason='the extra ray is not installed: tools/env --with ray')
     from ray.cluster_utils import Cluster
 
-    started = Cluster(initialize_head=True, head_node_args={'num_cpus': 2})
+    started = []
+
+    def start(**settings):
+        for attempt in range(cluster.STARTS):
+            started.append(Cluster())
+            try:
+                started[-1].add_node(**settings)
+                return started[-1]
+            except Exception:  # a busy machine needs longer than Ray waits for its processes
+                if attempt == cluster.STARTS - 1:
+                    raise
+        return None
+
+    yield start
+    for each in started:
+        each.shutdown()
+
+
+@pytest.fixture(scope='module')
+def nodes(start_cluster):
+    import ray
+
+    started = start_cluster(num_cpus=2)
     ray.init(address=started.address, log_to_driver=False, logging_level='error')
     yield started
     ray.shutdown()
-    started.shutdown()
 
 
 @pytest.fixture
@@ -330,6 +355,41 @@ def test_train_on_a_cluster_of_its_own_saves_and_ends_everything(tmp_path):
     columns = (run / 'metrics.csv').read_text().splitlines()[0].split(',')
     assert {'workers', 'weights_age_updates', 'lost_fragments'} <= set(columns)
     assert json.loads((run / 'run.json').read_text())['seed'] == 1
+
+
+def test_a_run_whose_head_was_killed_says_so_and_goes_on_from_its_checkpoint(
+    start_cluster, tmp_path
+):
+    run = tmp_path / 'run'
+    command = [sys.executable, '-m', 'rl_edge_train', 'train']
+    settings = ['--set', 'checkpoint_period_sec=1', '--set', 'log_every_steps=200']
+    head = start_cluster(num_cpus=1)
+    on_cluster = ['--cluster', head.address, '--workers', '1']
+    process = subprocess.Popen(
+        [*command, '--preset', 'sac_small', '--out', str(run), *settings, *on_cluster],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not checkpoint.paths(run / 'checkpoints'):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    for processes in head.head_node.all_processes.values():
+        for info in processes:
+            os.kill(info.process.pid, signal.SIGKILL)
+    said = process.communicate(timeout=600)[0]
+    assert process.returncode not in (0, None), said
+    assert f'the Ray cluster at {head.address} was lost' in said
+
+    saved = checkpoint.steps_of(checkpoint.paths(run / 'checkpoints')[-1])
+    resume = ['--resume', str(run), '--set', f'total_steps={saved + 100}', '--cluster', 'local']
+    done = subprocess.run(
+        [*command, *resume, '--workers', '1'], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f'finished {saved + 100:,} steps' in done.stdout
+    steps = [int(row['steps']) for row in CsvLog(run / 'metrics.csv').rows()]
+    assert steps == sorted(set(steps))
 
 
 def test_on_a_cluster_as_much_is_learned_in_as_many_steps(nodes, tmp_path):
