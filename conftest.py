@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
             item.add_marker(pytest.mark.xdist_group('serial'))
     items.sort(key=speed, reverse='PYTEST_XDIST_WORKER' not in os.environ)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what the tests of each folder took, waiting included."""
+    seconds: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if hasattr(report, 'duration'):
+            seconds['/'.join(report.nodeid.split('/')[:2])] += report.duration
+    if len(seconds) > 1:
+        parts = (f'{folder} {total:.0f} s' for folder, total in seconds.most_common())
+        terminalreporter.write_line(f'tests took: {", ".join(parts)}')
 
 
 @contextmanager
