@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,26 +85,19 @@ class RecorderNode(Node):
     def _record_until_closed(self) -> None:
         flushed = time.monotonic()
         while not self._closing.wait(_TAKE_PERIOD_SEC):
-            self._write_round()
+            self._take()
+            self._write(self._order.release())
             if time.monotonic() - flushed >= self._settings.flush_period_sec:
                 self._bag.flush()
                 flushed = time.monotonic()
-        self._write_rest()
-
-    def _write_round(self) -> None:
-        self._take()
-        for message in self._order.release():
-            self._write(message)
-
-    def _write_rest(self) -> None:
-        """Go on while the loop publishes its final messages, as a signal to all makes it do."""
+        # Go on while the loop publishes its final messages, as a signal to all makes it do.
         deadline = time.monotonic() + self._settings.linger_sec
         while self._topics.has_publishers() and time.monotonic() < deadline:
-            self._write_round()
+            self._take()
+            self._write(self._order.release())
             time.sleep(_TAKE_PERIOD_SEC)
         self._take()
-        for message in self._order.release_all():
-            self._write(message)
+        self._write(self._order.release_all())
 
     def _take(self) -> None:
         system_ns, steady_ns = _both_clocks()
@@ -111,14 +105,14 @@ class RecorderNode(Node):
         for message in self._topics.take():
             self._order.add(message)
 
-    def _write(self, message: Received[Subscribed]) -> None:
-        topic = message.topic.topic
-        number = self._numbers.get(topic.name)
-        if number is None:
-            number = self._numbers[topic.name] = self._bag.add_topic(
-                topic, repeat=message.topic.is_sent_once
-            )
-        self._bag.write(number, message.time_ns, message.data, published_ns=message.published_ns)
+    def _write(self, messages: Iterable[Received[Subscribed]]) -> None:
+        for time_ns, subscribed, data, published_ns, _ in messages:
+            topic = subscribed.topic
+            number = self._numbers.get(topic.name)
+            if number is None:
+                number = self._bag.add_topic(topic, repeat=subscribed.is_sent_once)
+                self._numbers[topic.name] = number
+            self._bag.write(number, time_ns, data, published_ns=published_ns)
 
     def _fail(self, reason: str) -> None:
         self._failure = reason
@@ -132,10 +126,7 @@ class RecorderNode(Node):
 
     def _report(self) -> None:
         values = {'bag': self._bag.path, 'messages': self._bag.messages_written}
-        if self._failure:
-            self._diagnostics.publish(ERROR, self._failure, values)
-        else:
-            self._diagnostics.publish(OK, '', values)
+        self._diagnostics.publish(ERROR if self._failure else OK, self._failure, values)
 
 
 def _both_clocks() -> tuple[int, int]:

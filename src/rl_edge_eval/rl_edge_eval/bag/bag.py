@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ _COMPRESSED = '.zstd'
 class BagMetadata:
     """What metadata.yaml says of a bag: never relied on."""
 
-    files: tuple[str, ...] = ()
-    message_counts: dict[str, int] = field(default_factory=dict)
-    """Messages by topic."""
-    types: dict[str, str] = field(default_factory=dict)
-    """Message types by topic."""
+    files: tuple[str, ...]
+    message_counts: dict[str, int]
+    """By topic."""
+    types: dict[str, str]
+    """By topic."""
 
 
 class Bag:
@@ -84,17 +84,15 @@ class Bag:
                 counts[message.topic] += 1
                 # No CDR begins so: it was recorded with --compression-mode message.
                 if message.data[:4] == ZSTD_MAGIC:
-                    yield from self._decompressed(message)
-                else:
-                    yield message
+                    try:
+                        message = message._replace(data=decompress_message(message.data))
+                    except ValueError as error:
+                        remark = f'{message.topic.name}: messages that cannot be unpacked'
+                        self.notes.add(remark, str(error))
+                        continue
+                yield message
             for topic in reader.topics:
                 counts[topic] += 0
-
-    def _decompressed(self, message: BagMessage) -> Iterator[BagMessage]:
-        try:
-            yield message._replace(data=decompress_message(message.data))
-        except ValueError as error:
-            self.notes.add(f'{message.topic.name}: messages that cannot be unpacked', str(error))
 
     @contextmanager
     def _unpacked(self, file: Path) -> Iterator[Path]:
