@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core.errors import ArtifactError
+from rl_edge_core.tensorflow_setup import without_noise
 
 MODULES = {'litert': 'ai_edge_litert.interpreter', 'tflite_runtime': 'tflite_runtime.interpreter'}
 """The runtimes of `.tflite` files by name, the preferred one first."""
@@ -98,8 +99,9 @@ def _trial(answer: Mapping[str, Any]) -> Trial:
 def open_interpreter(runtime: str, content: bytes) -> Any:
     """Return a one-thread interpreter of a runtime, ready to run ``content``."""
     module = importlib.import_module(MODULES[runtime])
-    interpreter = module.Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+    with without_noise():
+        interpreter = module.Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
     return interpreter
 
 

@@ -5,7 +5,6 @@ has a process of its own, since two of them in one process crash each other, and
 policy is to run without TensorFlow beside it. Requests and answers are lines of JSON.
 """
 
-import importlib
 import json
 import sys
 import time
@@ -73,11 +72,9 @@ def onnx_call(content: bytes, size: int) -> Call:
 
 
 def _bare_interpreter(path: Path, runtime: str) -> Call:
-    from rl_edge_policy.runtimes import RUNTIMES
+    from rl_edge_compress.runtimes import open_interpreter
 
-    module = importlib.import_module(f'{RUNTIMES[runtime].package}.interpreter')
-    interpreter = module.Interpreter(model_content=path.read_bytes(), num_threads=1)
-    interpreter.allocate_tensors()
+    interpreter = open_interpreter(runtime, path.read_bytes())
     source = interpreter.get_input_details()[0]['index']
     target = interpreter.get_output_details()[0]['index']
 

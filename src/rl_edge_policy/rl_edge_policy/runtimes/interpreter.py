@@ -13,6 +13,7 @@ import numpy as np
 
 from rl_edge_core.artifact import Manifest, ModelFile
 from rl_edge_core.errors import ArtifactError
+from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.policy import (
     Policy,
     RejectedActionError,
@@ -43,8 +44,9 @@ class InterpreterPolicy(Policy):
         try:
             # From memory: a mapped file that is overwritten while it is in use ends the process.
             content = path.read_bytes()
-            interpreter = interpreter_type(model_content=content, num_threads=threads)
-            interpreter.allocate_tensors()
+            with without_noise():
+                interpreter = interpreter_type(model_content=content, num_threads=threads)
+                interpreter.allocate_tensors()
         except (RuntimeError, ValueError, OSError) as error:
             # E.g. "Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'."
             reason = ' '.join(str(error).split())
