@@ -114,17 +114,30 @@ def prepare(
     ConfigurationError, ArtifactError or StorageError before anything is started.
     """
     values = parse_arguments(system.arguments, given)
-    _check_needs(system)
+    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
+        raise ConfigurationError(
+            f'{system.name} needs {" and ".join(missing)}, which can not be found: '
+            f'{install_command(system.needs)}'
+        )
     values['namespace'] = checked_namespace(str(values['namespace']), pushed_namespace)
     if values.get('robot_namespaces'):
         robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
         values['robot_namespaces'] = ', '.join(robots)
     output = str(values['output_folder'])
     folder = ensure_folder(Path(output).expanduser().resolve()) if output else _new_folder(system)
-    model = _choose(values, folder) if 'model' in values else None
+    model = None
     # The nodes get the file that was found; the configuration keeps what was asked for.
-    settled = {**values, **_model_values(model), 'output_folder': str(folder)}
-    nodes = (*_recorder_nodes(settled), *system.nodes(settled))
+    settled = {**values, 'output_folder': str(folder)}
+    if 'model' in values:
+        names = [field.name for field in fields(ModelRequest) if field.name in values]
+        request = ModelRequest(**{name: str(values[name]) for name in names})
+        model = choose_model(request, run_folder=folder)
+        settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
+    nodes = system.nodes(settled)
+    if settled.get('record'):
+        from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
+
+        nodes = (*recorder_nodes(settled), *nodes)
     qos = str(values.get('qos', DEFAULT_QOS))
     processes = tuple(
         NodeProcess(node, label, _parameters(node, qos, remappings), _ros_arguments(node, values))
@@ -157,26 +170,6 @@ def checked_namespace(namespace: str, pushed: str = '') -> str:
     return bare
 
 
-def _check_needs(system: SystemDescription) -> None:
-    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
-        raise ConfigurationError(
-            f'{system.name} needs {" and ".join(missing)}, which can not be found: '
-            f'{install_command(system.needs)}'
-        )
-
-
-def _choose(values: Mapping[str, Value], folder: Path) -> ChosenModel:
-    names = [field.name for field in fields(ModelRequest) if field.name in values]
-    request = ModelRequest(**{name: str(values[name]) for name in names})
-    return choose_model(request, run_folder=folder)
-
-
-def _model_values(model: ChosenModel | None) -> dict[str, Value]:
-    if model is None:
-        return {}
-    return {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
-
-
 def _new_folder(system: SystemDescription) -> Path:
     """Make a folder that no other run has, beside the logs."""
     stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
@@ -200,14 +193,6 @@ def _free_file(path: Path) -> Path:
         number += 1
         free = path.with_stem(f'{path.stem}_{number}')
     return free
-
-
-def _recorder_nodes(values: Mapping[str, Value]) -> tuple[NodeDescription, ...]:
-    if not values.get('record'):
-        return ()
-    from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
-
-    return recorder_nodes(values)
 
 
 def _ros_arguments(node: NodeDescription, values: Mapping[str, Value]) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ class RunningSystem:
             self._set_child(node, child)
             self._loop.add_reader(child.output, self._on_output, node)
             self._loop.add_reader(child.ended, self._on_ended, node)
-            self._say(f'{node.name} started (pid {child.pid})')
+            self.log.write(RUNNER, f'{node.name} started (pid {child.pid})')
             if node.process.node.ready_file:
                 self._continue_when_ready(node.process.node.ready_file, nodes[index + 1 :])
                 return
@@ -211,9 +211,6 @@ class RunningSystem:
             node.child = child
             self._changed.notify_all()
 
-    def _say(self, text: str) -> None:
-        self.log.write(RUNNER, text)
-
     def _on_output(self, node: _Node) -> None:
         assert node.child is not None
         data = node.child.read_output()
@@ -223,10 +220,7 @@ class RunningSystem:
             self._loop.remove_reader(node.child.output)
         *lines, node.unfinished_line = (node.unfinished_line + data).split(b'\n')
         for line in lines:
-            self._pass_on(node, line)
-
-    def _pass_on(self, node: _Node, line: bytes) -> None:
-        self.log.write(node.name, line.decode(errors='replace').rstrip('\r'))
+            self.log.write(node.name, _text(line))
 
     def _on_ended(self, node: _Node) -> None:
         child = self._release(node)
@@ -236,7 +230,7 @@ class RunningSystem:
             self._decide(node, child.pid, return_code)
         elif return_code not in _STOPPED:
             exited = describe_exit(return_code, count_oom_kills() - node.oom_kills_before)
-            self._say(f'{node.name} (pid {child.pid}) {exited} while stopping')
+            self.log.write(RUNNER, f'{node.name} (pid {child.pid}) {exited} while stopping')
         self._end_if_idle()
 
     def _release(self, node: _Node) -> ChildProcess:
@@ -247,7 +241,7 @@ class RunningSystem:
         while data := child.read_output():
             node.unfinished_line += data
         for line in node.unfinished_line.splitlines():
-            self._pass_on(node, line)
+            self.log.write(node.name, _text(line))
         node.unfinished_line = b''
         return child
 
@@ -262,9 +256,11 @@ class RunningSystem:
             on_node_exit=self._on_node_exit,
             restarts=node.restarts,
             oom_kills=count_oom_kills() - node.oom_kills_before,
-            is_last=not any(other.child for other in self._nodes_that_end_the_run()),
+            is_last=not any(
+                other.child for other in self._nodes.values() if other.process.node.ends_run
+            ),
         )
-        self._say(decision.message)
+        self.log.write(RUNNER, decision.message)
         if decision.is_over:
             self._stop(Outcome(decision.exit_code, decision.message))
         elif decision.restart_after_sec is not None:
@@ -272,9 +268,6 @@ class RunningSystem:
             self._loop.call_later(decision.restart_after_sec, self._start, [node])
         elif self._on_node_exit == IGNORE and not self._running():
             self._stop(Outcome(0, 'all nodes have exited'))
-
-    def _nodes_that_end_the_run(self) -> list[_Node]:
-        return [node for node in self._nodes.values() if node.process.node.ends_run]
 
     def _running(self) -> list[ChildProcess]:
         return [node.child for node in self._nodes.values() if node.child is not None]
@@ -309,7 +302,7 @@ class RunningSystem:
     def _kill_all(self) -> None:
         for node in self._nodes.values():
             if node.child is not None:
-                self._say(f'{node.name} (pid {node.child.pid}) does not end: killed')
+                self.log.write(RUNNER, f'{node.name} (pid {node.child.pid}) does not end: killed')
                 node.child.kill_group()
 
     def _abandon(self, node: _Node) -> None:
@@ -317,3 +310,7 @@ class RunningSystem:
             node.child.kill_group()
             self._release(node).reap()
             self._set_child(node, None)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors='replace').rstrip('\r')

@@ -33,7 +33,7 @@ _LIBRARIES = (
 def describe_machine() -> dict[str, Any]:
     """Return what results were measured on."""
     return {
-        'processor': _processor(),
+        'processor': processor_name(),
         'cores': os.cpu_count(),
         'memory_gb': round(psutil.virtual_memory().total / 1e9, 1),
         'load_average_1min': round(os.getloadavg()[0], 2),
@@ -94,7 +94,8 @@ def result_folder(path: Path) -> Path:
     return path
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the name of the processor, else of its architecture."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:

@@ -646,7 +646,7 @@ def test_the_present_recipe_is_kept_where_the_new_artifact_has_it(graph, artifac
 
 def test_two_policies_on_one_topic_are_reported(running):
     rival = running.peer.create_publisher(Action, 'action', qos.action())
-    found = running.diagnosis('2 policies publish /action, there must be one')
+    found = running.diagnosis('two policies act: /action has publishers /peer, /policy;')
     assert found.level == DiagnosticStatus.ERROR
     running.peer.destroy_publisher(rival)
     running.diagnosis('answering')
@@ -654,7 +654,7 @@ def test_two_policies_on_one_topic_are_reported(running):
 
 def test_two_simulators_on_one_topic_are_reported(running):
     running.peer.create_publisher(Observation, 'observation', qos.observation())
-    running.diagnosis('2 simulators publish /observation, there must be one')
+    running.diagnosis('two simulators publish observations: /observation has publishers ')
 
 
 # Exploration ---------------------------------------------------------------------------------

@@ -40,30 +40,28 @@ def incompatible_peers(node: Node, endpoint: Publisher | Subscription) -> list[s
 
     Its QoS keeps it from that, or its message type is another one or of another version.
     """
-    topic = endpoint.topic_name
+    topic, offers = endpoint.topic_name, isinstance(endpoint, Publisher)
     publishers = node.get_publishers_info_by_topic(topic)
     subscriptions = node.get_subscriptions_info_by_topic(topic)
+    name = (node.get_name(), node.get_namespace())
     # The graph says what the middleware made of a profile (no deadline: an infinite one), the
     # endpoint what was asked for (0); the two can't be compared.
-    if isinstance(endpoint, Publisher):
-        pairs = [
-            (peer, mine.qos_profile, peer.qos_profile)
-            for mine in _of_node(node, publishers)
-            for peer in subscriptions
-        ]
-    else:
-        pairs = [
-            (peer, peer.qos_profile, mine.qos_profile)
-            for mine in _of_node(node, subscriptions)
-            for peer in publishers
-        ]
-    own = [*_of_node(node, publishers), *_of_node(node, subscriptions)]
+    own = [
+        info
+        for info in (publishers if offers else subscriptions)
+        if (info.node_name, info.node_namespace) == name
+    ]
     lines = peers_of_other_types(topic, own, [*publishers, *subscriptions])
-    for peer, offered, requested in pairs:
-        compatibility, reason = qos_check_compatible(offered, requested)
-        if compatibility == QoSCompatibility.ERROR:
-            name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
-            lines.append(f'{name} exchanges nothing on {topic}, QoS differs: {reason.strip("; ")}')
+    for mine in own:
+        for peer in subscriptions if offers else publishers:
+            offered, requested = (mine, peer) if offers else (peer, mine)
+            profiles = offered.qos_profile, requested.qos_profile
+            compatibility, reason = qos_check_compatible(*profiles)
+            if compatibility == QoSCompatibility.ERROR:
+                lines.append(
+                    f'{_name(peer)} exchanges nothing on {topic}, QoS differs: '
+                    f'{reason.strip("; ")}'
+                )
     return lines
 
 
@@ -84,10 +82,9 @@ def peers_of_other_types(
             what = peer.topic_type
             if what == mine.topic_type:
                 what = f'another version of {what}'
-            name = f'{peer.node_namespace.rstrip("/")}/{peer.node_name}'
             lines.append(
-                f'{name} has {what} on {topic}, {mine.node_name} has {mine.topic_type}: build '
-                f'both from the same rl_edge_interfaces'
+                f'{_name(peer)} has {what} on {topic}, {mine.node_name} has {mine.topic_type}: '
+                f'build both from the same rl_edge_interfaces'
             )
     return lines
 
@@ -124,18 +121,26 @@ def missing_peers(
     return ''
 
 
-def duplicate_publishers(node: Node, roles: Iterable[tuple[str, str]]) -> list[str]:
-    """Return one line for each topic that has more than one publisher but may have one only.
+def graph_errors(
+    node: Node, exclusive: Iterable[tuple[str, str]], *endpoints: Publisher | Subscription
+) -> str:
+    """Return what is wrong around a node; empty when nothing is.
 
-    ``roles`` are (topic, complaint), e.g. ``two policies act``. A killed node stays in the graph
-    until its lease runs out, some 20 s.
+    That is a topic with more than one publisher that may have one only, of ``exclusive`` (topic,
+    complaint), e.g. ``two policies act``, and peers that can't exchange with one of ``endpoints``.
+    A killed node stays in the graph until its lease runs out, some 20 s.
     """
-    return [
-        f'{complaint}: {topic} has publishers {", ".join(_publishers(node, topic))}; end all but '
-        f'one or give them namespaces of their own'
-        for topic, complaint in roles
-        if node.count_publishers(topic) > 1
-    ]
+    errors = []
+    for topic, complaint in exclusive:
+        names = sorted(map(_name, node.get_publishers_info_by_topic(topic)))
+        if len(names) > 1:
+            errors.append(
+                f'{complaint}: {topic} has publishers {", ".join(names)}; end all but one or give '
+                f'them namespaces of their own'
+            )
+    for endpoint in endpoints:
+        errors += incompatible_peers(node, endpoint)
+    return '; '.join(errors)
 
 
 class WaitingLog:
@@ -204,13 +209,5 @@ def _owners_of_shared_memory() -> list[str]:
     return sorted(owners)
 
 
-def _publishers(node: Node, topic: str) -> list[str]:
-    return sorted(
-        f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-        for info in node.get_publishers_info_by_topic(topic)
-    )
-
-
-def _of_node(node: Node, endpoints: Iterable[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
-    name = (node.get_name(), node.get_namespace())
-    return [info for info in endpoints if (info.node_name, info.node_namespace) == name]
+def _name(info: TopicEndpointInfo) -> str:
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'

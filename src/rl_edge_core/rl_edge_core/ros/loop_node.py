@@ -18,8 +18,7 @@ from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, 
 from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.graph import (
     WaitingLog,
-    duplicate_publishers,
-    incompatible_peers,
+    graph_errors,
     missing_peers,
     stop_watching_qos_events,
 )
@@ -118,7 +117,7 @@ class LoopNode(Node, Generic[Parameters]):
         self._report_throttle = Throttle(1.0 / _REPORT_PERIOD_SEC)
         self._heartbeat_throttle = Throttle(1.0 / _HEARTBEAT_SEC)
         self._waiting = WaitingLog(self)
-        self._graph_errors: list[str] = []
+        self._graph_errors = ''
         self._reported = Health(b'', '')
         self._rejections_seen = self._dropped_seen = self._steps_seen = 0
         self._resources = ResourceReporter(self)
@@ -198,11 +197,8 @@ class LoopNode(Node, Generic[Parameters]):
         loop = self._loop
         is_due = self._report_throttle.is_due()
         if is_due:
-            self._graph_errors = [
-                *duplicate_publishers(self, self.exclusive_topics()),
-                *incompatible_peers(self, self._output.observation),
-                *incompatible_peers(self, self._action),
-            ]
+            endpoints = self._output.observation, self._action
+            self._graph_errors = graph_errors(self, self.exclusive_topics(), *endpoints)
             topics = (self._output.observation.topic_name, self._action.topic_name)
             self._waiting.update(_waiting_for(loop), topics)
             self._output.episodes.update()
@@ -221,7 +217,7 @@ class LoopNode(Node, Generic[Parameters]):
         if loop.phase is Phase.FAILED:
             return Health(ERROR, loop.failure)
         if self._graph_errors:
-            return Health(ERROR, '; '.join(self._graph_errors))
+            return Health(ERROR, self._graph_errors)
         other = self.other_health()
         if other is not None:
             return other

@@ -22,6 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
+from rl_edge_core.results import processor_name
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
@@ -134,11 +135,7 @@ def machine() -> str:
     try:
         return Path('/proc/device-tree/model').read_text().strip('\0\n ')
     except OSError:
-        pass
-    for line in Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('model name'):
-            return f'{line.split(":", 1)[1].strip()} x {os.cpu_count()}'
-    return platform.machine()
+        return f'{processor_name()} x {os.cpu_count()}'
 
 
 def p50_p99(times_us: Sequence[float]) -> str:

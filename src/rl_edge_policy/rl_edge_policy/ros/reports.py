@@ -115,7 +115,7 @@ class PolicyReports:
     def _health(self) -> tuple[bytes, str]:
         if self.state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
             return ERROR, self.reason
-        if self.endpoints and (errors := graph_errors(self._node, *self.endpoints)):
+        if self.endpoints and (errors := self._graph_errors(*self.endpoints)):
             return ERROR, errors
         observations, actions = self.counters.recent_faults.counts()
         if observations or actions:
@@ -127,17 +127,11 @@ class PolicyReports:
             return WARN, self.reason
         return OK, 'answering' if self.state == PolicyStatus.ACTIVE else 'not active'
 
+    def _graph_errors(self, observation: Subscription, action: Publisher) -> str:
+        from rl_edge_core.ros.graph import graph_errors  # once there is a graph to look at
 
-def graph_errors(node: Node, observation: Subscription, action: Publisher) -> str:
-    """Say which role more than one node has, or whose QoS does not fit; empty when none."""
-    from rl_edge_core.ros.graph import incompatible_peers
-
-    for role, topic in (
-        ('policies publish', action.topic_name),
-        ('simulators publish', observation.topic_name),
-    ):
-        count = node.count_publishers(topic)
-        if count > 1:
-            return f'{count} {role} {topic}, there must be one'
-    peers = (*incompatible_peers(node, observation), *incompatible_peers(node, action))
-    return '; '.join(peers)
+        exclusive = (
+            (action.topic_name, 'two policies act'),
+            (observation.topic_name, 'two simulators publish observations'),
+        )
+        return graph_errors(self._node, exclusive, observation, action)
