@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -202,7 +202,7 @@ def spread(
     *,
     cluster: str = '',
     processes: int = 1,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Call `function(common, item)` for each item; yield the results in the order of the items.
 
     With `cluster` (see `connected`) the calls are made all over it, else in so many `processes` of
