@@ -2,12 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-from rl_edge_core.errors import RlEdgeError
-from rl_edge_eval.metrics.series import ratio
-from rl_edge_experiments.record_run import RecordedRun
 
 NO_QUOTA = 100.0
 """Of a core, in percent: stands for no quota."""
@@ -43,20 +39,14 @@ class BudgetRun:
     response_ms_p99: float
     throttling: Mapping[str, Any] | None
     """What the kernel says of the quota; None without one."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A run beside the one without a quota."""
-
-    run: BudgetRun
-    return_kept: float
-    speed_kept: float
+    return_kept: float = math.nan
+    """Of the run without a quota, as what follows; see `compare`."""
+    speed_kept: float = math.nan
     """NaN where the environment has no distance."""
-    walks: bool
+    walks: bool = False
 
 
-def compare(run: BudgetRun, reference: BudgetRun, *, keep: float) -> Compared:
+def compare(run: BudgetRun, reference: BudgetRun, *, keep: float) -> BudgetRun:
     """Decide whether a run walks: it keeps ``keep`` of the reference's speed, and stays upright.
 
     That is: at most half of its episodes end early. Where there is no distance the return
@@ -66,7 +56,7 @@ def compare(run: BudgetRun, reference: BudgetRun, *, keep: float) -> Compared:
     speed = share_kept(run.mean_speed_m_per_s, reference.mean_speed_m_per_s)
     upright = run.falls <= len(run.returns) / 2
     walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
-    return Compared(run, kept, speed, walks)
+    return replace(run, return_kept=kept, speed_kept=speed, walks=walks)
 
 
 def share_kept(value: float, reference: float) -> float:
@@ -100,30 +90,3 @@ def next_share(walks_at: Mapping[float, bool]) -> float | None:
         return half if half >= SMALLEST_SHARE else None
     largest = max(failing)
     return math.sqrt(walks * largest) if walks / largest > CLOSE_ENOUGH else None
-
-
-def budget_run(
-    run: RecordedRun, *, configuration: str, real_time_factor: float, core_percent: float
-) -> BudgetRun:
-    """Return the metrics of a run."""
-    robot, acting = run.robot, run.acting
-    if robot.summary is None:
-        raise RlEdgeError(f'{run.bag} has no whole episode: {"; ".join(run.metrics.notes)}')
-    return BudgetRun(
-        configuration=configuration,
-        real_time_factor=real_time_factor,
-        core_percent=core_percent,
-        returns=tuple(episode.episode_return for episode in robot.counted),
-        return_mean=robot.summary.episode_return.estimate,
-        forward_distance_m=robot.summary.forward_distance_m.estimate,
-        mean_speed_m_per_s=robot.mean_speed_m_per_s,
-        falls=robot.falls,
-        steps=robot.steps,
-        cpu_ms_per_action=acting.node('policy').cpu_ms_per_step
-        * ratio(robot.steps, robot.answered_steps),
-        missed_share=robot.missed_share,
-        safe_share=robot.safe_share,
-        response_ms_p50=acting.response_us.p50 / 1e3,
-        response_ms_p99=acting.response_us.p99 / 1e3,
-        throttling=run.conditions.get('throttling'),
-    )

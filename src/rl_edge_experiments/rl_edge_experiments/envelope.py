@@ -11,14 +11,14 @@ from rich.console import Console
 
 from rl_edge_bringup.models import CONFIGURATIONS
 from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
+from rl_edge_eval.metrics.series import ratio
 from rl_edge_eval.output.columns import Column, make_console, runs_table
 from rl_edge_experiments.budget_run import (
     NO_QUOTA,
     BudgetRun,
-    Compared,
-    budget_run,
     compare,
     next_share,
     smallest_that_walks,
@@ -36,6 +36,7 @@ from rl_edge_experiments.experiment import (
 from rl_edge_experiments.record_run import Conditions, RunRequest, record_run
 
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
+_NONE = {'throttled_sec': float('nan')}
 Measure = Callable[[float], BudgetRun]
 """Runs the policy on a share of a core, in percent."""
 
@@ -67,7 +68,7 @@ def run_envelope(values: Values) -> int:
     return 0
 
 
-def explore(measure: Measure, shares: Sequence[float], values: Values) -> list[Compared]:
+def explore(measure: Measure, shares: Sequence[float], values: Values) -> list[BudgetRun]:
     """Measure the run without a quota, the shares, and what the search asks for."""
     keep = float(values['keep'])
     reference = measure(NO_QUOTA)
@@ -102,11 +103,28 @@ def _measure(
         )
         with console.status(name):
             run = record_run(request, conditions=_limited(share), reuse=bool(values['reuse']))
-        found = budget_run(
-            run, configuration=configuration, real_time_factor=factor, core_percent=share
+        robot, acting = run.robot, run.acting
+        if robot.summary is None:
+            raise RlEdgeError(f'{run.bag} has no whole episode: {"; ".join(run.metrics.notes)}')
+        console.print(f'{name}: return {robot.summary.episode_return.estimate:.0f}')
+        return BudgetRun(
+            configuration=configuration,
+            real_time_factor=factor,
+            core_percent=share,
+            returns=tuple(episode.episode_return for episode in robot.counted),
+            return_mean=robot.summary.episode_return.estimate,
+            forward_distance_m=robot.summary.forward_distance_m.estimate,
+            mean_speed_m_per_s=robot.mean_speed_m_per_s,
+            falls=robot.falls,
+            steps=robot.steps,
+            cpu_ms_per_action=acting.node('policy').cpu_ms_per_step
+            * ratio(robot.steps, robot.answered_steps),
+            missed_share=robot.missed_share,
+            safe_share=robot.safe_share,
+            response_ms_p50=acting.response_us.p50 / 1e3,
+            response_ms_p99=acting.response_us.p99 / 1e3,
+            throttling=run.conditions.get('throttling'),
         )
-        console.print(f'{name}: return {found.return_mean:.0f}')
-        return found
 
     return measure
 
@@ -129,22 +147,14 @@ def _share_text(share: float) -> str:
     return 'no quota' if share >= NO_QUOTA else f'{share:g} % of a core'
 
 
-def _content(groups: Sequence[Sequence[Compared]], values: Values) -> dict[str, Any]:
+def _content(groups: Sequence[Sequence[BudgetRun]], values: Values) -> dict[str, Any]:
     return {
         'groups': [
             {
-                'configuration': group[0].run.configuration,
-                'real_time_factor': group[0].run.real_time_factor,
+                'configuration': group[0].configuration,
+                'real_time_factor': group[0].real_time_factor,
                 'smallest_core_percent': _smallest(group),
-                'runs': [
-                    {
-                        **asdict(one.run),
-                        'return_kept': one.return_kept,
-                        'speed_kept': one.speed_kept,
-                        'walks': one.walks,
-                    }
-                    for one in group
-                ],
+                'runs': [asdict(one) for one in group],
             }
             for group in groups
         ],
@@ -153,47 +163,40 @@ def _content(groups: Sequence[Sequence[Compared]], values: Values) -> dict[str, 
     }
 
 
-def _smallest(group: Sequence[Compared]) -> float | None:
-    return smallest_that_walks({one.run.core_percent: one.walks for one in group})
+def _smallest(group: Sequence[BudgetRun]) -> float | None:
+    return smallest_that_walks({one.core_percent: one.walks for one in group})
 
 
-def _verdict(group: Sequence[Compared]) -> str:
-    run, smallest = group[0].run, _smallest(group)
+def _verdict(group: Sequence[BudgetRun]) -> str:
+    run, smallest = group[0], _smallest(group)
     where = f'{run.configuration} at real-time factor {run.real_time_factor:g}'
     if smallest is None:
         return f'{where}: does not walk here even without a quota, so nothing can be said'
-    failing = [one.run.core_percent for one in group if one.run.core_percent < smallest]
+    failing = [one.core_percent for one in group if one.core_percent < smallest]
     below = (
         f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller was tried'
     )
     return f'{where}: still walks with {_share_text(smallest)}; {below}'
 
 
-def _throttled(key: str) -> Callable[[Compared], float]:
-    def value_of(one: Compared) -> float:
-        return float(one.run.throttling[key]) if one.run.throttling else float('nan')
-
-    return value_of
-
-
-COLUMNS: tuple[Column[Compared], ...] = (
-    Column('CPU per action', 'ms', lambda one: one.run.cpu_ms_per_action, digits=2),
-    Column('missed', '%', lambda one: 100 * one.run.missed_share, digits=1),
-    Column('safe', '%', lambda one: 100 * one.run.safe_share, digits=1),
-    Column('response p50', 'ms', lambda one: one.run.response_ms_p50, digits=1),
-    Column('p99', 'ms', lambda one: one.run.response_ms_p99, digits=1),
-    Column('throttled', 's', _throttled('throttled_sec'), digits=1),
-    Column('return', '', lambda one: one.run.return_mean, digits=0),
+COLUMNS: tuple[Column[BudgetRun], ...] = (
+    Column('CPU per action', 'ms', lambda one: one.cpu_ms_per_action, digits=2),
+    Column('missed', '%', lambda one: 100 * one.missed_share, digits=1),
+    Column('safe', '%', lambda one: 100 * one.safe_share, digits=1),
+    Column('response p50', 'ms', lambda one: one.response_ms_p50, digits=1),
+    Column('p99', 'ms', lambda one: one.response_ms_p99, digits=1),
+    Column('throttled', 's', lambda one: (one.throttling or _NONE)['throttled_sec'], digits=1),
+    Column('return', '', lambda one: one.return_mean, digits=0),
     Column('kept', '%', lambda one: 100 * one.return_kept, digits=0),
-    Column('speed', 'm/s', lambda one: one.run.mean_speed_m_per_s, digits=2),
-    Column('ended early', '', lambda one: one.run.falls, digits=0),
+    Column('speed', 'm/s', lambda one: one.mean_speed_m_per_s, digits=2),
+    Column('ended early', '', lambda one: one.falls, digits=0),
 )
 
 
-def _print_table(console: Console, group: Sequence[Compared], *, keep: float) -> None:
-    first = group[0].run
+def _print_table(console: Console, group: Sequence[BudgetRun], *, keep: float) -> None:
+    first = group[0]
     rows = {
-        f'{_share_text(one.run.core_percent)}: {"walks" if one.walks else "does not walk"}': one
+        f'{_share_text(one.core_percent)}: {"walks" if one.walks else "does not walk"}': one
         for one in group
     }
     table = runs_table(
