@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,12 +81,13 @@ def worst(verdicts: Sequence[str]) -> str:
 
 
 def check_claims(pairs: Sequence[Pair]) -> list[Claim]:
-    """Return every claim with a finding for each pair."""
-    claims = [
+    """Return every claim with a finding for each pair it is about."""
+    of_each = [
         Claim(text, criterion, {pair.name: find(pair) for pair in pairs})
         for text, criterion, find in _OF_A_PAIR
     ]
-    return [*claims, _ppo_moves_best(pairs), _hardly_moves(pairs)]
+    by_name = {pair.name: pair for pair in pairs}
+    return [*of_each, *(Claim(text, why, find(by_name)) for text, why, find in _OF_SOME)]
 
 
 def _memory(pair: Pair) -> Finding:
@@ -110,31 +111,27 @@ def _cpu(pair: Pair) -> Finding:
 
 
 def _no_stutter(pair: Pair) -> Finding:
-    shares = _late_shares(pair.compressed)
-    if not shares:
-        return Finding(MISSING, 'nothing was rendered')
-    verdicts = [below(share, LATE_SHARE) for share in shares.values()]
-    return Finding(worst(verdicts), _in_percent(shares))
+    return _smoothness(pair.compressed)
 
 
 def _stutter(pair: Pair) -> Finding:
-    shares = _late_shares(pair.full)
+    smooth = _smoothness(pair.full)
+    return replace(
+        smooth, verdict={HOLDS: FAILS, FAILS: HOLDS}.get(smooth.verdict, smooth.verdict)
+    )
+
+
+def _smoothness(side: Side) -> Finding:
+    """Return whether images came in time, alone and loaded."""
+    shares = {name: one.images.late_share for name, one in side.acting.items() if one.images}
     if not shares:
         return Finding(MISSING, 'nothing was rendered')
-    verdicts = [below(share, LATE_SHARE) for share in shares.values()]
-    verdict = HOLDS if FAILS in verdicts else OPEN if OPEN in verdicts else FAILS
-    return Finding(verdict, _in_percent(shares))
-
-
-def _late_shares(side: Side) -> dict[str, Interval]:
-    return {name: one.images.late_share for name, one in side.acting.items() if one.images}
-
-
-def _in_percent(shares: Mapping[str, Interval]) -> str:
-    return '; '.join(
+    figures = (
         f'{name} {100 * share.estimate:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}] late'
         for name, share in shares.items()
     )
+    verdict = worst([below(share, LATE_SHARE) for share in shares.values()])
+    return Finding(verdict, '; '.join(figures))
 
 
 def _highest_cpu(pair: Pair) -> Finding:
@@ -174,36 +171,25 @@ def _size(pair: Pair) -> Finding:
     )
 
 
-def _ppo_moves_best(pairs: Sequence[Pair]) -> Claim:
-    text, criterion = (
-        'PPO moves best',
-        "full PPO goes further than the full actor-critic (the difference's 95 % interval)",
-    )
-    by_name = {pair.name: pair for pair in pairs}
-    missing = [name for name in ('ppo', 'actor_critic') if name not in by_name]
+def _ppo_moves_best(pairs: Mapping[str, Pair]) -> dict[str, Finding]:
+    missing = [name for name in ('ppo', 'actor_critic') if name not in pairs]
     if missing:
-        finding = Finding(MISSING, f'without {" and ".join(missing)}')
-        return Claim(text, criterion, {ALL_MODELS: finding})
-    ppo, other = (by_name[name].full.distances_m for name in ('ppo', 'actor_critic'))
+        return {ALL_MODELS: Finding(MISSING, f'without {" and ".join(missing)}')}
+    ppo, other = (pairs[name].full.distances_m for name in ('ppo', 'actor_critic'))
     if min(ppo.size, other.size) < FEWEST_EPISODES:
-        finding = Finding(OPEN, f'{ppo.size} episodes are too few for an interval')
-        return Claim(text, criterion, {ALL_MODELS: finding})
+        return {ALL_MODELS: Finding(OPEN, f'{ppo.size} episodes are too few for an interval')}
     difference = unpaired_difference(other, ppo)
-    finding = Finding(above(difference, 0.0), f'{difference} m further')
-    return Claim(text, criterion, {ALL_MODELS: finding})
+    return {ALL_MODELS: Finding(above(difference, 0.0), f'{difference} m further')}
 
 
-def _hardly_moves(pairs: Sequence[Pair]) -> Claim:
-    text = 'the compressed actor-critic hardly moves'
-    criterion = f'it goes at most {HARDLY_M:g} m per episode (the whole 95 % interval of the mean)'
-    pair = next((pair for pair in pairs if pair.name == 'actor_critic'), None)
+def _hardly_moves(pairs: Mapping[str, Pair]) -> dict[str, Finding]:
+    pair = pairs.get('actor_critic')
     if pair is None:
-        return Claim(text, criterion, {ALL_MODELS: Finding(MISSING, 'without actor_critic')})
+        return {ALL_MODELS: Finding(MISSING, 'without actor_critic')}
     if pair.compressed.distances_m.size < FEWEST_EPISODES:
-        finding = Finding(OPEN, 'too few episodes for an interval')
-        return Claim(text, criterion, {pair.name: finding})
+        return {pair.name: Finding(OPEN, 'too few episodes for an interval')}
     distance = mean_interval(pair.compressed.distances_m)
-    return Claim(text, criterion, {pair.name: Finding(below(distance, HARDLY_M), f'{distance} m')})
+    return {pair.name: Finding(below(distance, HARDLY_M), f'{distance} m')}
 
 
 _OF_A_PAIR: tuple[tuple[str, str, Callable[[Pair], Finding]], ...] = (
@@ -246,5 +232,17 @@ _OF_A_PAIR: tuple[tuple[str, str, Callable[[Pair], Finding]], ...] = (
         'quantization leaves a quarter of the size',
         f'the compressed file has at most {QUARTER:.1%} of the float32 TFLite file',
         _size,
+    ),
+)
+_OF_SOME: tuple[tuple[str, str, Callable[[Mapping[str, Pair]], dict[str, Finding]]], ...] = (
+    (
+        'PPO moves best',
+        "full PPO goes further than the full actor-critic (the difference's 95 % interval)",
+        _ppo_moves_best,
+    ),
+    (
+        'the compressed actor-critic hardly moves',
+        f'it goes at most {HARDLY_M:g} m per episode (the whole 95 % interval of the mean)',
+        _hardly_moves,
     ),
 )
