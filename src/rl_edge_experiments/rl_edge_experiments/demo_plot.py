@@ -28,21 +28,17 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         {name: getattr(run.robot.series, f'{what}_us') for name, run in runs.items()}
         for what in ('inference', 'response')
     )
-    draw_distribution(axes[1], 'inference (us)', inference, COLORS)
-    draw_distribution(axes[2], 'observation to action (us)', response, COLORS)
-    _draw_bars(
-        axes[3],
-        'policy process, peak memory (MB)',
-        runs,
-        lambda run: run.robot.node('policy').peak_memory_mb,
-    )
-    _draw_bars(
-        axes[4],
-        'policy process, CPU per action (ms)',
-        runs,
-        lambda run: run.acting.node('policy').cpu_ms_per_step,
-    )
-    _draw_bars(axes[5], 'start to first action (s)', runs, lambda run: run.robot.first_action_sec)
+    draw_distribution(axes[1], 'inference (us)', inference)
+    draw_distribution(axes[2], 'observation to action (us)', response)
+    bars: dict[str, Callable[[RecordedRun], float]] = {
+        'policy process, peak memory (MB)': lambda run: run.robot.node('policy').peak_memory_mb,
+        'policy process, CPU per action (ms)': (
+            lambda run: run.acting.node('policy').cpu_ms_per_step
+        ),
+        'start to first action (s)': lambda run: run.robot.first_action_sec,
+    }
+    for one, (title, value_of) in zip(axes[3:], bars.items(), strict=True):
+        _draw_bars(one, title, {name: value_of(run) for name, run in runs.items()})
     title = 'full Keras actor-critic and compressed TFLite actor, the same seeds'
     figure.suptitle(f'{title}\n{note}' if note else title)
     write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
@@ -70,28 +66,21 @@ def draw_returns(axes: Axes, runs: Mapping[str, RecordedRun]) -> None:
     axes.legend(fontsize=8)
 
 
-def draw_distribution(
-    axes: Axes, title: str, values: Mapping[str, np.ndarray], colors: Mapping[str, str]
-) -> None:
+def draw_distribution(axes: Axes, title: str, values: Mapping[str, np.ndarray]) -> None:
     """Draw the share of actions that took at most so long, which shows every quantile."""
     for name, times in values.items():
         ordered = np.sort(times[np.isfinite(times)])
         share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
         style = ':' if 'loaded' in name else '-'
-        axes.plot(ordered, share, style, color=colors[name.partition(',')[0]], label=name)
+        axes.plot(ordered, share, style, color=COLORS[name.partition(',')[0]], label=name)
     axes.set(title=title, xscale='log', ylabel='share of actions', ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=8)
 
 
-def _draw_bars(
-    axes: Axes,
-    title: str,
-    runs: Mapping[str, RecordedRun],
-    value_of: Callable[[RecordedRun], float],
-) -> None:
-    values = [value_of(run) for run in runs.values()]
-    bars = axes.bar(list(runs), values, color=[COLORS[name] for name in runs])
+def _draw_bars(axes: Axes, title: str, values: Mapping[str, float]) -> None:
+    colors = [COLORS[name] for name in values]
+    bars = axes.bar(list(values), list(values.values()), color=colors)
     axes.bar_label(bars, fmt='%.3g', padding=2)
     axes.set_title(title)
     axes.margins(y=0.15)

@@ -1,7 +1,6 @@
 """What the report shows of a pair: plots over time, and a video as it was seen."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -31,12 +30,19 @@ def write_plot(path: Path, pair: Pair) -> None:
         for name, side in pair.sides.items()
         for condition, one in side.acting.items()
     }
-    _draw_usage(axes[0], runs, 'resident_memory_mb', 'policy process, resident memory (MB)')
-    _draw_usage(axes[1], runs, 'cpu_percent', 'policy process, CPU (% of a core)')
-    _draw_gaps(axes[2], runs)
-    responses = {name: run.acting.series.response_us / 1e3 for name, run in runs.items()}
-    draw_distribution(axes[3], 'observation to action (ms)', responses, COLORS)
-    _draw_responses(axes[4], runs)
+    reports = {name: run.robot.node('policy').reports for name, run in runs.items()}
+    memory = {name: (one.time_ns, one.resident_memory_mb) for name, one in reports.items()}
+    _draw_over_time(axes[0], 'policy process, resident memory (MB)', runs, memory)
+    cpu = {name: (one.time_ns, one.cpu_percent) for name, one in reports.items()}
+    _draw_over_time(axes[1], 'policy process, CPU (% of a core)', runs, cpu)
+    images = {name: run.acting.image_times_ns for name, run in runs.items()}
+    gaps = {name: (times[1:], np.diff(times) * 1e-6) for name, times in images.items()}
+    _draw_over_time(axes[2], 'from image to image (ms)', runs, gaps)
+    steps = {name: run.acting.series for name, run in runs.items()}
+    responses = {name: one.response_us / 1e3 for name, one in steps.items()}
+    draw_distribution(axes[3], 'observation to action (ms)', responses)
+    over_time = {name: (one.time_ns, responses[name]) for name, one in steps.items()}
+    _draw_over_time(axes[4], 'observation to action (ms)', runs, over_time, yscale='log')
     draw_returns(axes[5], {name: side.quality_run for name, side in pair.sides.items()})
     figure.suptitle(f'{pair.name}: full and compressed, alone and beside busy processes')
     write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
@@ -83,40 +89,21 @@ def newest_at(frames: list[Frame], moments_ns: np.ndarray) -> list[np.ndarray]:
     return [frames[max(int(index), 0)].pixels for index in indices]
 
 
-def _style(name: str) -> dict[str, Any]:
-    side, _, condition = name.partition(', ')
-    return {'color': COLORS[side], 'linestyle': _STYLES[condition], 'label': name}
-
-
-def _draw_usage(axes: Axes, runs: dict[str, RecordedRun], attribute: str, title: str) -> None:
-    for name, run in runs.items():
-        reports = run.robot.node('policy').reports
-        times = (reports.time_ns - run.begin_ns) * 1e-9
-        axes.plot(times, getattr(reports, attribute), **_style(name))
+def _draw_over_time(
+    axes: Axes,
+    title: str,
+    runs: dict[str, RecordedRun],
+    samples: dict[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    yscale: str = 'linear',
+) -> None:
+    """Draw times of recording and values of each run, from its first action on."""
+    for name, (times_ns, values) in samples.items():
+        side, _, condition = name.partition(', ')
+        seconds = (times_ns - runs[name].begin_ns) * 1e-9
+        axes.plot(seconds, values, _STYLES[condition], lw=0.8, color=COLORS[side], label=name)
     axes.axvline(0.0, color='grey', lw=0.6)
-    axes.set(title=title, xlabel='time from the first action (s)')
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
-
-
-def _draw_gaps(axes: Axes, runs: dict[str, RecordedRun]) -> None:
-    for name, run in runs.items():
-        times = run.acting.image_times_ns
-        if times.size > 1:
-            seconds = (times[1:] - run.begin_ns) * 1e-9
-            axes.plot(seconds, np.diff(times) * 1e-6, lw=0.8, **_style(name))
-    axes.set(title='from image to image (ms)', xlabel='time from the first action (s)')
-    axes.set_ylim(bottom=0)
-    if axes.lines:
-        axes.legend(fontsize=8)
-
-
-def _draw_responses(axes: Axes, runs: dict[str, RecordedRun]) -> None:
-    for name, run in runs.items():
-        series = run.acting.series
-        seconds = (series.time_ns - run.begin_ns) * 1e-9
-        axes.plot(seconds, series.response_us / 1e3, lw=0.6, **_style(name))
-    axes.set(
-        title='observation to action (ms)', xlabel='time from the first action (s)', yscale='log'
-    )
+    axes.set(title=title, xlabel='time from the first action (s)', yscale=yscale)
+    if yscale == 'linear':
+        axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
