@@ -26,13 +26,13 @@ from rl_edge_compress.import_spec import (
     template,
 )
 from rl_edge_compress.keras_models import load_keras, named_outputs
-from rl_edge_compress.onnx_policy import read_onnx
 from rl_edge_compress.rsl_rl_policy import read_rsl_rl
 from rl_edge_compress.sb3_policy import read_sb3
 from rl_edge_compress.torch_weights import open_zip
 from rl_edge_core.artifact import Manifest, load_manifest, write_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, ConfigurationError
+from rl_edge_core.extras import require_extra
 from rl_edge_core.files import folder_written_atomically, sha256_of
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.environment import make_environment, spec_of
@@ -183,7 +183,7 @@ def read_policy(
             algorithm=algorithm,
         )
     if kind == 'onnx':
-        found = read_onnx(source, output=given.output)
+        found = _read_onnx(source, output=given.output)
         raw, answer, metadata = found.model, found.answer, found.metadata
     else:
         raw, answer, metadata = *_keras_policy(source), {}
@@ -236,6 +236,13 @@ def _normalization_beside(source: Path, kind: str) -> Path | None:
     names = ('vecnormalize.pkl', 'vec_normalize.pkl', f'{source.stem}_vecnormalize.pkl')
     found = [source.with_name(name) for name in names if source.with_name(name).is_file()]
     return found[0] if found else None
+
+
+def _read_onnx(source: Path, *, output: str = '') -> Any:
+    require_extra('onnx', 'onnx', 'onnxruntime')
+    from rl_edge_compress.onnx_policy import read_onnx
+
+    return read_onnx(source, output=output)
 
 
 def _keras_policy(source: Path) -> tuple[keras.Model, Answer]:
@@ -374,5 +381,5 @@ def _template(source: Path | None, environment_id: str, arguments: Mapping[str, 
         env.close()
     metadata: Mapping[str, str] = {}
     if source is not None and kind_of(source) == 'onnx':
-        metadata = read_onnx(source).metadata
+        metadata = _read_onnx(source).metadata
     return template(spec, metadata)

@@ -10,11 +10,8 @@ from rl_edge_compress.tflite_file import Operator
 from rl_edge_core.errors import ArtifactError
 
 OPSET = 18
-Node = tuple[str, list[str], list[str], dict[str, Any]]
-"""(ONNX operator, inputs, outputs, attributes)."""
-Arrays = dict[str, np.ndarray]
-
-SAME_NAME = {
+INPUT, OUTPUT = 'observation', 'action'
+_SAME_NAME = {
     'ADD': 'Add',
     'SUB': 'Sub',
     'MUL': 'Mul',
@@ -39,9 +36,9 @@ SAME_NAME = {
     'HARD_SWISH': 'HardSwish',
     'PRELU': 'PRelu',
 }
-FUSED = {1: 'Relu', 2: 'RELU_N1_TO_1', 3: 'RELU6', 4: 'Tanh'}
-BOUNDS = {'RELU_N1_TO_1': (-1.0, 1.0), 'RELU6': (0.0, 6.0)}
-INPUT, OUTPUT = 'observation', 'action'
+_BOUNDS = {'RELU_N1_TO_1': (-1.0, 1.0), 'RELU6': (0.0, 6.0)}
+_FUSED = {1: 'RELU', 2: 'RELU_N1_TO_1', 3: 'RELU6', 4: 'TANH'}
+"""TFLite's ActivationFunctionType."""
 
 
 def onnx_model(
@@ -60,36 +57,35 @@ def onnx_model(
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes: list[Node] = []
-    arrays: Arrays = {f't{i}': value for i, value in graph.constants.items()}
+    written = _Nodes(graph)
     for step in graph.operators:
-        nodes += _nodes(step, graph, arrays)
-    result = f't{graph.output_index}'
+        written.step(step)
+    result, actions = f't{graph.output_index}', None
     if limits is not None:
-        arrays['action_low'], arrays['action_high'] = limits
-        nodes.append(('Max', [result, 'action_low'], ['above_low'], {}))
-        nodes.append(('Min', ['above_low', 'action_high'], ['limited'], {}))
-        result = 'limited'
+        actions = len(limits[0])
+        low, high = (written.constant(f'action_{n}', limits[n == 'high']) for n in ('low', 'high'))
+        result = written.add('Min', [written.add('Max', [result, low], 'above'), high], 'limited')
     renamed = {f't{graph.input_index}': INPUT, result: OUTPUT}
-    used = {name for _, inputs, _, _ in nodes for name in inputs}
-    actions = len(limits[0]) if limits is not None else None
+    nodes = [
+        helper.make_node(
+            kind,
+            [renamed.get(name, name) for name in inputs],
+            [renamed.get(name, name) for name in outputs],
+            **more,
+        )
+        for kind, inputs, outputs, more in written.nodes
+    ]
+    used = {name for node in nodes for name in node.input}
+    floats = TensorProto.FLOAT
     model = helper.make_model(
         helper.make_graph(
-            [
-                helper.make_node(
-                    kind,
-                    [renamed.get(name, name) for name in ins],
-                    [renamed.get(name, name) for name in outs],
-                    **more,
-                )
-                for kind, ins, outs, more in nodes
-            ],
+            nodes,
             'actor',
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, observation_size])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, actions])],
+            [helper.make_tensor_value_info(INPUT, floats, [1, observation_size])],
+            [helper.make_tensor_value_info(OUTPUT, floats, [1, actions])],
             [
                 numpy_helper.from_array(value, name)
-                for name, value in arrays.items()
+                for name, value in written.arrays.items()
                 if name in used
             ],
         ),
@@ -102,128 +98,105 @@ def onnx_model(
     return bytes(model.SerializeToString())
 
 
-def _nodes(step: Operator, graph: NumpyGraph, arrays: Arrays) -> list[Node]:
-    inputs = [f't{index}' for index in step.inputs if index >= 0]
-    outputs = [f't{index}' for index in step.outputs]
-    if step.name in SAME_NAME:
-        nodes: list[Node] = [(SAME_NAME[step.name], inputs, outputs, {})]
-    elif step.name in SPECIAL:
-        nodes = SPECIAL[step.name](step, graph, arrays, inputs, outputs)
-    else:
-        raise ArtifactError(f'no ONNX form of operator {step.name}')
-    activation = FUSED.get(getattr(step.options, 'fusedActivationFunction', 0) or 0)
-    return _with_activation(nodes, activation, arrays) if activation else nodes
+class _Nodes:
+    """The nodes and constants of a graph on its way to ONNX."""
+
+    def __init__(self, graph: NumpyGraph) -> None:
+        self.graph = graph
+        self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
+        self.arrays = {f't{index}': value for index, value in graph.constants.items()}
+
+    def add(self, kind: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
+        """Add a node and return the name of its first output."""
+        self.nodes.append((kind, inputs, list(outputs), attributes))
+        return outputs[0]
+
+    def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
+        self.arrays[name] = np.asarray(values, dtype)
+        return name
+
+    def step(self, step: Operator) -> None:
+        """Add what does the same as an operator, and its fused activation."""
+        inputs = [f't{index}' for index in step.inputs if index >= 0]
+        outputs = [f't{index}' for index in step.outputs]
+        fused = _FUSED.get(getattr(step.options, 'fusedActivationFunction', 0) or 0)
+        before = [f'{outputs[0]}_linear'] if fused else outputs
+        self.operator(step.name, step, inputs, before)
+        if fused:
+            self.operator(fused, step, before, outputs)
+
+    def operator(self, name: str, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+        if name in _SAME_NAME:
+            self.add(_SAME_NAME[name], inputs, *outputs)
+        elif name in _BOUNDS:
+            low, high = _BOUNDS[name]
+            limits = {f'{outputs[0]}_low': low, f'{outputs[0]}_high': high}
+            names = [self.constant(limit, value) for limit, value in limits.items()]
+            self.add('Clip', [inputs[0], *names], *outputs)
+        elif name in _SPECIAL:
+            _SPECIAL[name](self, step, inputs, outputs)
+        else:
+            raise ArtifactError(f'no ONNX form of operator {name}')
 
 
-def _with_activation(nodes: list[Node], activation: str, arrays: Arrays) -> list[Node]:
-    kind, inputs, outputs, more = nodes[-1]
-    before = f'{outputs[0]}_linear'
-    last: list[Node] = [(activation, [before], outputs, {})]
-    if activation in BOUNDS:
-        last = _bounded(activation, before, outputs, arrays)
-    return [*nodes[:-1], (kind, inputs, [before], more), *last]
+def _attributes_of(kind: str, **attributes: Any) -> Callable[..., None]:
+    """Return what adds one node with attributes that are always the same."""
+
+    def write(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+        w.add(kind, inputs, *outputs, **attributes)
+
+    return write
 
 
-def _bounded(activation: str, source: str, outputs: list[str], arrays: Arrays) -> list[Node]:
-    names = [f'{outputs[0]}_low', f'{outputs[0]}_high']
-    for name, bound in zip(names, BOUNDS[activation], strict=True):
-        arrays[name] = np.array(bound, np.float32)
-    return [('Clip', [source, *names], outputs, {})]
+def _square(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    w.add('Mul', [inputs[0], inputs[0]], *outputs)
 
 
-def _bounded_step(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return _bounded(step.name, inputs[0], outputs, arrays)
+def _leaky(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    w.add('LeakyRelu', inputs, *outputs, alpha=float(step.options.alpha))
 
 
-def _square(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('Mul', [inputs[0], inputs[0]], outputs, {})]
+def _gelu(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    (x,), out = inputs, outputs[0]
+    root, one, half = (
+        w.constant(f'{out}_{name}', value)
+        for name, value in (('root', np.sqrt(0.5)), ('one', 1.0), ('half', 0.5))
+    )
+    error = w.add('Erf', [w.add('Mul', [x, root], f'{out}_scaled')], f'{out}_erf')
+    double = w.add('Mul', [x, w.add('Add', [error, one], f'{out}_sum')], f'{out}_double')
+    w.add('Mul', [double, half], out)
 
 
-def _leaky(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('LeakyRelu', inputs, outputs, {'alpha': float(step.options.alpha)})]
+def _gather(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    indices = w.constant(inputs[1], w.arrays[inputs[1]], np.int64)
+    w.add('Gather', [inputs[0], indices], *outputs, axis=int(step.options.axis))
 
 
-def _gelu(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    name = outputs[0]
-    arrays |= {
-        f'{name}_root': np.array(np.sqrt(0.5), np.float32),
-        f'{name}_one': np.array(1.0, np.float32),
-        f'{name}_half': np.array(0.5, np.float32),
-    }
-    return [
-        ('Mul', [inputs[0], f'{name}_root'], [f'{name}_scaled'], {}),
-        ('Erf', [f'{name}_scaled'], [f'{name}_erf'], {}),
-        ('Add', [f'{name}_erf', f'{name}_one'], [f'{name}_sum'], {}),
-        ('Mul', [inputs[0], f'{name}_sum'], [f'{name}_double'], {}),
-        ('Mul', [f'{name}_double', f'{name}_half'], outputs, {}),
-    ]
+def _concatenation(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    w.add('Concat', inputs, *outputs, axis=int(step.options.axis))
 
 
-def _gather(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    arrays[inputs[1]] = arrays[inputs[1]].astype(np.int64)
-    return [('Gather', inputs, outputs, {'axis': int(step.options.axis)})]
+def _reshape(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    w.add('Flatten', inputs[:1], *outputs, axis=1)
 
 
-def _concatenation(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('Concat', inputs, outputs, {'axis': int(step.options.axis)})]
+def _squared_difference(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    difference = w.add('Sub', inputs, f'{outputs[0]}_difference')
+    w.add('Mul', [difference, difference], *outputs)
 
 
-def _reshape(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('Flatten', inputs[:1], outputs, {'axis': 1})]
+def _rsqrt(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    w.add('Reciprocal', [w.add('Sqrt', inputs, f'{outputs[0]}_root')], *outputs)
 
 
-def _softmax(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('Softmax', inputs, outputs, {'axis': -1})]
+def _mean(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    values = w.graph.constants[step.inputs[1]].reshape(-1)
+    axes = w.constant(f'{outputs[0]}_axes', values, np.int64)
+    w.add('ReduceMean', [inputs[0], axes], *outputs, keepdims=int(step.options.keepDims))
 
 
-def _dense(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    return [('Gemm', inputs, outputs, {'transB': 1})]
-
-
-def _squared_difference(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    part = f'{outputs[0]}_difference'
-    return [('Sub', inputs, [part], {}), ('Mul', [part, part], outputs, {})]
-
-
-def _rsqrt(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    root = f'{outputs[0]}_root'
-    return [('Sqrt', inputs, [root], {}), ('Reciprocal', [root], outputs, {})]
-
-
-def _mean(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    axes = f'{outputs[0]}_axes'
-    arrays[axes] = graph.constants[step.inputs[1]].astype(np.int64).reshape(-1)
-    return [('ReduceMean', [inputs[0], axes], outputs, {'keepdims': int(step.options.keepDims)})]
-
-
-def _strided_slice(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    begin, end, strides = (graph.constants[i].astype(np.int64) for i in step.inputs[1:4])
+def _strided_slice(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    begin, end, strides = (w.graph.constants[i].astype(np.int64) for i in step.inputs[1:4])
     axes = range(1, len(begin))
     last = np.iinfo(np.int64).max
     parts = {
@@ -232,34 +205,27 @@ def _strided_slice(
         'axes': list(axes),
         'steps': [strides[a] for a in axes],
     }
-    names = [inputs[0]]
-    for name, values in parts.items():
-        arrays[f'{outputs[0]}_{name}'] = np.asarray(values, np.int64)
-        names.append(f'{outputs[0]}_{name}')
-    return [('Slice', names, outputs, {})]
+    names = [w.constant(f'{outputs[0]}_{name}', part, np.int64) for name, part in parts.items()]
+    w.add('Slice', [inputs[0], *names], *outputs)
 
 
-def _split(
-    step: Operator, graph: NumpyGraph, arrays: Arrays, inputs: list[str], outputs: list[str]
-) -> list[Node]:
-    more = {'axis': int(graph.constants[step.inputs[0]]), 'num_outputs': step.options.numSplits}
-    return [('Split', inputs[1:], outputs, more)]
+def _split(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
+    axis = int(w.graph.constants[step.inputs[0]])
+    w.add('Split', inputs[1:], *outputs, axis=axis, num_outputs=step.options.numSplits)
 
 
-SPECIAL: Mapping[str, Callable[..., list[Node]]] = {
-    'FULLY_CONNECTED': _dense,
+_SPECIAL: Mapping[str, Callable[[_Nodes, Operator, list[str], list[str]], None]] = {
+    'FULLY_CONNECTED': _attributes_of('Gemm', transB=1),
+    'SOFTMAX': _attributes_of('Softmax', axis=-1),
     'SQUARED_DIFFERENCE': _squared_difference,
     'RSQRT': _rsqrt,
     'MEAN': _mean,
     'STRIDED_SLICE': _strided_slice,
     'SPLIT': _split,
-    'RELU_N1_TO_1': _bounded_step,
-    'RELU6': _bounded_step,
     'SQUARE': _square,
     'LEAKY_RELU': _leaky,
     'GELU': _gelu,
     'GATHER': _gather,
     'CONCATENATION': _concatenation,
     'RESHAPE': _reshape,
-    'SOFTMAX': _softmax,
 }

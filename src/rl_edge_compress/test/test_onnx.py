@@ -186,7 +186,7 @@ def test_an_operator_means_what_onnx_runtime_makes_of_it(tmp_path, name):
 @pytest.mark.parametrize('batch', [1, 'batch'])
 def test_an_actor_is_read_from_old_and_new_opsets(tmp_path, opset, batch):
     policy = read_onnx(saved(tmp_path, rsl_rl_like(opset=opset, batch=batch)))
-    assert (policy.observation_size, policy.action_size) == (4, 1)
+    assert (policy.model.input_shape[-1], policy.model.output_shape[-1]) == (4, 1)
     seen = np.random.default_rng(2).normal(size=(50, 4)).astype(np.float32)
     assert np.asarray(policy.model(seen)) == pytest.approx(policy.answer(seen), abs=2e-6)
     kinds = [type(layer).__name__ for layer in policy.model.layers]
