@@ -9,6 +9,7 @@ import tensorflow as tf
 from rl_edge_compress.layer_chain import layer_chain
 from rl_edge_compress.tflite_file import tidy
 from rl_edge_core.errors import ArtifactError
+from rl_edge_core.tensorflow_setup import without_noise
 
 SIGNATURE = 'serving_default'
 
@@ -30,7 +31,8 @@ def _converted(actor: keras.Model, *, weights: tf.DType | None = None) -> bytes:
         if weights is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [weights]
-        return bytes(converter.convert())
+        with without_noise():
+            return bytes(converter.convert())
 
 
 def compact(actor: keras.Model) -> keras.Model:

@@ -15,6 +15,7 @@ from rl_edge_compress.calibration import checked_observations, dense_ranges
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.rounding import dense_weight_bits
 from rl_edge_compress.tflite_file import read_model, tidy, without_names
+from rl_edge_core.tensorflow_setup import without_noise
 
 DENSE = qtyping.TFLOperationName.FULLY_CONNECTED
 PER_LAYER = qtyping.QuantGranularity.TENSORWISE
@@ -65,7 +66,7 @@ def _tool(float32: bytes) -> quantizer.Quantizer:
 
 
 def _quantized(tool: quantizer.Quantizer, calibration: dict[str, Any] | None = None) -> bytes:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_noise():
         # It opens an interpreter that keeps all tensors, which warns of the memory it takes.
         warnings.filterwarnings('ignore', message='.*experimental_preserve_all_tensors.*')
         result = tool.quantize(
