@@ -92,11 +92,11 @@ class FaultHarness:
         """Stop everything that was started."""
         self._stack.close()
 
-    def start(self, name: str, *, prefix: tuple[str, ...] = ()) -> RunningSystem:
+    def start(self, name: str, *, prefix: tuple[str, ...] = (), **arguments: str) -> RunningSystem:
         """Start a system in this domain; it is stopped with the harness."""
         description = find_system(name)
         valid = {argument.name for argument in description.arguments}
-        given = self._arguments()
+        given = self._arguments() | arguments
         given['output_folder'] = str(self.folder / f'{name}-{next(self._number)}')
         prepared = prepare(description, {key: given[key] for key in given if key in valid})
         programs = [

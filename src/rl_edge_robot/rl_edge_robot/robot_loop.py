@@ -43,6 +43,7 @@ class RobotLoop(Realtime):
         run_id: int,
         find_missing: Callable[[], str] = lambda: '',
         reset_robot: Callable[[int], bool] | None = None,
+        find_controller_fault: Callable[[], str] = lambda: '',
         on_motion: Callable[[Motion], None] = lambda motion: None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -50,12 +51,13 @@ class RobotLoop(Realtime):
 
         ``find_missing`` returns who has to be there for an episode to begin. ``reset_robot`` asks
         for the robot to be put to its start with a seed, and returns whether it could ask; who
-        calls sets `is_at_start` when that is done. ``on_motion`` hears what the robot may do now.
+        calls sets `is_at_start` when that is done. ``find_controller_fault`` returns why commands
+        reach nobody. ``on_motion`` hears what the robot may do now.
         """
         self.times = StepTimes(plant.spec.control_period_sec)
         self.is_at_start = reset_robot is None
         self._find_missing, self._reset_robot = find_missing, reset_robot
-        self._on_motion = on_motion
+        self._find_controller_fault, self._on_motion = find_controller_fault, on_motion
         self._reset_of_episode = -1
         self._period_ns = round(plant.spec.control_period_sec * _NANOSECONDS)
         self._measuring = plant.description.measuring_sensors
@@ -98,8 +100,9 @@ class RobotLoop(Realtime):
 
     def on_period(self) -> None:
         """At each period, whatever else happens: stop, ramp, or keep the robot safe."""
-        self.look()
         plant, monitor = self._plant, self._plant.monitor
+        monitor.controller_fault = self._find_controller_fault()
+        self.look()
         if monitor.motion is Motion.RAMP:
             plant.send_ramp(monitor.ramp_share(self._now_ns()))
         elif monitor.motion is Motion.STOPPED or self.is_paused or self._outlasts_its_episode():

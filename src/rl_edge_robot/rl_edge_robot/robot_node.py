@@ -78,6 +78,7 @@ class RobotNode(LoopNode[RobotParameters]):
             RobotLoop,
             find_missing=self.missing,
             reset_robot=self._reset_robot if self.settings.reset_service else None,
+            find_controller_fault=self._find_controller_fault,
             on_motion=self._log_motion,
         )
         self.serve(self._robot, make_loop, mode='realtime', after_step=lambda time_ns: None)
@@ -208,6 +209,11 @@ class RobotNode(LoopNode[RobotParameters]):
             self.get_logger().error(f'stopped: {self._monitor.reason}')
         elif motion is Motion.READY:
             self.get_logger().info('ready to move')
+
+    def _find_controller_fault(self) -> str:
+        if self.settings.dry_run or self._command.get_subscription_count():
+            return ''
+        return f'nobody receives commands on {self._command.topic_name}'
 
     def _reset_robot(self, seed: int) -> bool:
         """Ask for the robot to be put to its start."""

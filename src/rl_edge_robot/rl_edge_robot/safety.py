@@ -26,6 +26,9 @@ class SafetyMonitor:
     def __init__(self, description: RobotDescription) -> None:
         """Start stopped, with no sensor heard and no emergency stop."""
         self._safety, self._sensors = description.safety, description.sensors
+        self._measuring = description.measuring_sensors
+        self.controller_fault = ''
+        """Why commands reach nobody; to be set by whoever sends them."""
         self._needs_ramp = description.action.kind == 'position' and self._safety.ramp_sec > 0
         self.motion = Motion.STOPPED
         self.reason = 'nothing heard of the robot yet'
@@ -93,9 +96,11 @@ class SafetyMonitor:
             limit_ns = safety.emergency_stop_max_age_sec * _NANOSECONDS
             if heard_ns is None or now_ns - heard_ns > limit_ns:
                 return f'no message on emergency_stop for {safety.emergency_stop_max_age_sec:g} s'
+        if self.controller_fault:
+            return self.controller_fault
         for sensor in self._sensors:
             age_sec = sensors.age_sec(sensor, now_ns)
-            limit_sec = safety.sensor_max_age_sec.get(sensor, safety.default_max_age_sec)
+            limit_sec = self._largest_age_sec(sensor)
             fault = sensors.faults().get(sensor, '')
             if fault:
                 return fault
@@ -104,7 +109,30 @@ class SafetyMonitor:
                 return f'nothing valid on {sensor} {heard}'
             if safety.frozen_sec and sensors.unchanged_sec(sensor, now_ns) > safety.frozen_sec:
                 return f'{sensor} has not changed for {safety.frozen_sec:g} s'
-        for limit in safety.joint_limits:
+        return self._lag(sensors) or self._joint_outside(sensors)
+
+    def _lag(self, sensors: Sensors) -> str:
+        """Return which sensor speaks of a time long before that of the others; empty for none.
+
+        Sensors that do not stamp their messages are left out, and those that have said nothing
+        since the newest stamp came: the clock of all may have jumped.
+        """
+        readings = sensors.readings
+        ahead = max(self._measuring, key=lambda name: readings[name].stamp_ns, default='')
+        for sensor in self._measuring:
+            reading, newest = readings[sensor], readings[ahead]
+            if reading.stamp_ns <= 0 or reading.received_ns < newest.received_ns:
+                continue
+            lag_sec = (newest.stamp_ns - reading.stamp_ns) / _NANOSECONDS
+            if lag_sec > self._largest_age_sec(sensor):
+                return f'{sensor} is {lag_sec:.2f} s behind {ahead}, by their stamps'
+        return ''
+
+    def _largest_age_sec(self, sensor: str) -> float:
+        return self._safety.sensor_max_age_sec.get(sensor, self._safety.default_max_age_sec)
+
+    def _joint_outside(self, sensors: Sensors) -> str:
+        for limit in self._safety.joint_limits:
             position = sensors.positions.get(limit.joint)
             if position is None:
                 return f'joint_states lack {limit.joint}, which has limits'
