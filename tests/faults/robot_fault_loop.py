@@ -131,17 +131,11 @@ class RobotFaultLoop(FaultLoop):
             del self.relay.faults[sensor]
 
     def wait_until_stopped(self, reason: str) -> str:
-        """Wait for a safety stop for ``reason``, and for the safe command; return the reason."""
-
-        def stopped() -> str:
-            reasons = (e.termination_reason for e in self.observer.episodes[self.seen_episodes :])
-            return next((each for each in reasons if reason in each), '')
-
-        self.relay.commands.clear()
-        found = self.wait_for(f'a stop for {reason!r}', stopped)
+        """Wait until a stop for ``reason`` is reported, and for the safe command; return it."""
+        report = self.wait_for_report('robot', f'stopped: {reason}')
         if self.relay.takes_commands:
-            self.wait_for('the safe command', lambda: self.relay.commands[-1:] == [[0.0] * 8])
-        return found
+            self.wait_for('the safe command', lambda: [0.0] * 8 in self.relay.commands[-40:])
+        return report
 
     @property
     def seen_episodes(self) -> int:

@@ -90,8 +90,7 @@ FAULTS = {
 def test_sensor(robot, mode, happened, sensor, fault):
     make, reason = FAULTS[fault]
     with robot.fault(sensor, make()):
-        found = robot.wait_until_stopped(reason.format(sensor=sensor))
-        report = robot.wait_for_report('robot', found)
+        report = robot.wait_until_stopped(reason.format(sensor=sensor))
 
     robot.wait_until_steady('it goes on')
     happened(f'{report!r}; then it goes on')
@@ -122,8 +121,7 @@ def test_sensor_out_of_order(robot, mode, happened, sensor):
 @pytest.mark.faults('robot: controller gone', expected=STOPS, only='realtime')
 def test_controller_gone(robot, mode, happened):
     robot.relay.takes_commands = False
-    found = robot.wait_until_stopped('nobody receives commands on /ant0/commands')
-    report = robot.wait_for_report('robot', found)
+    report = robot.wait_until_stopped('nobody receives commands on /ant0/commands')
     robot.relay.takes_commands = True
 
     robot.wait_until_steady('it goes on')
@@ -168,8 +166,7 @@ def test_policy_swapped(robot, mode, happened):
 @pytest.mark.faults('robot: emergency stop lost', expected=STOPS, only='realtime')
 def test_emergency_stop_lost(robot, mode, happened):
     robot.relay.emergency_stop = None
-    found = robot.wait_until_stopped('no message on emergency_stop for 0.5 s')
-    report = robot.wait_for_report('robot', found)
+    report = robot.wait_until_stopped('no message on emergency_stop for 0.5 s')
     robot.relay.emergency_stop = False
 
     robot.wait_until_steady('it goes on')
