@@ -1,6 +1,7 @@
 """Write the actor of an artifact for others: as ONNX, or as C99."""
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rl_edge_core.files import write_atomically
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_sim.environment import environment_of
-from rl_edge_sim.rollout import RolloutStep, rollout
+from rl_edge_sim.rollout import rollout
 
 FORMATS = ('onnx', 'c')
 PARITY_OBSERVATIONS = 1000
@@ -116,14 +117,14 @@ def observations_for(policy: Policy) -> tuple[np.ndarray, str]:
     except (ConfigurationError, SpecMismatchError):
         return _drawn(spec), 'drawn'
     seen: list[np.ndarray] = []
-
-    def remember(step: RolloutStep) -> None:
-        seen.append(np.array(step.observation, np.float32))
-
-    number = 0
+    seeds = itertools.count(FIRST_SEED)
     while len(seen) < PARITY_OBSERVATIONS:
-        rollout(env, policy.act, [FIRST_SEED + number], remember)
-        number += 1
+        rollout(
+            env,
+            policy.act,
+            [next(seeds)],
+            lambda step: seen.append(np.array(step.observation, np.float32)),
+        )
     env.close()
     return np.asarray(seen[:PARITY_OBSERVATIONS]), 'visited'
 

@@ -7,7 +7,7 @@ otherwise is not written.
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rl_edge_compress.dense_actor import bounded
+from rl_edge_compress.dense_actor import DenseActor, bounded
 from rl_edge_compress.export import export_artifact
 from rl_edge_compress.import_spec import (
     ImportSpec,
@@ -36,7 +36,7 @@ from rl_edge_core.extras import require_extra
 from rl_edge_core.files import folder_written_atomically, sha256_of
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.environment import make_environment, spec_of
-from rl_edge_sim.rollout import RolloutStep, rollout
+from rl_edge_sim.rollout import rollout
 
 PARITY_OBSERVATIONS = 1000
 LARGEST_DIFFERENCE = 1e-4
@@ -121,7 +121,7 @@ def import_policy(
             raise ArtifactError(f'{source.name}: {error}') from error
         if normalization is None and (found := _normalization_beside(source, policy.kind)):
             say(f'observations are normalised by {found.name}, which lies beside {source.name}')
-        observations = _visited(env, policy, spec) if env is not None else _drawn(given, spec)
+        observations = _visited(env, policy) if env is not None else _drawn(given, spec)
     finally:
         if env is not None:
             env.close()
@@ -159,48 +159,63 @@ def read_policy(
     normalization: Path | None = None,
 ) -> SourcePolicy:
     """Read a policy of any kind, and put its values into the order of ``spec``."""
+    found = _found(source, given=given, normalization=normalization)
+    _check_sizes(found.observation_size, found.action_size, spec)
+    inner = order('observation', given.observation, spec.observation_names)
+    outer = order('action', given.action, spec.action_names)
+    model, answer = found.build(spec if outer is None else _in_their_order(spec, outer))
+    if inner is not None or outer is not None:
+        model, answer = _ordered(model, answer, spec, inner, outer)
+    return SourcePolicy(model, answer, found.kind, found.algorithm, found.metadata)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a file holds, before it is known in which environment it acts."""
+
+    observation_size: int
+    action_size: int
+    build: Callable[[EnvironmentSpec], tuple[keras.Model, Answer]]
+    """Environment in the policy's order -> the policy and what the original answers there."""
+    kind: str
+    algorithm: str = 'imported'
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def _found(source: Path, *, given: ImportSpec, normalization: Path | None) -> _Found:
     kind = kind_of(source)
     if normalization is not None and kind != 'sb3':
         raise ConfigurationError('--normalization is for zip files of Stable-Baselines3')
-    if kind in ('sb3', 'torch'):
-        algorithm = 'ppo'
-        if kind == 'sb3':
-            normalization = normalization or _normalization_beside(source, kind)
-            actor, algorithm = read_sb3(source, normalization=normalization)
-        else:
-            actor = read_rsl_rl(source, activation=given.activation)
-        _check_sizes(actor.observation_size, actor.action_size, spec)
-        inner, outer = _orders(given, spec)
-        theirs = _in_their_order(spec, inner, outer)
-        model = actor.keras_model(theirs)
-        return _ordered(
-            model,
-            lambda seen: actor.act(seen, theirs),
-            spec,
-            inner,
-            outer,
-            kind=f'stable-baselines3 {algorithm}' if kind == 'sb3' else 'rsl_rl',
-            algorithm=algorithm,
-        )
+    if kind == 'sb3':
+        statistics = normalization or _normalization_beside(source, kind)
+        actor, algorithm = read_sb3(source, normalization=statistics)
+        return _dense(actor, f'stable-baselines3 {algorithm}', algorithm)
+    if kind == 'torch':
+        return _dense(read_rsl_rl(source, activation=given.activation), 'rsl_rl', 'ppo')
     if kind == 'onnx':
-        found = _read_onnx(source, output=given.output)
-        raw, answer, metadata = found.model, found.answer, found.metadata
-    else:
-        raw, answer, metadata = *_keras_policy(source), {}
-    _check_sizes(int(raw.inputs[0].shape[-1]), int(raw.outputs[0].shape[-1]), spec)
-    inner, outer = _orders(given, spec)
-    theirs = _in_their_order(spec, inner, outer)
-    model = keras.Model(raw.inputs[0], {'action': bounded(raw.outputs[0], theirs, squashed=False)})
-    return _ordered(
-        model,
-        lambda seen: np.clip(answer(seen), theirs.low, theirs.high),
-        spec,
-        inner,
-        outer,
-        kind=kind,
-        algorithm='imported',
-        metadata=metadata,
+        policy = _read_onnx(source, output=given.output)
+        return _clipped(policy.model, policy.answer, kind, policy.metadata)
+    return _clipped(*_keras_policy(source), kind, {})
+
+
+def _dense(actor: DenseActor, kind: str, algorithm: str) -> _Found:
+    return _Found(
+        actor.observation_size,
+        actor.action_size,
+        lambda spec: (actor.keras_model(spec), lambda seen: actor.act(seen, spec)),
+        kind,
+        algorithm,
     )
+
+
+def _clipped(raw: keras.Model, answer: Answer, kind: str, metadata: Mapping[str, str]) -> _Found:
+    def build(spec: EnvironmentSpec) -> tuple[keras.Model, Answer]:
+        action = bounded(raw.outputs[0], spec, squashed=False)
+        model = keras.Model(raw.inputs[0], {'action': action})
+        return model, lambda seen: np.clip(answer(seen), spec.low, spec.high)
+
+    sizes = (int(tensor.shape[-1]) for tensor in (raw.inputs[0], raw.outputs[0]))
+    return _Found(*sizes, build, kind, metadata=metadata)
 
 
 def kind_of(source: Path) -> str:
@@ -270,26 +285,11 @@ def _check_sizes(observations: int, actions: int, spec: EnvironmentSpec) -> None
             )
 
 
-def _orders(given: ImportSpec, spec: EnvironmentSpec) -> tuple[list[int] | None, list[int] | None]:
-    return (
-        order('observation', given.observation, spec.observation_names),
-        order('action', given.action, spec.action_names),
-    )
-
-
-def _in_their_order(
-    spec: EnvironmentSpec, inner: list[int] | None, outer: list[int] | None
-) -> EnvironmentSpec:
-    """Return ``spec`` with its action limits in the policy's order."""
-    if outer is None:
-        return spec
+def _in_their_order(spec: EnvironmentSpec, outer: Sequence[int]) -> EnvironmentSpec:
+    """Return ``spec`` with its actions in the policy's order."""
+    names = ('action_names', 'action_units', 'action_low', 'action_high', 'safe_action')
     return dataclasses.replace(
-        spec,
-        action_names=tuple(spec.action_names[place] for place in outer),
-        action_units=tuple(spec.action_units[place] for place in outer),
-        action_low=tuple(spec.action_low[place] for place in outer),
-        action_high=tuple(spec.action_high[place] for place in outer),
-        safe_action=tuple(spec.safe_action[place] for place in outer),
+        spec, **{name: tuple(getattr(spec, name)[place] for place in outer) for name in names}
     )
 
 
@@ -299,38 +299,28 @@ def _ordered(
     spec: EnvironmentSpec,
     inner: list[int] | None,
     outer: list[int] | None,
-    **facts: Any,
-) -> SourcePolicy:
+) -> tuple[keras.Model, Answer]:
     """Return a policy that takes and gives values in the environment's order."""
-    if inner is None and outer is None:
-        return SourcePolicy(model, answer, **facts)
-    back = None if outer is None else [outer.index(place) for place in range(len(outer))]
+    inner = inner or list(range(spec.observation_size))
+    back = np.argsort(outer or range(spec.action_size)).tolist()
     source = keras.Input((spec.observation_size,), name='observation')
-    seen = source if inner is None else keras.ops.take(source, inner, axis=-1)
-    action = model(seen)['action']
-    if back is not None:
-        action = keras.ops.take(action, back, axis=-1)
-
-    def ordered_answer(observations: np.ndarray) -> np.ndarray:
-        theirs = observations if inner is None else observations[:, inner]
-        actions = answer(theirs)
-        return actions if back is None else actions[:, back]
-
-    return SourcePolicy(keras.Model(source, {'action': action}), ordered_answer, **facts)
+    action = keras.ops.take(model(keras.ops.take(source, inner, axis=-1))['action'], back, axis=-1)
+    return (
+        keras.Model(source, {'action': action}),
+        lambda seen: answer(np.asarray(seen)[:, inner])[:, back],
+    )
 
 
-def _visited(env: Any, policy: SourcePolicy, spec: EnvironmentSpec) -> np.ndarray:
+def _visited(env: Any, policy: SourcePolicy) -> np.ndarray:
     """Return observations of episodes that the original drives."""
     seen: list[np.ndarray] = []
 
     def act(observation: np.ndarray) -> np.ndarray:
-        return policy.answer(np.asarray(observation, np.float32)[None])[0].astype(np.float32)
-
-    def remember(step: RolloutStep) -> None:
-        seen.append(np.array(step.observation, np.float32))
+        seen.append(np.array(observation, np.float32))
+        return policy.answer(seen[-1][None])[0].astype(np.float32)
 
     for number in range(MOST_EPISODES):
-        rollout(env, act, [FIRST_SEED + number], remember)
+        rollout(env, act, [FIRST_SEED + number])
         if len(seen) >= VISITED_STEPS and number:
             break
     chosen = np.random.default_rng(0).permutation(len(seen))[:VISITED_STEPS]
