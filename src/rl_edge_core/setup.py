@@ -18,4 +18,5 @@ setup(
     maintainer_email='maintainers@rl-edge.dev',
     description='What more than one rl_edge package needs, each thing once.',
     license='Apache-2.0',
+    entry_points={'rl_edge.commands': ['rl_edge_core = rl_edge_core.ros.topics:COMMANDS']},
 )

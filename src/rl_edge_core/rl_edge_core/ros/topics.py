@@ -1,0 +1,206 @@
+"""`rl_edge topic list|echo|hz`: look at topics where the `ros2` command line is not there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from rl_edge_core.command import Command
+from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.ros.discovery import announce_often
+
+if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
+    from rclpy.node import Node
+    from rclpy.qos import QoSProfile
+
+COMMANDS = (
+    Command(
+        name='topic',
+        group='look',
+        help='list topics, print their messages, measure their rate, as `ros2 topic` does',
+        run='rl_edge_core.ros.topics:main',
+        example='echo action --count 1',
+    ),
+)
+SETTLED_SEC = 1.0
+"""How long nothing new must have been discovered for the list to count as whole."""
+SEARCH_SEC = 10.0
+"""How long a topic is looked for."""
+SHOWN = 64
+"""Elements of an array that are printed."""
+
+
+def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
+    """Run one of the three; return the exit code."""
+    parser = argparse.ArgumentParser(prog=f'{prog} topic', description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='{list,echo,hz}')
+    listing = commands.add_parser('list', help='topics with types, publishers and subscriptions')
+    listing.set_defaults(run=_list)
+    for name, run, text in (('echo', _echo, 'print messages'), ('hz', _hz, 'measure the rate')):
+        command = commands.add_parser(name, help=text)
+        command.add_argument('topic', help='its name, or the last part: action for /ant0/action')
+        command.add_argument('--count', type=int, default=0, help='messages to take; 0 for no end')
+        command.set_defaults(run=run)
+    options = parser.parse_args(words)
+    with _node() as node:
+        options.run(node, options)
+    return 0
+
+
+@contextlib.contextmanager
+def _node() -> Iterator[Node]:
+    announce_often()
+    import rclpy
+    from rclpy.context import Context
+    from rclpy.node import Node
+
+    context = Context()
+    rclpy.init(context=context, args=[])
+    node = Node('rl_edge_topic', context=context, start_parameter_services=False)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def _list(node: Node, _: argparse.Namespace) -> None:
+    topics: list[tuple[str, list[str]]] = []
+    changed_at = time.monotonic()
+    while time.monotonic() - changed_at < SETTLED_SEC:
+        found = [t for t in node.get_topic_names_and_types() if not _is_only_ours(node, t[0])]
+        if found != topics:
+            topics, changed_at = found, time.monotonic()
+        time.sleep(0.05)
+    for name, types in topics:
+        print(
+            f'{name:40s} {", ".join(types):45s} {node.count_publishers(name)} publishers, '
+            f'{node.count_subscribers(name)} subscriptions'
+        )
+    if not topics:
+        print('no topic: does anything run with the same ROS_DOMAIN_ID?')
+
+
+def _is_only_ours(node: Node, topic: str) -> bool:
+    ends = node.get_publishers_info_by_topic(topic) + node.get_subscriptions_info_by_topic(topic)
+    return all(end.node_name == node.get_name() for end in ends)
+
+
+def _echo(node: Node, options: argparse.Namespace) -> None:
+    for message in _messages(node, options, raw=False):
+        print(yaml.dump(_plain(message), Dumper=_Dumper, sort_keys=False), end='')
+        print('---', flush=True)
+
+
+def _hz(node: Node, options: argparse.Namespace) -> None:
+    times = [time.monotonic() for _ in _reported(_messages(node, options, raw=True))]
+    if len(times) > 1:
+        print(_rate(times))
+
+
+def _reported(messages: Iterator[Any]) -> Iterator[Any]:
+    """Pass messages on, and print their rate about once per second."""
+    times: list[float] = []
+    for message in messages:
+        yield message
+        times.append(time.monotonic())
+        if times[-1] - times[0] >= 1.0:
+            print(_rate(times), flush=True)
+            del times[:-1]
+
+
+def _rate(times: Sequence[float]) -> str:
+    gaps = np.diff(times)
+    return (
+        f'{1 / max(gaps.mean(), 1e-9):.1f} messages/s, apart by {1000 * gaps.min():.2f} to '
+        f'{1000 * gaps.max():.2f} ms (mean of {len(gaps)}: {1000 * gaps.mean():.2f} ms)'
+    )
+
+
+def _messages(node: Node, options: argparse.Namespace, *, raw: bool) -> Iterator[Any]:
+    """Yield messages of a topic as they come, as many as were asked for."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    name, type_name = _find(node, options.topic)
+    received: list[Any] = []
+    node.create_subscription(
+        _message_class(type_name), name, received.append, _matching_qos(node, name), raw=raw
+    )
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    taken = 0
+    while not options.count or taken < options.count:
+        executor.spin_once(timeout_sec=1.0)
+        while received and (not options.count or taken < options.count):
+            yield received.pop(0)
+            taken += 1
+
+
+def _find(node: Node, wanted: str) -> tuple[str, str]:
+    """Return the full name and the type of a topic, once it is there."""
+    deadline = time.monotonic() + SEARCH_SEC
+    while True:
+        topics = dict(node.get_topic_names_and_types())
+        found = [n for n in topics if n == wanted or n.endswith('/' + wanted.lstrip('/'))]
+        if wanted in found:
+            found = [wanted]
+        if len(found) == 1:
+            return found[0], topics[found[0]][0]
+        if found:
+            raise ConfigurationError(f'{wanted} may be {" or ".join(found)}: give the whole name')
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f'nobody publishes or subscribes to {wanted!r}{did_you_mean(wanted, topics)}; '
+                '`rl_edge topic list` names the topics of this ROS_DOMAIN_ID'
+            )
+        time.sleep(0.05)
+
+
+def _message_class(type_name: str) -> Any:
+    package, _, name = type_name.rpartition('/')
+    try:
+        return getattr(import_module(package.replace('/', '.')), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f'messages of type {type_name} are not installed') from error
+
+
+def _matching_qos(node: Node, topic: str) -> QoSProfile:
+    """Return a profile that receives from every publisher, and what they kept where all do."""
+    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+    offered = [one.qos_profile for one in node.get_publishers_info_by_topic(topic)]
+    profile = QoSProfile(depth=1000)
+    if any(each.reliability == ReliabilityPolicy.BEST_EFFORT for each in offered):
+        profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    if offered and all(e.durability == DurabilityPolicy.TRANSIENT_LOCAL for e in offered):
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return profile
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write lists of numbers in one line, and everything else below each other."""
+
+    def represent_list(self, data: list[Any]) -> yaml.Node:
+        """Represent one list."""
+        flow = not any(isinstance(item, dict) for item in data)
+        return self.represent_sequence('tag:yaml.org,2002:seq', data, flow_style=flow)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def _plain(value: Any) -> Any:
+    """Return a message as types that YAML has; long arrays are cut."""
+    if hasattr(value, 'get_fields_and_field_types'):
+        return {name: _plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
+    if hasattr(value, '__len__') and not isinstance(value, str):
+        shown = [_plain(item) for item in value[:SHOWN]]
+        return shown if len(value) <= SHOWN else [*shown, f'... {len(value)} in all']
+    return value.item() if isinstance(value, np.generic) else value
