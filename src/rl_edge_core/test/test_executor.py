@@ -17,7 +17,8 @@ def node(ros_domain_id):
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain_id)
     node = Node('served', context=context)
-    executor = DirectExecutor(context=context)
+    node.awaited = None
+    executor = DirectExecutor(context=context, awaited=lambda: node.awaited)
     executor.add_node(node)
     node.served_by = executor
     yield node
@@ -127,3 +128,49 @@ def test_a_coroutine_is_served_as_rclpy_does(node):
     node.create_timer(0.05, on_other_timer)
     spin_until_done(node.served_by, done)
     assert done.result() == 'went on'
+
+
+def test_awaited_messages_keep_nothing_else_from_being_served(node):
+    """Each message is followed at once by the next: only the clock ends looking at them alone."""
+    done, ticks, received = Future(), [], []
+    publisher = node.create_publisher(Int32, 'numbers', 10)
+
+    def on_number(message):
+        received.append(message.data)
+        publisher.publish(Int32(data=message.data + 1))
+
+    def on_timer():
+        ticks.append(len(received))
+        if not received:
+            publisher.publish(Int32())
+        elif len(ticks) > 10 and not call:
+            call.append(client.call_async(Trigger.Request()))
+            call[0].add_done_callback(lambda _: done.set_result(True))
+
+    call = []
+    node.create_service(Trigger, 'quick', lambda request, response: response)
+    client = node.create_client(Trigger, 'quick')
+    node.create_timer(0.01, on_timer)
+    node.awaited = node.create_subscription(Int32, 'numbers', on_number, 10)
+    spin_until_done(node.served_by, done)
+    assert received == list(range(len(received)))
+    assert len(received) > ticks[-2] > ticks[1] > 0
+
+
+def test_an_awaited_subscription_may_be_destroyed_by_its_own_callback(node):
+    done, received = Future(), []
+    publisher = node.create_publisher(Int32, 'numbers', 10)
+
+    def on_number(message):
+        received.append(message.data)
+        old, node.awaited = node.awaited, None
+        node.destroy_subscription(old)
+        if len(received) == 3:
+            done.set_result(True)
+        else:
+            node.awaited = node.create_subscription(Int32, 'numbers', on_number, 10)
+
+    node.create_timer(0.01, lambda: publisher.publish(Int32(data=1)))
+    node.awaited = node.create_subscription(Int32, 'numbers', on_number, 10)
+    spin_until_done(node.served_by, done)
+    assert received == [1, 1, 1]

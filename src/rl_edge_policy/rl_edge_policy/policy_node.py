@@ -143,6 +143,10 @@ class PolicyNode(GuardedLifecycleNode):
         self._drop()
         self._reports.enter(PolicyStatus.UNCONFIGURED, reason)
 
+    def awaited_subscription(self) -> Subscription | None:
+        """Return the observations' while there is one."""
+        return self._subscriptions_of_run[0] if self._subscriptions_of_run else None
+
     def close(self) -> None:
         """Publish the last status and stop the threads; safe to call twice."""
         if self._closed:

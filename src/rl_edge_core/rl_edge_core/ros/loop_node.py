@@ -275,6 +275,10 @@ class LoopNode(Node, Generic[Parameters]):
                 throttle_duration_sec=_HEARTBEAT_SEC,
             )
 
+    def awaited_subscription(self) -> Subscription | None:
+        """Return the actions' in lockstep; in real time the clock is what counts."""
+        return None if isinstance(self._loop, Realtime) else self._action
+
     def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         response.run_id = self.run_id
         try:
