@@ -191,30 +191,18 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
         return from_mapping(typing.cast(type, hint), value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return _choice(name, value, arguments)
+        if value not in arguments:
+            choices = ', '.join(map(str, arguments))
+            raise ConfigurationError(f'{name} is {value!r}, must be one of {choices}')
+        return value
     if origin in (typing.Union, types.UnionType):
-        return _one_of(name, value, arguments)
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(name, value, hint)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(f'{name}[{i}]', item, arguments[0]) for i, item in enumerate(value))
-    return _scalar(name, value, origin or hint)
-
-
-def _choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise ConfigurationError(
-            f'{name} is {value!r}, must be one of {", ".join(map(str, choices))}'
-        )
-    return value
-
-
-def _one_of(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
-    if value is None and type(None) in hints:
-        return None
-    (hint,) = (hint for hint in hints if hint is not type(None))
-    return _convert(name, value, hint)
-
-
-def _scalar(name: str, value: Any, wanted: Any) -> Any:
+    wanted = origin or hint
     if wanted is Any:
         return value
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
@@ -315,15 +303,11 @@ def to_yaml(executable: str, settings: Iterable[Setting]) -> str:
         '  ros__parameters:',
     ]
     for setting in settings:
-        facts = f'{setting.description.rstrip(".")} ({_facts(setting)})'
+        unit = f', in {setting.unit}' if setting.unit else ''
+        facts = f'{setting.description.rstrip(".")} ({setting.valid or "text"}{unit})'
         prefix = '    # '
         lines += textwrap.wrap(facts, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)
         default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
         value = yaml.safe_dump([default], default_flow_style=True, width=_WIDTH).strip()[1:-1]
         lines.append(f'    {setting.name}: {value}')
     return '\n'.join(lines) + '\n'
-
-
-def _facts(setting: Setting) -> str:
-    kind = setting.valid or 'text'
-    return f'{kind}, in {setting.unit}' if setting.unit else kind

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -70,14 +70,18 @@ def current_parameters(node: Node, parameters_type: type[Parameters]) -> Paramet
     values = {}
     for setting in settings_of(parameters_type):
         value = node.get_parameter(setting.name).value
-        value = tuple(value) if isinstance(setting.default, tuple) else value
-        values[setting.name] = _checked(setting, value)
+        try:
+            values[setting.name] = setting.check(
+                tuple(value) if isinstance(setting.default, tuple) else value
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f'parameter {error}') from None
     return parameters_type(**values)
 
 
 def _declare(node: Node, setting: Setting) -> None:
     default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
-    given = _given(node).get(setting.name)
+    given = node._parameter_overrides.get(setting.name)
     if given is not None and given.value is False and 'off' in (setting.choices or ()):
         # What ROS 2 makes of an off without quotes.
         node._parameter_overrides[setting.name] = Parameter(setting.name, value='off')
@@ -89,35 +93,19 @@ def _declare(node: Node, setting: Setting) -> None:
     try:
         node.declare_parameter(setting.name, default, _descriptor(setting))
     except Exception as error:  # rclpy raises several unrelated types here
-        what = '' if given is None else f' is {given.value!r}, must be {_kind(setting)}'
-        raise ConfigurationError(f'parameter {setting.name}{what or f": {error}"}') from error
-
-
-def _kind(setting: Setting) -> str:
-    return setting.valid or 'a text: put it in quotes'
-
-
-def _checked(setting: Setting, value: Any) -> Any:
-    try:
-        return setting.check(value)
-    except ConfigurationError as error:
-        raise ConfigurationError(f'parameter {error}') from None
-
-
-def _given(node: Node) -> dict[str, Any]:
-    # Public only through the declaration of a name that is known beforehand.
-    return dict(node._parameter_overrides)
+        what = f': {error}'
+        if given is not None:
+            what = f' is {given.value!r}, must be {setting.valid or "a text: put it in quotes"}'
+        raise ConfigurationError(f'parameter {setting.name}{what}') from error
 
 
 def _check_given_names(node: Node, settings: tuple[Setting, ...]) -> None:
     """Refuse misspelt parameters; those of other nodes come along in files and from launch."""
     valid = [setting.name for setting in settings]
-    unknown = [
-        name
-        for name in _given(node)
-        if name not in valid and name not in _OF_ROS and not name.startswith(_QOS_OVERRIDES)
-    ]
-    for name in unknown:
+    # Public only through the declaration of a name that is known beforehand.
+    for name in node._parameter_overrides:
+        if name in valid or name in _OF_ROS or name.startswith(_QOS_OVERRIDES):
+            continue
         if name in _names_of_all_nodes() or node.has_parameter(name):
             continue
         hint = did_you_mean(name, valid)
