@@ -183,17 +183,12 @@ def _recipe(
             f'{what} is not what configuration {request.configuration} runs: '
             f'use configuration:={other}'
         )
-    if recipe and not file:
-        _check_recipe(recipe, manifest)
-    return recipe or configuration.recipe or manifest.compressed_recipe()
-
-
-def _check_recipe(recipe: str, manifest: ListedFiles) -> None:
-    if recipe not in manifest.recipes:
+    if recipe and recipe not in manifest.recipes:
         hint = did_you_mean(recipe, manifest.recipes)
         raise ConfigurationError(
             f'recipe is {recipe!r}{hint}; {manifest.name} has {", ".join(manifest.recipes)}'
         )
+    return recipe or configuration.recipe or manifest.compressed_recipe()
 
 
 # Where things are ------------------------------------------------------------------------------

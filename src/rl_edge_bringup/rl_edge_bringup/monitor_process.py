@@ -64,18 +64,15 @@ def _wait_for(topics: Sequence[str]) -> None:
     context = Context()
     rclpy.init(context=context)
     try:
-        _look_for(topics, Node('monitor', context=context))
+        node = Node('monitor', context=context)
+        say_at_sec = time.monotonic() + _DISCOVERY_SEC
+        while missing := [topic for topic in topics if not node.count_publishers(topic)]:
+            if time.monotonic() >= say_at_sec:
+                print(f'waiting for {", ".join(missing)}', flush=True)
+                say_at_sec += _REMIND_PERIOD_SEC
+            time.sleep(_LOOK_PERIOD_SEC)
     finally:
         context.try_shutdown()
-
-
-def _look_for(topics: Sequence[str], node: Node) -> None:
-    say_at_sec = time.monotonic() + _DISCOVERY_SEC
-    while missing := [topic for topic in topics if not node.count_publishers(topic)]:
-        if time.monotonic() >= say_at_sec:
-            print(f'waiting for {", ".join(missing)}', flush=True)
-            say_at_sec += _REMIND_PERIOD_SEC
-        time.sleep(_LOOK_PERIOD_SEC)
 
 
 if __name__ == '__main__':

@@ -178,7 +178,10 @@ class RunningSystem:
             self._failure = error
         finally:
             for node in self._nodes.values():
-                self._abandon(node)
+                if node.child is not None:  # only after a failure of this very code
+                    node.child.kill_group()
+                    self._release(node).reap()
+                    self._set_child(node, None)
             self._loop.close()
             self.log.close()
 
@@ -304,12 +307,6 @@ class RunningSystem:
             if node.child is not None:
                 self.log.write(RUNNER, f'{node.name} (pid {node.child.pid}) does not end: killed')
                 node.child.kill_group()
-
-    def _abandon(self, node: _Node) -> None:
-        if node.child is not None:  # only after a failure of this very code
-            node.child.kill_group()
-            self._release(node).reap()
-            self._set_child(node, None)
 
 
 def _text(line: bytes) -> str:

@@ -64,7 +64,11 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
         MissingExtraError: where lxml or cryptography is not installed.
     """
     policies = {role: policy_of(role, namespace) for role in chosen}
-    _require_sros2()
+    if importlib.util.find_spec('sros2') is None:
+        raise ConfigurationError(
+            f'sros2 is not installed: {install_command(["sros2"])} (it is not among the wheels)'
+        )
+    require_extra('security', 'lxml', 'cryptography')
     from sros2.keystore import (
         create_enclave,
         create_keystore,
@@ -91,11 +95,3 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
 
 def _policies_folder() -> Path:
     return share_folder() / 'security'
-
-
-def _require_sros2() -> None:
-    if importlib.util.find_spec('sros2') is None:
-        raise ConfigurationError(
-            f'sros2 is not installed: {install_command(["sros2"])} (it is not among the wheels)'
-        )
-    require_extra('security', 'lxml', 'cryptography')

@@ -78,7 +78,9 @@ def main(words: Sequence[str] | None = None) -> int:
         elif any(word in _HELP_WORDS for word in rest):
             code = _help(named, rest)
         else:
-            command = _meant(named, rest)
+            starts_nodes = not rest or any(':=' in word for word in rest)  # see `Command`
+            meant = [command for command in named if command.starts_nodes == starts_nodes]
+            command = (meant or named)[0]
             code = int(command.load()([*command.words, *rest], prog='rl_edge') or 0)
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()
@@ -121,12 +123,6 @@ def installed_commands() -> list[Command]:
             print(f'rl_edge: {entry_point.value} can not be loaded: {error}', file=sys.stderr)
     order = list(GROUPS)
     return sorted(dict.fromkeys(found), key=lambda command: order.index(command.group))
-
-
-def _meant(named: list[Command], words: list[str]) -> Command:
-    """Return the one of the commands of a name that ``words`` are for: see `Command`."""
-    starts_nodes = not words or any(':=' in word for word in words)
-    return next((command for command in named if command.starts_nodes == starts_nodes), named[0])
 
 
 def _help(named: list[Command], words: list[str]) -> int:

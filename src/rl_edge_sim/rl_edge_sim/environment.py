@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box
 
 from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
@@ -87,7 +87,9 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
     if env.spec is None:
         raise ConfigurationError(f'{env} is not registered with Gymnasium: make it by its id')
     _check_spaces(env.spec.id, env)
-    observations, actions = _generic_signals(env)
+    (observation_size,), (action_size,) = env.observation_space.shape, env.action_space.shape  # type: ignore[misc]
+    observations = [(f'observation.{index}', '1') for index in range(observation_size)]
+    actions = [(f'action.{index}', '1') for index in range(action_size)]
     if mujoco_names.is_mujoco(env):
         observations = mujoco_names.observation_signals(env) or observations
         actions = mujoco_names.action_signals(env) or actions
@@ -107,7 +109,10 @@ def spec_of(env: gymnasium.Env) -> EnvironmentSpec:
         control_period_sec=_control_period_sec(env),
         max_episode_steps=env.spec.max_episode_steps or 0,
         environment_arguments=arguments_as_json(environment_id, arguments),
-        simulator_versions=_simulator_versions(env),
+        simulator_versions=(
+            f'gymnasium {gymnasium.__version__}',
+            *([f'mujoco {metadata.version("mujoco")}'] if mujoco_names.is_mujoco(env) else []),
+        ),
     )
 
 
@@ -144,13 +149,6 @@ def _float32_limits(space: Box) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _simulator_versions(env: gymnasium.Env) -> tuple[str, ...]:
-    libraries = [f'gymnasium {gymnasium.__version__}']
-    if mujoco_names.is_mujoco(env):
-        libraries.append(f'mujoco {metadata.version("mujoco")}')
-    return tuple(libraries)
-
-
 def _wrapper(name: str) -> Callable[[gymnasium.Env], gymnasium.Env]:
     module, colon, function = str(name).partition(':')
     try:
@@ -175,7 +173,8 @@ def _why_not_made(environment_id: str, error: Exception) -> str:
 
 def _check_spaces(environment_id: str, env: gymnasium.Env) -> None:
     for what, space in (('actions', env.action_space), ('observations', env.observation_space)):
-        if not _is_real_vector(space):
+        is_vector = isinstance(space, Box) and len(space.shape) == 1
+        if not is_vector or not np.issubdtype(space.dtype, np.floating):
             raise ConfigurationError(
                 f'{environment_id} has {what} {space}, must be a vector of real numbers (a '
                 f'one-dimensional Box): choose an environment with continuous {what}'
@@ -185,22 +184,6 @@ def _check_spaces(environment_id: str, env: gymnasium.Env) -> None:
             f'{environment_id} has actions without limits, {env.action_space}: wrap it in '
             f'gymnasium.wrappers.RescaleAction or choose another environment'
         )
-
-
-def _is_real_vector(space: Space) -> bool:
-    return (
-        isinstance(space, Box)
-        and len(space.shape) == 1
-        and np.issubdtype(space.dtype, np.floating)
-    )
-
-
-def _generic_signals(env: gymnasium.Env) -> tuple[mujoco_names.Signals, mujoco_names.Signals]:
-    (observations,), (actions,) = env.observation_space.shape, env.action_space.shape  # type: ignore[misc]
-    return (
-        [(f'observation.{index}', '1') for index in range(observations)],
-        [(f'action.{index}', '1') for index in range(actions)],
-    )
 
 
 def _control_period_sec(env: gymnasium.Env) -> float:

@@ -116,7 +116,11 @@ class RewardTerms(gymnasium.Wrapper):
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         self._calls.reset(seed=0)
         info = self._calls.step(np.clip(np.zeros_like(low), low, high))[-1]
-        names = [key.removeprefix(_PREFIX) for key in info if _is_term(key, info[key])]
+        names = [
+            key.removeprefix(_PREFIX)
+            for key, value in info.items()
+            if key.startswith(_PREFIX) and np.ndim(value) == 0
+        ]
         return (*(name for name in names if name != _REST), _REST) if names else (_WHOLE,)
 
     def reset(
@@ -150,10 +154,6 @@ def find_reward_terms(env: gymnasium.Env) -> RewardTerms | None:
             return env
         env = env.env
     return None
-
-
-def _is_term(key: str, value: Any) -> bool:
-    return key.startswith(_PREFIX) and np.ndim(value) == 0
 
 
 def _position(info: Mapping[str, Any]) -> tuple[float, float]:

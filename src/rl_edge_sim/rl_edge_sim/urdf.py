@@ -58,14 +58,11 @@ class _Writer:
             if not is_last:
                 ElementTree.SubElement(self.robot, 'link', name=link)
             at, above, origin, turn = anchor, link, np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
-        if not joints and above and not (parent == 0 and not self._is_link(0)):
+        if not joints and above and (parent or 0 in self._shift):
             fixed = self._joint_element(f'{name}_fixed', 'fixed', above, name)
             fixed.append(_origin(origin, turn))
         self._shift[body] = at
         self._write_link(body, name, at)
-
-    def _is_link(self, body: int) -> bool:
-        return body in self._shift
 
     def _joint_element(self, name: str, kind: str, parent: str, child: str) -> ElementTree.Element:
         if parent == 'world' and self.robot.find("link[@name='world']") is None:

@@ -89,21 +89,13 @@ class ActionGate:
             self._is_answered = True
             self._last_answered = address
             return ActionKind.ANSWER
-        kind = self._kind_of_other(answer.run_id, address)
-        if kind is ActionKind.FOREIGN:
+        if answer.run_id != self._run_id or address > self._pending:
             counts.foreign += 1
-        elif kind is ActionKind.DUPLICATE:
-            counts.duplicate += 1
-        else:
-            counts.late += 1
-        return kind
-
-    def _kind_of_other(self, run_id: int, address: tuple[int, int]) -> ActionKind:
-        if run_id != self._run_id or address > self._pending:
             return ActionKind.FOREIGN
-        if address in (self._pending, self._last_answered):
+        is_answered = address in (self._pending, self._last_answered)
+        is_of_episode = answer.episode == self._pending[0]
+        if is_answered or (is_of_episode and answer.step not in self._missed):
+            counts.duplicate += 1
             return ActionKind.DUPLICATE
-        episode, step = address
-        if episode == self._pending[0] and step not in self._missed:
-            return ActionKind.DUPLICATE
+        counts.late += 1
         return ActionKind.LATE

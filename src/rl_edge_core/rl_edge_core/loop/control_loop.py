@@ -217,11 +217,9 @@ class ControlLoop(ABC):
         if applied.model_hash:
             self._model_hash = applied.model_hash
         self._output.publish_step(event)
-        if is_over:
-            self._go_on(EndedBy.TERMINATION if event.terminated else EndedBy.TIME_LIMIT)
-
-    def _go_on(self, ended_by: EndedBy) -> None:
-        self._end_episode(ended_by)
+        if not is_over:
+            return
+        self._end_episode(EndedBy.TERMINATION if event.terminated else EndedBy.TIME_LIMIT)
         self._counted_episodes += 1
         if self._counted_episodes == self._settings.episodes:
             self.phase = Phase.FINISHED

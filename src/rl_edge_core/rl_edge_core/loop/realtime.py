@@ -57,7 +57,9 @@ class Realtime(ControlLoop):
         if self.phase is not Phase.RUNNING or self.is_paused:
             return
         now_ns = self._now_ns()
-        self._count_dropped(now_ns)
+        if self._last_tick_ns is not None:
+            periods = (now_ns - self._last_tick_ns) / (self.period_sec * _NANOSECONDS)
+            self.dropped_periods += max(0, round(periods) - 1)
         self._last_tick_ns = now_ns
         applied = self._answer
         if applied is None:
@@ -76,11 +78,6 @@ class Realtime(ControlLoop):
         if held is None or self.is_holding_safe_action:
             return AppliedAction(self._safe, is_safe_action=True)
         return AppliedAction(held.values, model_hash=held.model_hash, received_ns=held.received_ns)
-
-    def _count_dropped(self, now_ns: int) -> None:
-        if self._last_tick_ns is not None:
-            periods = (now_ns - self._last_tick_ns) / (self.period_sec * _NANOSECONDS)
-            self.dropped_periods += max(0, round(periods) - 1)
 
     def _on_resume(self) -> None:
         pass

@@ -73,12 +73,8 @@ def choose_runtime(entry: ModelFile, wanted: str) -> Runtime:
             f'{entry.file} is for the runtimes {", ".join(entry.runtimes) or "(none)"}, this '
             f'version has {", ".join(RUNTIMES)}: export the policy again'
         )
-    if wanted == AUTO:
-        return _first_installed(entry, candidates)
-    return _wanted(entry, candidates, wanted)
-
-
-def _first_installed(entry: ModelFile, candidates: list[Runtime]) -> Runtime:
+    if wanted != AUTO:
+        return _wanted(entry, candidates, wanted)
     for runtime in candidates:
         if runtime.is_installed and not runtime.has_conflict:
             return runtime
