@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from rl_edge_core.cluster import add_cluster_argument, stay_connected
+from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.model_files import named_model
@@ -87,7 +88,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--name', default='', help='in the manifest; else that of the folder')
     parser.add_argument('--out', type=Path, metavar='DIR', help='artifact folder to write')
     parser.add_argument('--template', action='store_true', help='print a file for --spec')
-    parser.set_defaults(run=_import)
+    parser.set_defaults(run=_runs('import_policy', tensorflow=True))
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +100,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
     )
     add_cluster_argument(parser, 'run the episodes that are learned from')
-    parser.set_defaults(run=_compress)
+    parser.set_defaults(run=_runs('compress_command', tensorflow=True))
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +113,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         '--timing-only', action='store_true', help='take times and memory alone, and keep them'
     )
     add_cluster_argument(parser, 'run the episodes')
-    parser.set_defaults(run=_report)
+    parser.set_defaults(run=_runs('report'))
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
@@ -120,21 +121,13 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', type=named_model, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
     parser.add_argument('--default', help='of `compressed`; else what the report chose')
-    parser.set_defaults(run=_publish)
+    parser.set_defaults(run=_runs('publish'))
 
 
 def _add_arm64(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('models', type=named_model, nargs='+', help='policy folders')
     parser.add_argument('--out', type=Path, default=Path('results/arm64'), help='folder to write')
-    parser.set_defaults(run=_arm64)
-
-
-def _compress(options: argparse.Namespace) -> int:
-    with stay_connected(options.cluster):
-        load_tensorflow()
-        from rl_edge_compress.compress_command import run
-
-        return run(options)
+    parser.set_defaults(run=_runs('arm64'))
 
 
 def export(options: argparse.Namespace) -> int:
@@ -145,37 +138,15 @@ def export(options: argparse.Namespace) -> int:
     return run(options)
 
 
-def _import(options: argparse.Namespace) -> int:
-    load_tensorflow()
-    from rl_edge_compress.import_policy import run
+def _runs(module: str, *, tensorflow: bool = False) -> Callable[[argparse.Namespace], int]:
+    """Return what imports a module when its command is given, and calls its function ``run``."""
 
-    return run(options)
+    def run(options: argparse.Namespace) -> int:
+        if tensorflow:
+            load_tensorflow()
+        return int(import_module(f'rl_edge_compress.{module}').run(options))
 
-
-def _report(options: argparse.Namespace) -> int:
-    from rl_edge_compress.report import run
-
-    with stay_connected(options.cluster):
-        return run(options)
-
-
-def _publish(options: argparse.Namespace) -> int:
-    from rl_edge_compress.publish import publish
-
-    manifest = publish(
-        options.folder, options.model, options.recipes.split(','), default=options.default
-    )
-    print(
-        f'{options.model} holds {", ".join(manifest.recipes)}; '
-        f'compressed uses {manifest.compressed_recipe()}'
-    )
-    return 0
-
-
-def _arm64(options: argparse.Namespace) -> int:
-    from rl_edge_compress.arm64 import run
-
-    return run(options)
+    return run
 
 
 if __name__ == '__main__':

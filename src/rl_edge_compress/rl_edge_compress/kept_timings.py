@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,19 +70,3 @@ def _read(path: Path, manifest: Manifest) -> Timings:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f'{path} is damaged ({error}): delete it, and run again') from error
     return timings
-
-
-def rows_of(names: Sequence[str], timings: Timings) -> list[Sequence[str]]:
-    """Return a table of recipes by runtimes: p50 / p99 in us; resident memory in MB."""
-    runtimes = list(dict.fromkeys(runtime for runtime, _ in timings))
-    rows: list[Sequence[str]] = [['recipe', *runtimes]]
-    for name in names:
-        cells = [timings.get((runtime, name)) for runtime in runtimes]
-        rows.append([name, *map(_cell, cells)])
-    return rows
-
-
-def _cell(timing: Timing | None) -> str:
-    if timing is None:
-        return '–'
-    return f'{timing.p50_us:.1f} / {timing.p99_us:.1f}; {timing.resident_memory_mb:.0f}'

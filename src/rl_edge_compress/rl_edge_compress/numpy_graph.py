@@ -64,32 +64,6 @@ def numpy_graph(content: bytes) -> NumpyGraph:
     )
 
 
-def single_call(graph: NumpyGraph) -> Callable[[np.ndarray], np.ndarray]:
-    """Return observation (n,) -> action (m,), as fast as NumPy goes: without look-ups."""
-    used = {index for step in graph.operators for index in (*step.inputs, *step.outputs)}
-    used |= {*graph.constants, graph.input_index, graph.output_index}
-    values: list[Any] = [None] * (1 + max(used))
-    for index, stored in graph.constants.items():
-        values[index] = stored
-    steps = [
-        (COMPUTE[step.name], step.options, step.inputs, step.outputs) for step in graph.operators
-    ]
-
-    def call(observation: np.ndarray) -> np.ndarray:
-        values[graph.input_index] = observation[None]
-        for compute, options, inputs, outputs in steps:
-            result = compute(options, *[values[i] if i >= 0 else None for i in inputs])
-            if isinstance(result, list):
-                for index, part in zip(outputs, result, strict=True):
-                    values[index] = part
-            else:
-                values[outputs[0]] = result
-        action: np.ndarray = values[graph.output_index][0]
-        return action
-
-    return call
-
-
 def _compute(operator: Operator, inputs: list[Any]) -> list[np.ndarray]:
     result = COMPUTE[operator.name](operator.options, *inputs)
     return result if isinstance(result, list) else [result]

@@ -1,5 +1,6 @@
 """Put chosen compressed actors into the folder of the policy that they were made from."""
 
+import argparse
 import dataclasses
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,17 @@ from rl_edge_core.artifact import (
 )
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically
+
+
+def run(options: argparse.Namespace) -> int:
+    """Publish the recipes of a command line and say what is there now; return 0."""
+    names = options.recipes.split(',')
+    manifest = publish(options.folder, options.model, names, default=options.default)
+    print(
+        f'{options.model} holds {", ".join(manifest.recipes)}; '
+        f'compressed uses {manifest.compressed_recipe()}'
+    )
+    return 0
 
 
 def publish(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rl_edge_compress.kept_timings import Timings, rows_of
+from rl_edge_compress.kept_timings import Timings
 from rl_edge_compress.select_recipe import RecipeReport, fastest_that_keeps_return
 
 COLUMNS = (
@@ -76,8 +76,16 @@ def _times(reports: Sequence[RecipeReport]) -> str:
 
 def timing_table(recipes: Sequence[str], timings: Timings) -> str:
     """Return p50 / p99 in us and resident memory in MB, recipes by runtimes."""
-    header, *rows = rows_of(recipes, timings)
-    return table(header, rows)
+    runtimes = list(dict.fromkeys(runtime for runtime, _ in timings))
+
+    def cell(runtime: str, recipe: str) -> str:
+        taken = timings.get((runtime, recipe))
+        if taken is None:
+            return '–'
+        return f'{taken.p50_us:.1f} / {taken.p99_us:.1f}; {taken.resident_memory_mb:.0f}'
+
+    rows = [[recipe, *(cell(runtime, recipe) for runtime in runtimes)] for recipe in recipes]
+    return table(['recipe', *runtimes], rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,16 +105,24 @@ def open_interpreter(runtime: str, content: bytes) -> Any:
     return interpreter
 
 
-def run_interpreter(interpreter: Any, observations: np.ndarray) -> np.ndarray:
-    """Return the actions (count, m) for observations (count, n), one call each."""
+def interpreter_call(interpreter: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return observation (n,) -> action (m,) by set the input, invoke, get the output."""
     source = interpreter.get_input_details()[0]['index']
     result = interpreter.get_output_details()[0]['index']
-    actions = []
-    for observation in observations:
+
+    def call(observation: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(source, observation[None])
         interpreter.invoke()
-        actions.append(interpreter.get_tensor(result)[0].copy())
-    return np.asarray(actions)
+        action: np.ndarray = interpreter.get_tensor(result)[0]
+        return action
+
+    return call
+
+
+def run_interpreter(interpreter: Any, observations: np.ndarray) -> np.ndarray:
+    """Return the actions (count, m) for observations (count, n), one call each."""
+    call = interpreter_call(interpreter)
+    return np.asarray([call(observation) for observation in observations])
 
 
 def _answer(runtime: str, file: Path, observations: np.ndarray) -> dict[str, Any]:

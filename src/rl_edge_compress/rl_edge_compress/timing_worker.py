@@ -41,9 +41,10 @@ def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Ca
     size = manifest.environment.observation_size
     path = checked_file(folder, manifest.entry(recipe))
     if runtime == NUMPY:
-        from rl_edge_compress.numpy_graph import numpy_graph, single_call
+        from rl_edge_compress.numpy_graph import numpy_graph
 
-        return single_call(numpy_graph(path.read_bytes()))
+        graph = numpy_graph(path.read_bytes())
+        return lambda observation: graph(observation[None])[0]
     if runtime == ONNXRUNTIME:
         return onnx_call(path.read_bytes(), size)
     if form == POLICY:
@@ -51,7 +52,9 @@ def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Ca
 
         return load_policy(folder, recipe=recipe, runtime=runtime).act
     if form == BARE_INTERPRETER:
-        return _bare_interpreter(path, runtime)
+        from rl_edge_compress.runtimes import interpreter_call, open_interpreter
+
+        return interpreter_call(open_interpreter(runtime, path.read_bytes()))
     return _keras_call(path, size, form)
 
 
@@ -69,22 +72,6 @@ def onnx_call(content: bytes, size: int) -> Call:
     )
     source = session.get_inputs()[0].name
     return lambda observation: session.run(None, {source: observation[None]})[0][0]
-
-
-def _bare_interpreter(path: Path, runtime: str) -> Call:
-    from rl_edge_compress.runtimes import open_interpreter
-
-    interpreter = open_interpreter(runtime, path.read_bytes())
-    source = interpreter.get_input_details()[0]['index']
-    target = interpreter.get_output_details()[0]['index']
-
-    def call(observation: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, observation[None])
-        interpreter.invoke()
-        action: np.ndarray = interpreter.get_tensor(target)[0]
-        return action
-
-    return call
 
 
 def _keras_call(path: Path, size: int, form: str) -> Call:
