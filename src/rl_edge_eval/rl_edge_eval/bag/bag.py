@@ -16,15 +16,13 @@ from rl_edge_eval.bag.storage_files import (
     ZSTD_MAGIC,
     McapFile,
     SqliteFile,
+    StorageFile,
     decompress_file,
     decompress_message,
 )
 
 METADATA_NAME = 'metadata.yaml'
-_READERS: dict[str, type[McapFile] | type[SqliteFile]] = {
-    '.mcap': McapFile,
-    '.db3': SqliteFile,
-}
+_READERS: dict[str, type[StorageFile]] = {'.mcap': McapFile, '.db3': SqliteFile}
 _COMPRESSED = '.zstd'
 
 

@@ -33,7 +33,7 @@ _BLOCK_BYTES = 1 << 20
 _SIDE_FILES = ('-wal', '-journal')
 
 
-class McapFile:
+class StorageFile:
     """The messages of one file, in the order in which they were written."""
 
     def __init__(self, path: Path, notes: Notes, types: Mapping[str, str]) -> None:
@@ -42,25 +42,41 @@ class McapFile:
         ``types`` are those of metadata.yaml by topic, for channels without a schema.
         """
         self._path, self._notes, self._types = path, notes, types
-        self._schemas: dict[int, Schema] = {}
-        self._channels: dict[int, BagTopic] = {}
-        self._looked_at_summary = False
+        self._topics: dict[int, BagTopic] = {}
 
     @property
     def topics(self) -> tuple[BagTopic, ...]:
         """Return the topics met so far."""
-        return tuple(self._channels.values())
+        return tuple(self._topics.values())
 
     def __iter__(self) -> Iterator[BagMessage]:
         """Yield messages up to the end, or to where the file can't be read any further."""
-        size = self._path.stat().st_size
-        if not size:
+        if self._path.stat().st_size:
+            yield from self._messages()
+        else:
             self._note('is empty')
-            return
-        with self._path.open('rb') as file:
-            yield from self._messages(file, size)
 
-    def _messages(self, file: BinaryIO, size: int) -> Iterator[BagMessage]:
+    def _messages(self) -> Iterator[BagMessage]:
+        raise NotImplementedError
+
+    def _note(self, remark: str) -> None:
+        self._notes.add(f'{self._path.name} {remark}')
+
+
+class McapFile(StorageFile):
+    """An MCAP file, from front to back."""
+
+    def __init__(self, path: Path, notes: Notes, types: Mapping[str, str]) -> None:
+        """Prepare to read ``path``."""
+        super().__init__(path, notes, types)
+        self._schemas: dict[int, Schema] = {}
+        self._looked_at_summary = False
+
+    def _messages(self) -> Iterator[BagMessage]:
+        with self._path.open('rb') as file:
+            yield from self._records(file, self._path.stat().st_size)
+
+    def _records(self, file: BinaryIO, size: int) -> Iterator[BagMessage]:
         reader = StreamReader(
             file, emit_chunks=True, record_size_limit=_LARGEST_RECORD_BYTES
         ).records
@@ -132,9 +148,9 @@ class McapFile:
 
     def _take(self, record: McapRecord) -> Iterator[BagMessage]:
         if isinstance(record, Message):
-            if record.channel_id not in self._channels:
+            if record.channel_id not in self._topics:
                 self._describe_from_summary()
-            topic = self._channels.get(record.channel_id)
+            topic = self._topics.get(record.channel_id)
             if topic is None:
                 self._note(
                     f'has messages of a channel {record.channel_id} that it does not describe'
@@ -143,9 +159,9 @@ class McapFile:
                 yield BagMessage(topic, record.log_time, record.data)
         elif isinstance(record, Schema):
             self._schemas[record.id] = record
-        elif isinstance(record, Channel) and record.id not in self._channels:
+        elif isinstance(record, Channel) and record.id not in self._topics:
             schema = self._schemas.get(record.schema_id)
-            self._channels[record.id] = BagTopic(
+            self._topics[record.id] = BagTopic(
                 record.topic,
                 schema.name if schema else self._types.get(record.topic, ''),
                 schema.data.decode(errors='replace') if schema else '',
@@ -173,28 +189,11 @@ class McapFile:
             for record in (*summary.schemas.values(), *summary.channels.values()):
                 list(self._take(record))
 
-    def _note(self, remark: str) -> None:
-        self._notes.add(f'{self._path.name} {remark}')
 
+class SqliteFile(StorageFile):
+    """A database, recovered in a copy where it was not closed."""
 
-class SqliteFile:
-    """The messages of one file, in the order in which they were written."""
-
-    def __init__(self, path: Path, notes: Notes, types: Mapping[str, str]) -> None:
-        """Prepare to read ``path``; what can't be read goes to ``notes``."""
-        self._path, self._notes = path, notes
-        self._topics: dict[int, BagTopic] = {}
-
-    @property
-    def topics(self) -> tuple[BagTopic, ...]:
-        """Return the topics, once reading has begun."""
-        return tuple(self._topics.values())
-
-    def __iter__(self) -> Iterator[BagMessage]:
-        """Yield messages up to the end, or to where the file can't be read any further."""
-        if not self._path.stat().st_size:
-            self._note('is empty')
-            return
+    def _messages(self) -> Iterator[BagMessage]:
         last = 0
         with (
             self._recovered() as path,
@@ -231,9 +230,6 @@ class SqliteFile:
             except OSError as error:
                 self._note(f'could not be copied for recovery ({error}): read as it is')
                 yield self._path
-
-    def _note(self, remark: str) -> None:
-        self._notes.add(f'{self._path.name} {remark}')
 
 
 def decompress_message(data: bytes) -> bytes:
@@ -279,7 +275,8 @@ def _open(path: Path, *, writes: bool) -> sqlite3.Connection:
 
 def _read_topics(database: sqlite3.Connection) -> dict[int, BagTopic]:
     definitions = {}
-    if _has_table(database, 'message_definitions'):
+    tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    if ('message_definitions',) in tables.fetchall():
         rows = database.execute(
             'SELECT topic_type, encoded_message_definition, encoding FROM message_definitions'
         )
@@ -289,8 +286,3 @@ def _read_topics(database: sqlite3.Connection) -> dict[int, BagTopic]:
         number: BagTopic(name, kind, *definitions.get(kind, ('', '')), serialization)
         for number, name, kind, serialization in rows
     }
-
-
-def _has_table(database: sqlite3.Connection, name: str) -> bool:
-    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return bool(database.execute(query, (name,)).fetchone()[0])
