@@ -8,7 +8,7 @@ from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.resources import ResourceSample
 from rl_edge_experiments.bench import bench, lockstep, policy_process
-from rl_edge_experiments.bench.spread import section, spread
+from rl_edge_experiments.bench.spread import section
 
 STARTS = {
     'floor': [(1.0, 50.0), (1.0, 50.0)],
@@ -22,11 +22,8 @@ def artifact():
     return ensure_untrained('Pendulum-v1', '', results_folder() / UNTRAINED)
 
 
-def test_spread_is_the_median_with_the_quartiles():
-    value = spread([1.0, 2.0, 3.0, 4.0, 100.0])
-
-    assert (value.quartile_low, value.median, value.quartile_high) == (2.0, 3.0, 4.0)
-    assert section({'a': value}, rounds=5) == {
+def test_a_section_has_medians_and_their_quartiles():
+    assert section({'a': np.array([1.0, 2.0, 3.0, 4.0, 100.0])}, rounds=5) == {
         'a': 3.0,
         'quartiles': {'a': [2.0, 4.0]},
         'rounds': 5,
@@ -44,9 +41,9 @@ def test_the_limit_of_the_loop_is_the_sum_of_its_parts():
         'echo_us',
         'inference_us',
     ]
-    assert values['share_of_limit'].median == pytest.approx(600 / 800)
-    assert values['steps_per_s'].median == pytest.approx(1250.0)
-    assert values['limit_steps_per_s'].median == pytest.approx(1e6 / 600)
+    assert np.median(values['share_of_limit']) == pytest.approx(600 / 800)
+    assert np.median(values['steps_per_s']) == pytest.approx(1250.0)
+    assert np.median(values['limit_steps_per_s']) == pytest.approx(1e6 / 600)
 
 
 def test_processes_are_compared_round_by_round():
@@ -67,9 +64,9 @@ def test_processes_are_compared_round_by_round():
         'full_memory_over_compressed',
         *(f'{name}_{what}' for name in STARTS for what in of_each),
     }
-    assert values['memory_over_floor'].median == pytest.approx((1.1 + 1.2) / 2)
-    assert values['start_speedup'].median == pytest.approx((10.0 + 4.0) / 2)
-    assert values['full_memory_over_compressed'].median == pytest.approx(10.0)
+    assert np.median(values['memory_over_floor']) == pytest.approx((1.1 + 1.2) / 2)
+    assert np.median(values['start_speedup']) == pytest.approx((10.0 + 4.0) / 2)
+    assert np.median(values['full_memory_over_compressed']) == pytest.approx(10.0)
 
 
 def test_inference_is_compared_turn_by_turn(artifact, monkeypatch):

@@ -22,7 +22,7 @@ from rl_edge_core.results import (
 )
 from rl_edge_experiments.bench.lockstep import measure_lockstep
 from rl_edge_experiments.bench.policy_process import measure_policy_process
-from rl_edge_experiments.bench.spread import section, spread
+from rl_edge_experiments.bench.spread import section
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_policy.runtimes import choose_runtime
 
@@ -100,12 +100,12 @@ def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:
     return section(
         {
             # Ratios are taken turn by turn, before the median.
-            'full_over_compressed': spread(graph / policy),
-            'compressed_over_interpreter': spread(policy / interpreter),
-            'keras_call_over_compressed': spread(call / policy),
+            'full_over_compressed': graph / policy,
+            'compressed_over_interpreter': policy / interpreter,
+            'keras_call_over_compressed': call / policy,
         },
         compressed=str(compressed),
-        us=section({str(candidate): spread(values) for candidate, values in times.items()}),
+        us=section({str(candidate): values for candidate, values in times.items()}),
         left_out=left_out,
         turns=turns,
     )

@@ -12,7 +12,7 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_experiments.bench.echo_client import EchoClient
 from rl_edge_experiments.bench.policy_process import BaselineNode
-from rl_edge_experiments.bench.spread import Spread, section, spread
+from rl_edge_experiments.bench.spread import section
 from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
@@ -36,7 +36,7 @@ def measure_lockstep(folder: Path, *, rounds: int, output: Path) -> dict[str, An
     return section(values_of(np.array(rows)), rounds=rounds, episodes=episodes)
 
 
-def values_of(rows: np.ndarray) -> dict[str, Spread]:
+def values_of(rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return the rates of the loop and of its limit from the times of its parts.
 
     ``rows`` has shape (rounds, 4): us per step of simulation, echo, inference, and the loop.
@@ -44,12 +44,12 @@ def values_of(rows: np.ndarray) -> dict[str, Spread]:
     step, echo, inference, loop = rows.T
     limit = step + echo + inference
     return {
-        'share_of_limit': spread(limit / loop),
-        'steps_per_s': spread(1e6 / loop),
-        'limit_steps_per_s': spread(1e6 / limit),
-        'simulation_step_us': spread(step),
-        'echo_us': spread(echo),
-        'inference_us': spread(inference),
+        'share_of_limit': limit / loop,
+        'steps_per_s': 1e6 / loop,
+        'limit_steps_per_s': 1e6 / limit,
+        'simulation_step_us': step,
+        'echo_us': echo,
+        'inference_us': inference,
     }
 
 

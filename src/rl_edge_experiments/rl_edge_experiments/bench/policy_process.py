@@ -19,7 +19,7 @@ from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
 from rl_edge_experiments.bench import baseline_node
 from rl_edge_experiments.bench.echo_client import EchoClient
-from rl_edge_experiments.bench.spread import Spread, section, spread
+from rl_edge_experiments.bench.spread import section
 
 FLOOR = 'floor'
 COMPRESSED, FULL = CONFIGURATIONS
@@ -72,19 +72,19 @@ def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[s
     return section(values_of(starts), rounds=rounds, actions=_ACTIONS)
 
 
-def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, Spread]:
+def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, np.ndarray]:
     """Return memory and time to the first action by process, and their ratios round by round."""
     peak = {name: _values(starts[name], 'peak_memory_mb') for name in starts}
     unique = {name: _values(starts[name], 'unique_memory_mb') for name in starts}
     first = {name: np.array([start.first_action_sec for start in starts[name]]) for name in starts}
     return {
-        'memory_over_floor': spread(peak[COMPRESSED] / peak[FLOOR]),
-        'start_speedup': spread(first[FULL] / first[COMPRESSED]),
-        'start_over_floor': spread(first[COMPRESSED] / first[FLOOR]),
-        'full_memory_over_compressed': spread(peak[FULL] / peak[COMPRESSED]),
-        **{f'{name}_peak_memory_mb': spread(peak[name]) for name in starts},
-        **{f'{name}_unique_memory_mb': spread(unique[name]) for name in starts},
-        **{f'{name}_first_action_s': spread(first[name]) for name in starts},
+        'memory_over_floor': peak[COMPRESSED] / peak[FLOOR],
+        'start_speedup': first[FULL] / first[COMPRESSED],
+        'start_over_floor': first[COMPRESSED] / first[FLOOR],
+        'full_memory_over_compressed': peak[FULL] / peak[COMPRESSED],
+        **{f'{name}_peak_memory_mb': peak[name] for name in starts},
+        **{f'{name}_unique_memory_mb': unique[name] for name in starts},
+        **{f'{name}_first_action_s': first[name] for name in starts},
     }
 
 
