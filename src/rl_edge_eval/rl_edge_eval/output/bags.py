@@ -27,6 +27,7 @@ from rl_edge_eval.output.columns import (
     make_console,
     number,
     rows_table,
+    text_table,
     write_json,
     write_text,
 )
@@ -97,21 +98,19 @@ def _print_bag(console: Console, bag: RunMetrics) -> None:
 
 def _print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> None:
     for comparison in comparisons:
-        table = Table(
-            title=f'{comparison.other} against {comparison.baseline}', title_justify='left'
-        )
-        for heading in ('metric', 'first', 'this', 'difference [95 %]', 'interval'):
-            table.add_column(heading, justify='left' if heading == 'metric' else 'right')
-        for metric in comparison.metrics:
-            difference = metric.difference or number(metric.other - metric.baseline)
-            table.add_row(
+        rows = [
+            (
                 metric.name,
                 number(metric.baseline),
                 number(metric.other),
-                str(difference),
+                str(metric.difference or number(metric.other - metric.baseline)),
                 metric.method or '-',
             )
-        console.print(table)
+            for metric in comparison.metrics
+        ]
+        headings = ('metric', 'first', 'this', 'difference [95 %]', 'interval')
+        title = f'{comparison.other} against {comparison.baseline}'
+        console.print(text_table(headings, rows, title=title))
 
 
 def _print_robot(console: Console, robot: RobotMetrics) -> None:

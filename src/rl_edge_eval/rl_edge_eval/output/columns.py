@@ -67,6 +67,11 @@ class Column(Generic[Row]):
         """Return the key of its values in JSON."""
         return self.key or self.name.replace(' ', '_')
 
+    def cell(self, row: Row) -> str:
+        """Write the value of a row."""
+        value = self.value_of(row)
+        return value if isinstance(value, str) else self.text(value)
+
     def text(self, value: float) -> str:
         """Write a value of this column; ``-`` where it is missing."""
         return number(value, digits=self.digits)
@@ -122,10 +127,21 @@ def comparison_table(
     """
     names = list(runs)
     headings = ['', *names, f'{names[1]} is'] if len(names) == 2 else ['', *names]
-    table = Table(title=title or None, caption=note or None)
-    for heading in headings:
-        table.add_column(heading, justify='right' if heading else 'left')
-    for row in comparison_rows(runs, columns):
+    return text_table(headings, comparison_rows(runs, columns), title=title, note=note)
+
+
+def text_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str = '',
+    note: str = '',
+) -> Table:
+    """Return a table of texts; its first column is on the left, the others on the right."""
+    table = Table(title=title or None, caption=note or None, title_justify='left')
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify='right' if index else 'left')
+    for row in rows:
         table.add_row(*row)
     return table
 
@@ -160,19 +176,12 @@ def rows_table(
     names: Sequence[str] = (),
 ) -> Table:
     """Return a table with a line per row; ``names`` stand before them where they are given."""
-    table = Table(title=title or None, caption=note or None, title_justify='left')
-    if names:
-        table.add_column('')
-    for column in columns:
-        table.add_column(column.heading, justify='right')
-    for index, row in enumerate(rows):
-        values = (column.value_of(row) for column in columns)
-        cells = [
-            value if isinstance(value, str) else column.text(value)
-            for column, value in zip(columns, values, strict=True)
-        ]
-        table.add_row(*names[index : index + 1], *cells)
-    return table
+    headings = [*([''] if names else []), *(column.heading for column in columns)]
+    texts = [
+        [*names[index : index + 1], *(column.cell(row) for column in columns)]
+        for index, row in enumerate(rows)
+    ]
+    return text_table(headings, texts, title=title, note=note)
 
 
 def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

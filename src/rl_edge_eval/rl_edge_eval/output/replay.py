@@ -3,10 +3,15 @@
 import argparse
 
 from rich.console import Console
-from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, number, write_json
+from rl_edge_eval.output.columns import (
+    STANDARD_OUTPUT,
+    make_console,
+    number,
+    text_table,
+    write_json,
+)
 from rl_edge_eval.replay import Agreement, Parting, Replay, replay
 from rl_edge_policy.load import load_policy
 
@@ -28,12 +33,12 @@ def _print(console: Console, outcome: Replay) -> None:
     console.print(
         f'[bold]{outcome.bag}[/bold] {outcome.robot}: {outcome.steps} steps', highlight=False
     )
-    table = Table(title='models', title_justify='left')
-    for heading in ('model', 'runtime', 'act us p50/p99/max', 'rejected'):
-        table.add_column(heading)
-    for model in outcome.models:
-        table.add_row(model.name, model.runtime, str(model.act_us), str(model.rejected))
-    console.print(table)
+    models = [
+        (model.name, model.runtime, str(model.act_us), str(model.rejected))
+        for model in outcome.models
+    ]
+    headings = ('model', 'runtime', 'act us p50/p99/max', 'rejected')
+    console.print(text_table(headings, models, title='models'))
     for agreement in outcome.agreements:
         _print_agreement(console, agreement, outcome.threshold)
     for note in outcome.notes:
@@ -41,20 +46,12 @@ def _print(console: Console, outcome: Replay) -> None:
 
 
 def _print_agreement(console: Console, agreement: Agreement, threshold: float) -> None:
+    values = (agreement.rmse, agreement.max_difference, agreement.correlation)
+    rows = [
+        (name, *map(number, row)) for name, *row in zip(agreement.joints, *values, strict=True)
+    ]
     title = f'{agreement.second} against {agreement.first}, {agreement.steps} steps'
-    table = Table(title=title, title_justify='left')
-    for heading in ('action', 'RMSE', 'maximum', 'correlation'):
-        table.add_column(heading, justify='left' if heading == 'action' else 'right')
-    rows = zip(
-        agreement.joints,
-        agreement.rmse,
-        agreement.max_difference,
-        agreement.correlation,
-        strict=True,
-    )
-    for name, *values in rows:
-        table.add_row(name, *(number(value) for value in values))
-    console.print(table)
+    console.print(text_table(('action', 'RMSE', 'maximum', 'correlation'), rows, title=title))
     share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
     console.print(
         f'all joints RMSE {number(agreement.rmse_all)}; further apart than {threshold:g} on '

@@ -20,6 +20,7 @@ from rl_edge_core.results import (
     result_folder,
     write_json,
 )
+from rl_edge_eval.output.columns import text_table
 from rl_edge_experiments.bench.lockstep import measure_lockstep
 from rl_edge_experiments.bench.policy_process import measure_policy_process
 from rl_edge_experiments.bench.spread import section
@@ -105,27 +106,23 @@ def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:
             'keras_call_over_compressed': call / policy,
         },
         compressed=str(compressed),
-        us=section({str(candidate): values for candidate, values in times.items()}),
+        us=section({str(candidate): taken for candidate, taken in times.items()}),
         left_out=left_out,
         turns=turns,
     )
 
 
 def _table(result: Mapping[str, Any]) -> Table:
-    table = Table(title='median over the rounds, and their quartiles')
-    for heading in ('', 'measured', 'quartiles', 'goal'):
-        table.add_column(heading, justify='left' if not heading else 'right')
+    rows = []
     for name, key, goal in GOALS:
         low, high = result[name]['quartiles'][key]
-        table.add_row(
-            f'{name}.{key}', f'{result[name][key]:.4g}', f'{low:.4g} to {high:.4g}', goal
-        )
-    table.add_section()
+        value = f'{result[name][key]:.4g}'
+        rows.append((f'{name}.{key}', value, f'{low:.4g} to {high:.4g}', goal))
     times = result['inference']['us']
-    for name in (name for name in times if name != 'quartiles'):
-        low, high = times['quartiles'][name]
-        table.add_row(f'{name} (us)', f'{times[name]:.3g}', f'{low:.3g} to {high:.3g}', '')
-    return table
+    for name, (low, high) in times['quartiles'].items():
+        rows.append((f'{name} (us)', f'{times[name]:.3g}', f'{low:.3g} to {high:.3g}', ''))
+    title = 'median over the rounds, and their quartiles'
+    return text_table(('', 'measured', 'quartiles', 'goal'), rows, title=title)
 
 
 EXPERIMENT = Experiment(

@@ -15,7 +15,7 @@ from rl_edge_core.files import write_atomically
 from rl_edge_core.model_files import model_names
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_eval.output.columns import make_console
+from rl_edge_eval.output.columns import make_console, text_table
 from rl_edge_experiments.experiment import (
     COMPRESSED,
     FULL,
@@ -61,7 +61,7 @@ def run_report(values: Values) -> int:
         has_float = _FLOAT_RECIPE in manifest.recipes
         float_bytes = manifest.entry(_FLOAT_RECIPE).bytes if has_float else 0
         pair = Pair(_short(name, names), full, compressed, float_bytes)
-        console.print(_table(pair))
+        console.print(text_table(HEADINGS, pair.rows(), title=pair.name))
         pairs.append(pair)
     claims = check_claims(pairs)
     _write(folder, pairs, claims, values=values, missing=missing)
@@ -196,15 +196,6 @@ def _introduction(values: Values) -> list[str]:
         'The videos show the images that were rendered during the runs, when they arrived. Full '
         'is the Keras actor-critic, compressed its TFLite actor. ↑ higher is better, ↓ lower.',
     ]
-
-
-def _table(pair: Pair) -> Table:
-    table = Table(title=pair.name, title_justify='left')
-    for heading in HEADINGS:
-        table.add_column(heading, justify='right' if heading else 'left')
-    for row in pair.rows():
-        table.add_row(*row)
-    return table
 
 
 def _claims_table(claims: Sequence[Claim]) -> Table:
