@@ -234,10 +234,10 @@ def log_curves(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> Non
             columns=rr.Scalars.columns(scalars=np.array(values, np.float64)),
         )
     if robot.texts:
-        times, lines = zip(*robot.texts, strict=True)
+        moments, lines = zip(*robot.texts, strict=True)
         out.send_columns(
             'episodes',
-            indexes=[_times(rr, list(times))],
+            indexes=[_times(rr, list(moments))],
             columns=rr.TextLog.columns(text=list(lines)),
         )
 
