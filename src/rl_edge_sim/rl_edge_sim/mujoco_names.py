@@ -1,5 +1,6 @@
 """Names and units of what a MuJoCo environment observes and drives, read from its model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -21,13 +22,47 @@ _FREE, _BALL, _SLIDE, _HINGE = (
         mujoco.mjtJoint.mjJNT_HINGE,
     )
 )
+
+
+def _spatial(first: tuple[str, str], second: tuple[str, str]) -> Signals:
+    return [(f'{name}_{axis}', unit) for name, unit in (first, second) for axis in _AXES]
+
+
 _QUATERNION: Signals = [('qw', '1'), ('qx', '1'), ('qy', '1'), ('qz', '1')]
-_INERTIA: Signals = [
-    *[(f'inertia_{axes}', 'kg m^2') for axes in ('xx', 'yy', 'zz', 'xy', 'xz', 'yz')],
-    *[(f'mass_offset_{axis}', 'kg m') for axis in _AXES],
-    ('mass', 'kg'),
-]
-"""MuJoCo's ``cinert``: 10 values a body."""
+_OF_JOINTS: Mapping[str, Mapping[int, Signals]] = {
+    'qpos': {
+        _FREE: [('x', 'm'), ('y', 'm'), ('z', 'm'), *_QUATERNION],
+        _BALL: _QUATERNION,
+        _HINGE: [('angle', 'rad')],
+        _SLIDE: [('position', 'm')],
+    },
+    'qvel': {
+        _FREE: _spatial(('velocity', 'm/s'), ('angular_velocity', 'rad/s')),
+        _BALL: [(f'angular_velocity_{axis}', 'rad/s') for axis in _AXES],
+        _HINGE: [('angular_velocity', 'rad/s')],
+        _SLIDE: [('velocity', 'm/s')],
+    },
+    'qfrc_actuator': {
+        _FREE: _spatial(('force', 'N'), ('torque', 'N m')),
+        _BALL: [(f'torque_{axis}', 'N m') for axis in _AXES],
+        _HINGE: [('torque', 'N m')],
+        _SLIDE: [('force', 'N')],
+    },
+}
+"""What an observed part has of a joint, by the joint's kind."""
+_OF_BODIES: Mapping[str, tuple[str, Signals]] = {
+    'cinert': (
+        'inertia',
+        [
+            *[(f'inertia_{axes}', 'kg m^2') for axes in ('xx', 'yy', 'zz', 'xy', 'xz', 'yz')],
+            *[(f'mass_offset_{axis}', 'kg m') for axis in _AXES],
+            ('mass', 'kg'),
+        ],
+    ),
+    'cvel': ('velocity', _spatial(('angular', 'rad/s'), ('linear', 'm/s'))),
+    'cfrc_ext': ('contact', _spatial(('torque', 'N m'), ('force', 'N'))),
+}
+"""What an observed part has of a body, below a name of its own."""
 
 
 def is_mujoco(env: gymnasium.Env) -> bool:
@@ -186,69 +221,27 @@ def _positions_and_velocities(simulation: MujocoEnv, size: int) -> dict[str, int
 
 
 def _signals_of_part(model: Any, part: str) -> Signals:
-    bodies = range(1, model.nbody)  # 0 is the world
-    if part == 'qpos':
-        return [signal for joint in range(model.njnt) for signal in _positions(model, joint)]
-    if part == 'qvel':
-        return [signal for joint in range(model.njnt) for signal in _velocities(model, joint)]
+    if part in _OF_JOINTS:
+        return [
+            (f'{_owner(model, joint, part)}.{component}', unit)
+            for joint in range(model.njnt)
+            for component, unit in _OF_JOINTS[part][int(model.jnt_type[joint])]
+        ]
+    prefix, signals = _OF_BODIES.get(part, ('', []))
+    return [
+        (f'{prefix}.{body_name(model, body)}.{component}', unit)
+        for body in range(1, model.nbody)  # 0 is the world
+        for component, unit in signals
+    ]
+
+
+def _owner(model: Any, joint: int, part: str) -> str:
+    """Return whose values a joint has in a part: a free joint's are those of its body."""
     if part == 'qfrc_actuator':
-        return [signal for joint in range(model.njnt) for signal in _forces(model, joint)]
-    if part == 'cinert':
-        return [
-            _prefixed('inertia', model, body, signal) for body in bodies for signal in _INERTIA
-        ]
-    if part == 'cvel':
-        spatial = _spatial(('angular', 'rad/s'), ('linear', 'm/s'))
-        return [
-            _prefixed('velocity', model, body, signal) for body in bodies for signal in spatial
-        ]
-    if part == 'cfrc_ext':
-        spatial = _spatial(('torque', 'N m'), ('force', 'N'))
-        return [_prefixed('contact', model, body, signal) for body in bodies for signal in spatial]
-    return []
-
-
-def _positions(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), joint_name(model, joint)
-    if kind == _FREE:
-        signals = [(axis, 'm') for axis in _AXES] + _QUATERNION
-        return _of(body_name(model, int(model.jnt_bodyid[joint])), signals)
-    if kind == _BALL:
-        return _of(name, _QUATERNION)
-    return _of(name, [('angle', 'rad')] if kind == _HINGE else [('position', 'm')])
-
-
-def _velocities(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), joint_name(model, joint)
-    angular = [(f'angular_velocity_{axis}', 'rad/s') for axis in _AXES]
-    if kind == _FREE:
-        signals = [(f'velocity_{axis}', 'm/s') for axis in _AXES] + angular
-        return _of(body_name(model, int(model.jnt_bodyid[joint])), signals)
-    if kind == _BALL:
-        return _of(name, angular)
-    return _of(name, [('angular_velocity', 'rad/s')] if kind == _HINGE else [('velocity', 'm/s')])
-
-
-def _forces(model: Any, joint: int) -> Signals:
-    kind, name = int(model.jnt_type[joint]), 'actuator.' + joint_name(model, joint)
-    if kind == _FREE:
-        return _of(name, _spatial(('force', 'N'), ('torque', 'N m')))
-    if kind == _BALL:
-        return _of(name, [(f'torque_{axis}', 'N m') for axis in _AXES])
-    return _of(name, [('torque', 'N m')] if kind == _HINGE else [('force', 'N')])
-
-
-def _spatial(first: tuple[str, str], second: tuple[str, str]) -> Signals:
-    return [(f'{name}_{axis}', unit) for name, unit in (first, second) for axis in _AXES]
-
-
-def _of(name: str, signals: Signals) -> Signals:
-    return [(f'{name}.{component}', unit) for component, unit in signals]
-
-
-def _prefixed(part: str, model: Any, body: int, signal: tuple[str, str]) -> tuple[str, str]:
-    component, unit = signal
-    return f'{part}.{body_name(model, body)}.{component}', unit
+        return f'actuator.{joint_name(model, joint)}'
+    if int(model.jnt_type[joint]) == _FREE:
+        return body_name(model, int(model.jnt_bodyid[joint]))
+    return joint_name(model, joint)
 
 
 def joint_name(model: Any, joint: int) -> str:
