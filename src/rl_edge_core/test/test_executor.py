@@ -38,7 +38,8 @@ def tasks(monkeypatch):
 def spin_until_done(executor, future):
     executor.wake_when_done(future)
     while not future.done():
-        executor.spin_once()
+        if not executor.serve_next():
+            executor.spin_once()
 
 
 def _counted(function, made):

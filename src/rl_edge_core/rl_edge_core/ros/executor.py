@@ -47,25 +47,22 @@ class DirectExecutor(SingleThreadedExecutor):
         self._served: Any = None
         self._looked_at_all_sec = 0.0
 
-    def spin_once(self, timeout_sec: float | None = None) -> None:
-        """Serve one callback, waiting for at most ``timeout_sec`` or without end."""
-        now_sec = time.monotonic()
-        if now_sec - self._looked_at_all_sec < LOOK_AT_ALL_SEC and self._serve_next():
-            return
-        self._served = None
-        super().spin_once(timeout_sec)
-        self._looked_at_all_sec = time.monotonic()
+    def serve_next(self) -> bool:
+        """Serve the awaited message that is close behind the last one; whether it came.
 
-    def _serve_next(self) -> bool:
-        """Wait for the awaited message that is close behind the last one; whether it came."""
-        subscription = self._awaited()
-        if subscription is None or subscription is not self._served:
+        Where it did not, all that the node has is due to be looked at, by `spin_once`.
+        """
+        subscription, served, self._served = self._awaited(), self._served, None
+        is_due = time.monotonic() - self._looked_at_all_sec >= LOOK_AT_ALL_SEC
+        if is_due or subscription is None or subscription is not served:
             return False
         with subscription.handle:
             self._next.clear_entities()
             self._next.add_subscription(subscription.handle)
             self._next.wait(CLOSE_BEHIND_NSEC)
-        return take_one(subscription)
+        if take_one(subscription):
+            self._served = served
+        return self._served is served
 
     def wake_when_done(self, future: Future) -> None:
         """End the wait of `spin_once` when ``future`` is done, for a loop that spins until then.
@@ -78,7 +75,7 @@ class DirectExecutor(SingleThreadedExecutor):
     def _make_handler(self, entity: Any, node: Any, take_from_wait_list: Callable) -> Any:
         is_direct = isinstance(entity, Subscription | Timer)
         if is_direct and not inspect.iscoroutinefunction(entity.callback):
-            self._served = entity
+            self._served, self._looked_at_all_sec = entity, time.monotonic()
             return _DirectCall(entity, take_from_wait_list)
         return super()._make_handler(entity, node, take_from_wait_list)
 

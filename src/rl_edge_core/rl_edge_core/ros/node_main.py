@@ -71,7 +71,8 @@ def run_node_process(
         executor.wake_when_done(node.finished)
         try:
             while not node.finished.done():  # here: each step is taken some calls below this line
-                executor.spin_once()
+                if not executor.serve_next():
+                    executor.spin_once()
             return int(node.finished.result())
         except (KeyboardInterrupt, ExternalShutdownException):
             return 0
