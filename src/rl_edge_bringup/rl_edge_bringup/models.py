@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ament_index_python.packages import (
     PackageNotFoundError,
     get_package_prefix,
     get_package_share_directory,
 )
 
-from rl_edge_bringup.systems import CONFIGURATIONS, DEFAULT_MODEL, UNTRAINED
+from rl_edge_bringup.systems import COMPRESSED, DEFAULT_MODEL, UNCOMPRESSED, UNTRAINED
 from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
 from rl_edge_core.model_files import (
     FULL_RECIPE,
@@ -27,7 +26,6 @@ from rl_edge_core.model_files import (
     shipped_models_hint,
     workspace_folder,
 )
-from rl_edge_core.parameters import from_mapping
 
 PACKAGE = 'rl_edge_bringup'
 DEFAULT_ENVIRONMENT = 'Ant-v5'
@@ -36,21 +34,11 @@ AUTO = 'auto'
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """What ``configuration:=NAME`` picks; read from config/NAME.yaml."""
-
-    description: str
-    recipe: str
-    """Of the artifact's files; empty for the one that its manifest prefers."""
-    runtime: str
-    """``auto`` for the first of the file's runtimes that is installed."""
-
-
-@dataclass(frozen=True)
 class ModelRequest:
     """What the user asked for; empty strings where nothing was said."""
 
     configuration: str
+    """`COMPRESSED`: a TFLite actor, as its manifest prefers; `UNCOMPRESSED`: the Keras model."""
     model: str = ''
     recipe: str = ''
     runtime: str = AUTO
@@ -80,12 +68,6 @@ class ChosenModel:
         return {key: str(value) for key, value in vars(self).items()}
 
 
-def load_configuration(name: str) -> Configuration:
-    """Read one of `CONFIGURATIONS`."""
-    path = share_folder() / 'config' / f'{name}.yaml'
-    return from_mapping(Configuration, yaml.safe_load(path.read_text()))
-
-
 def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> ChosenModel:
     """Find the artifact and the file in it.
 
@@ -95,12 +77,13 @@ def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> Ch
     Raise ConfigurationError for arguments that contradict each other or name what is not there,
     ArtifactError for a folder that is no artifact and one that can't be made.
     """
-    configuration = load_configuration(request.configuration)
     folder, file, note = _find(request, run_folder or generated_folder())
     manifest = load_model_files(folder)
-    recipe = _recipe(request, configuration, manifest, file)
+    recipe = _recipe(request, manifest, file)
     entry = manifest.entry(recipe)
-    runtime = configuration.runtime if request.runtime == AUTO else request.runtime
+    runtime = request.runtime
+    if runtime == AUTO and request.configuration == UNCOMPRESSED:
+        runtime = 'keras'  # the graph function, not predict
     if runtime != AUTO and runtime not in entry.runtimes:
         raise ConfigurationError(
             f'runtime is {runtime!r}, but {manifest.name}/{entry.file} is loaded by '
@@ -166,10 +149,8 @@ def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def _recipe(
-    request: ModelRequest, configuration: Configuration, manifest: ListedFiles, file: str
-) -> str:
-    full = configuration.recipe == FULL_RECIPE
+def _recipe(request: ModelRequest, manifest: ListedFiles, file: str) -> str:
+    full = request.configuration == UNCOMPRESSED
     if file and request.recipe:
         raise ConfigurationError(
             f'recipe is {request.recipe!r} and model names the file {file}: give one of them, '
@@ -177,7 +158,7 @@ def _recipe(
         )
     recipe = manifest.entry_of_file(file).recipe if file else request.recipe
     if recipe and (recipe == FULL_RECIPE) != full:
-        other = CONFIGURATIONS[1] if recipe == FULL_RECIPE else CONFIGURATIONS[0]
+        other = UNCOMPRESSED if recipe == FULL_RECIPE else COMPRESSED
         what = f'file {file}' if file else f'recipe {recipe!r}'
         raise ConfigurationError(
             f'{what} is not what configuration {request.configuration} runs: '
@@ -188,7 +169,7 @@ def _recipe(
         raise ConfigurationError(
             f'recipe is {recipe!r}{hint}; {manifest.name} has {", ".join(manifest.recipes)}'
         )
-    return recipe or configuration.recipe or manifest.compressed_recipe()
+    return recipe or (FULL_RECIPE if full else manifest.compressed_recipe())
 
 
 # Where things are ------------------------------------------------------------------------------

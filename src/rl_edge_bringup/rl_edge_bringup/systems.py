@@ -22,7 +22,7 @@ MOST_RESTARTS = 5
 """Of a node in a row, with `RESPAWN`."""
 READY_PERIOD_SEC = 0.05
 """How often a ready file is looked for."""
-CONFIGURATIONS = ('compressed', 'uncompressed')
+COMPRESSED, UNCOMPRESSED = CONFIGURATIONS = ('compressed', 'uncompressed')
 DEFAULT_MODEL = 'ant_v5/best'
 UNTRAINED = 'untrained'
 """``model:=untrained`` is an artifact of the study's shape with random weights, made on demand."""

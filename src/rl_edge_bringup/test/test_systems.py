@@ -11,10 +11,8 @@ from rclpy.node import Node
 
 from rl_edge_bringup import systems
 from rl_edge_bringup.command_line import main
-from rl_edge_bringup.models import load_configuration
 from rl_edge_bringup.parameter_files import parameter_files
 from rl_edge_bringup.systems import (
-    CONFIGURATIONS,
     SYSTEMS,
     find_system,
     policy_node,
@@ -163,8 +161,3 @@ def test_the_sim_begins_when_all_who_need_every_transition_receive(system, given
     sims = [node for node in find_system(system).nodes(values) if node.executable == systems.SIM]
 
     assert [sim.parameters['transition_subscribers'] for sim in sims] == [subscribers]
-
-
-@pytest.mark.parametrize('name', CONFIGURATIONS)
-def test_configurations_can_be_read(name):
-    assert load_configuration(name).description
