@@ -19,8 +19,8 @@ from rl_edge_core.statistics import Interval, ratio_interval
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles
-from rl_edge_eval.output.columns import Column, make_console, runs_table
-from rl_edge_eval.replay import RecordedSteps
+from rl_edge_eval.output.columns import Column, comparison_table, make_console
+from rl_edge_eval.replay import RecordedSteps, Step
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 from rl_edge_robot.description import find_description
@@ -43,7 +43,7 @@ class Interface:
 
     returns: tuple[float, ...]
     """By seed."""
-    falls: int
+    ended_early: int
     distance_m: float
     """Mean."""
     response_us: Percentiles
@@ -73,7 +73,7 @@ class Interface:
         checked = [unexplained_steps(run.bag) for run in runs]
         return cls(
             returns=tuple(episode.episode_return for episode in episodes),
-            falls=sum(run.robot.falls for run in runs),
+            ended_early=sum(run.robot.falls for run in runs),
             distance_m=float(np.mean([episode.forward_distance_m for episode in episodes])),
             response_us=response,
             at_simulator_us=_at_simulator(runs) if has_robot else response,
@@ -109,11 +109,15 @@ def unexplained_steps(bag: Path) -> tuple[int, int]:
         return 0, 0
     env.reset(seed=0)
     checked = unexplained = 0
-    before = None
+    before: Step | None = None
     for step in steps:
-        follows = before is not None and (before.episode, before.step + 1) == step[:2]
         # The first observation of an episode has a quaternion that is not normalised.
-        if follows and before.step and np.isfinite(before.action).all():
+        if (
+            before is not None
+            and (before.episode, before.step + 1) == (step.episode, step.step)
+            and before.step
+            and np.isfinite(before.action).all()
+        ):
             moved = step.observation[:size] - before.observation[:size]
             error = _simulated(env, before.observation[:size], before.action)
             error -= step.observation[:size]
@@ -261,9 +265,10 @@ def run_robot_proof(values: Values) -> int:
         'machine': describe_machine(),
     }
     write_json(folder / 'robot_proof.json', content)
-    console.print(runs_table(found, COLUMNS))
+    console.print(comparison_table(found, COLUMNS))
     if ticks:
-        console.print(runs_table({f'ticks on {t.step_on}': t for t in ticks}, TICK_COLUMNS))
+        by_kind = {f'ticks on {one.step_on}': one for one in ticks}
+        console.print(comparison_table(by_kind, TICK_COLUMNS))
     console.print(f'return over standard topics / own messages: {kept} (aim: within 3 %)')
     console.print(f'written: {folder / "robot_proof.json"}', soft_wrap=True)
     return 0
@@ -297,7 +302,7 @@ def _requests(folder: Path, values: Values, model: str, robot: str) -> list[RunR
 COLUMNS: tuple[Column[Interface], ...] = (
     Column('return', '', lambda one: float(np.mean(one.returns)), digits=1),
     Column('episodes', '', lambda one: len(one.returns), digits=0),
-    Column('falls', '', lambda one: one.falls, digits=0),
+    Column('ended early', '', lambda one: one.ended_early, digits=0),
     Column('distance', 'm', lambda one: one.distance_m, digits=1),
     Column('response p50', 'us', lambda one: one.response_us.p50, digits=0),
     Column('response p99', 'us', lambda one: one.response_us.p99, digits=0),

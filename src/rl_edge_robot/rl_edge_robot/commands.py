@@ -24,6 +24,7 @@ class Commands:
         self._low = np.array([joint.low for joint in joints])
         self._high = np.array([joint.high for joint in joints])
         self._largest_change = np.array([joint.largest_change for joint in joints])
+        self._limits_change = bool(np.isfinite(self._largest_change).any())
         self._default = np.array([joint.default for joint in joints])
         self._low_pass = action.low_pass
         self._ramp_from = self._default
@@ -39,7 +40,7 @@ class Commands:
             wanted = np.asarray(action, np.float64) * self._scale + self._offset
         if not np.isfinite(wanted).all():
             return self.safe()
-        if self.last is not None:
+        if self.last is not None and self._low_pass < 1.0:
             wanted = self.last + self._low_pass * (wanted - self.last)
         return self._changed_to(wanted)
 
@@ -64,11 +65,12 @@ class Commands:
         return self._changed_to(self._ramp_from + share * (self._default - self._ramp_from))
 
     def _changed_to(self, wanted: np.ndarray) -> np.ndarray:
-        if self.last is not None:
+        if self.last is not None and self._limits_change:
             step = np.clip(wanted - self.last, -self._largest_change, self._largest_change)
             wanted = self.last + step
         return self._sent(wanted)
 
     def _sent(self, wanted: np.ndarray) -> np.ndarray:
-        self.last = np.clip(wanted, self._low, self._high)
+        # np.clip does the same at five times the cost.
+        self.last = np.minimum(np.maximum(wanted, self._low), self._high)
         return self.last

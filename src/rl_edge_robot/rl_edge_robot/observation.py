@@ -2,12 +2,15 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rl_edge_robot.description import ObservationTerm, RobotDescription
 from rl_edge_robot.sensors import Sensors, rotation
+
+Measure = Callable[[Sensors, np.ndarray], Sequence[float] | np.ndarray]
+"""Returns the values of a term, from the sensors and the previous action."""
 
 
 class ObservationBuilder:
@@ -15,12 +18,15 @@ class ObservationBuilder:
 
     def __init__(self, description: RobotDescription) -> None:
         """Build what ``description`` lists, in its order."""
-        self._terms = [(term, deque(maxlen=term.history)) for term in description.observation]  # type: ignore[var-annotated]
-        self._actions = len(description.action.joints)
+        self._terms = [
+            (term, _measure_of(term), deque[np.ndarray](maxlen=term.history))
+            for term in description.observation
+        ]
+        self._size = sum(len(term.signals()) for term in description.observation)
 
     def restart(self) -> None:
         """Forget the histories: an episode begins."""
-        for _, history in self._terms:
+        for _, _, history in self._terms:
             history.clear()
 
     def build(self, sensors: Sensors, previous_action: np.ndarray) -> np.ndarray:
@@ -28,9 +34,10 @@ class ObservationBuilder:
 
         ``previous_action`` is the policy's, shape (action_size,).
         """
-        parts: list[np.ndarray] = []
-        for term, history in self._terms:
-            values = _MEASURED[term.term](term, sensors, previous_action)
+        built = np.empty(self._size, np.float32)
+        end = 0
+        for term, measure, history in self._terms:
+            values = np.asarray(measure(sensors, previous_action))
             if term.offset:
                 values = values - np.array(term.offset)
             if term.scale != 1.0:
@@ -40,32 +47,32 @@ class ObservationBuilder:
             history.append(values)
             while len(history) < term.history:
                 history.append(values)
-            parts.extend(history)
-        return np.concatenate(parts).astype(np.float32)
+            for each in history:
+                begin, end = end, end + len(each)
+                built[begin:end] = each
+        return built
 
 
-def _linear_velocity(term: ObservationTerm, sensors: Sensors, _: np.ndarray) -> np.ndarray:
-    velocity = sensors.linear_velocity
-    if term.frame == 'body':
-        return velocity
-    return rotation(sensors.odometry_orientation) @ velocity
+def _measure_of(term: ObservationTerm) -> Measure:
+    if term.term == 'joint_position':
+        return lambda sensors, _: [sensors.positions[joint] for joint in term.joints]
+    if term.term == 'joint_velocity':
+        return lambda sensors, _: [sensors.velocities[joint] for joint in term.joints]
+    if term.term == 'linear_velocity' and term.frame == 'world':
+        return lambda sensors, _: rotation(sensors.odometry_orientation) @ sensors.linear_velocity
+    if term.term == 'constant':
+        values = np.full(len(term.names), term.value)
+        return lambda sensors, _: values
+    return _MEASURES[term.term]
 
 
-_Measured = Callable[[ObservationTerm, Sensors, np.ndarray], np.ndarray]
-_MEASURED: dict[str, _Measured] = {
-    'joint_position': lambda term, sensors, _: np.array(
-        [sensors.positions[joint] for joint in term.joints]
-    ),
-    'joint_velocity': lambda term, sensors, _: np.array(
-        [sensors.velocities[joint] for joint in term.joints]
-    ),
-    'orientation': lambda term, sensors, _: sensors.orientation,
+_MEASURES: dict[str, Measure] = {
+    'orientation': lambda sensors, _: sensors.orientation,
     # The direction of gravity as the base sees it: (0, 0, -1) when it stands upright.
-    'projected_gravity': lambda term, sensors, _: -rotation(sensors.orientation)[2],
-    'angular_velocity': lambda term, sensors, _: sensors.angular_velocity,
-    'linear_velocity': _linear_velocity,
-    'height': lambda term, sensors, _: sensors.position[2:],
-    'commanded_velocity': lambda term, sensors, _: sensors.command,
-    'previous_action': lambda term, sensors, action: action,
-    'constant': lambda term, sensors, _: np.full(len(term.names), term.value),
+    'projected_gravity': lambda sensors, _: -rotation(sensors.orientation)[2],
+    'angular_velocity': lambda sensors, _: sensors.angular_velocity,
+    'linear_velocity': lambda sensors, _: sensors.linear_velocity,
+    'height': lambda sensors, _: sensors.position[2:],
+    'commanded_velocity': lambda sensors, _: sensors.command,
+    'previous_action': lambda sensors, action: action,
 }

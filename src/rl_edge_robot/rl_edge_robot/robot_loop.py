@@ -157,8 +157,8 @@ class RobotLoop(Realtime):
         return last_ns is not None and self._now_ns() - last_ns > _LATEST_TICK * self._period_ns
 
     def _show_observation(self) -> None:
-        super()._show_observation()
         self.times.observed(self._now_ns() - self._began_ns)
+        super()._show_observation()
 
     def _accept(self, answer: Answer) -> AppliedAction | None:
         applied = super()._accept(answer)

@@ -267,9 +267,13 @@ class RobotNode(LoopNode[RobotParameters]):
             )
         if action.message == 'Float64MultiArray':
             self._command = publisher(self, Float64MultiArray, 'commands', qos.action())
-            return lambda values: self._command.publish(
-                Float64MultiArray(data=to_float64_field(values))
-            )
+            message = Float64MultiArray()  # made once: making one costs as much as sending it
+
+            def send(values: np.ndarray) -> None:
+                message.data = to_float64_field(values)
+                self._command.publish(message)
+
+            return send
         if action.message == 'JointTrajectory':
             self._command = publisher(self, JointTrajectory, 'joint_trajectory', qos.action())
             return lambda values: self._command.publish(

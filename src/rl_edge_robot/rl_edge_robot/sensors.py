@@ -45,6 +45,9 @@ class Sensors:
     command: np.ndarray = field(default_factory=lambda: np.zeros(3))
     """Commanded velocity: x, y in m/s, yaw in rad/s."""
     readings: dict[str, Reading] = field(default_factory=dict)
+    _named: tuple[Sequence[str], Sequence[str]] = ((), ())
+    """Names of the last JointState, and those that are wanted of it."""
+    _fault_of_names: str = ''
 
     def take_joint_states(
         self,
@@ -58,16 +61,13 @@ class Sensors:
         now_ns: int,
     ) -> None:
         """Take a JointState; one that lacks a wanted joint or says it twice is a fault."""
-        doubled = sorted({name for name in wanted if list(names).count(name) > 1})
-        missing = [name for name in wanted if name not in names]
-        fault = ''
-        if missing:
-            fault = f'joint_states lack {", ".join(missing)}; they have {", ".join(names)}'
-        elif doubled:
-            fault = f'joint_states have {", ".join(doubled)} twice'
-        elif len(positions) != len(names):
+        names = tuple(names)
+        if (names, wanted) != self._named:  # they hardly ever change
+            self._named, self._fault_of_names = (names, wanted), _fault_of_names(names, wanted)
+        fault = self._fault_of_names
+        if not fault and len(positions) != len(names):
             fault = f'joint_states have {len(names)} names and {len(positions)} positions'
-        elif needs_velocities and len(velocities) != len(names):
+        elif not fault and needs_velocities and len(velocities) != len(names):
             fault = f'joint_states have {len(names)} names and {len(velocities)} velocities'
         if not self._accept('joint_states', fault, (*positions, *velocities), stamp_ns, now_ns):
             return
@@ -162,6 +162,14 @@ class Sensors:
             reading.changed_ns, reading.values = now_ns, values
         reading.received_ns, reading.stamp_ns = now_ns, stamp_ns
         return True
+
+
+def _fault_of_names(names: Sequence[str], wanted: Sequence[str]) -> str:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        return f'joint_states lack {", ".join(missing)}; they have {", ".join(names)}'
+    doubled = sorted({name for name in wanted if names.count(name) > 1})
+    return f'joint_states have {", ".join(doubled)} twice' if doubled else ''
 
 
 def _fault_of_quaternion(sensor: str, orientation: Sequence[float]) -> str:

@@ -14,7 +14,8 @@ class TimingSummary(NamedTuple):
     period_p99_us: float
     period_max_us: float
     added_p50_us: float
-    """What we add to the response of a step: sensors to observation, and action to command."""
+    """What we add to the response of a step, which is from the observation to the action: from
+    the last sensor to the observation, and from the action to the command."""
     added_p99_us: float
 
 
