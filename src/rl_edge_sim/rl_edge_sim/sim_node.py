@@ -50,15 +50,18 @@ class SimNode(LoopNode[SimParameters]):
         self._picture_throttle = Throttle(settings.render_rate_hz)
         self._standard: StandardRobot | None = None
         self._pictures = self._start_rendering()
-        if settings.interface == 'standard':
+        is_standard = settings.interface == 'standard'
+        if settings.publish_clock:
+            self._views.append(_ClockView(self))
+        if is_mujoco(self._env) and (is_standard or settings.joint_states_rate_hz):
+            # Who drives a robot by standard topics needs them at each step.
+            rate_hz = None if is_standard else settings.joint_states_rate_hz
+            self._views.append(_JointStateView(self, self._env, rate_hz))
+        if is_standard:
             self._standard = StandardRobot(
                 self, settings, self._env, finish=self.finish, after_step=self._after_step
             )
             return
-        if settings.publish_clock:
-            self._views.append(_ClockView(self))
-        if settings.joint_states_rate_hz and is_mujoco(self._env):
-            self._views.append(_JointStateView(self, self._env, settings.joint_states_rate_hz))
         simulation = Simulation(self._env, seed=settings.seed)
         in_real_time = partial(Realtime, real_time_factor=settings.real_time_factor)
         make_loop = Lockstep if settings.mode == 'lockstep' else in_real_time
@@ -133,16 +136,16 @@ class _ClockView:
 
 
 class _JointStateView:
-    """Publish joint states for viewers, at a limited rate."""
+    """Publish joint states, at a limited rate or at each step."""
 
-    def __init__(self, node: SimNode, env: gymnasium.Env, rate_hz: float) -> None:
+    def __init__(self, node: SimNode, env: gymnasium.Env, rate_hz: float | None) -> None:
         self._env, self._joints = env, joint_reader(env)
-        self._throttle = Throttle(rate_hz)
+        self._throttle = None if rate_hz is None else Throttle(rate_hz)
         self._publisher = publisher(node, JointState, 'joint_states', qos.joint_states())
         self._message = JointState(name=list(self._joints.names))
 
     def publish(self, time_ns: int) -> None:
-        if not self._throttle.is_due():
+        if self._throttle is not None and not self._throttle.is_due():
             return
         set_stamp(self._message.header.stamp, time_ns)
         self._message.position, self._message.velocity = self._joints.read(self._env)

@@ -14,8 +14,7 @@ from geometry_msgs.msg import TransformStamped
 from gymnasium.envs.mujoco import MujocoEnv
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Imu, JointState
+from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
@@ -30,7 +29,7 @@ from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.srv import Reset
-from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco, joint_reader
+from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco
 from rl_edge_sim.sim_parameters import SimParameters
 from rl_edge_sim.simulation import Simulation
 from rl_edge_sim.urdf import urdf_of
@@ -41,11 +40,11 @@ _WORLD = 'odom'
 class StandardRobot:
     """Simulate a robot as its drivers would show it.
 
-    It publishes joint_states, and for a robot with a free base imu, odometry and, where tf2_msgs
-    is installed, the transform from odom to the base; robot_description is its URDF. Commands are
-    of the actuators, in their order (commands) or by joint name (joint_trajectory): N m or N for
-    motors, rad, m or rad/s for servos. A command older than ``action_max_age_sec`` is replaced by
-    zero. A robot that has left its environment's limits is shown so for one period, then it is
+    Beside the joint_states of its node it publishes, for a robot with a free base, imu, odometry
+    and, where tf2_msgs is installed, the transform from odom to the base; robot_description is its
+    URDF. Commands are of the actuators, in their order (commands) or by joint name
+    (joint_trajectory): N m or N for motors, rad, m or rad/s for servos. A command older than
+    ``action_max_age_sec`` is replaced by zero. A robot that has left its environment's limits is shown so for one period, then it is
     put back to its start.
     """
 
@@ -61,8 +60,8 @@ class StandardRobot:
         """Start to step ``env`` by timers of ``node``.
 
         ``finish`` ends the node with an exit code once ``episodes`` have ended; ``after_step`` is
-        called at the end of each step with the simulated time, in ns. Raise ConfigurationError
-        for an environment that is no MuJoCo robot.
+        called at each step with the simulated time, in ns, before the base is published. Raise
+        ConfigurationError for an environment that is no MuJoCo robot.
         """
         self._node, self._settings, self._env, self._finish = node, settings, env, finish
         self._after_step = after_step
@@ -72,7 +71,7 @@ class StandardRobot:
                 f'none: choose one such as Ant-v5, or interface native'
             )
         self._simulation = Simulation(self._env, seed=settings.seed)
-        self._joints, self._base = joint_reader(self._env), base_of(self._env)
+        self._base = base_of(self._env)
         self._scales = actuator_scales(self._env)
         spec = self._simulation.spec
         self._action, self._command_age = spec.safe.copy(), sys.maxsize
@@ -108,8 +107,6 @@ class StandardRobot:
 
     def _create_topics(self) -> None:
         node = self._node
-        self._joint_states = publisher(node, JointState, 'joint_states', qos.joint_states())
-        self._joint_message = JointState(name=list(self._joints.names))
         if self._base is not None:
             self._imu = publisher(node, Imu, 'imu', qos.joint_states())
             self._odometry = publisher(node, Odometry, 'odometry', qos.joint_states())
@@ -120,9 +117,6 @@ class StandardRobot:
             node.get_logger().debug(f'URDF: {note}')
         self._description = publisher(node, String, 'robot_description', qos.environment())
         self._description.publish(String(data=text))
-        self._clock = None
-        if self._settings.publish_clock:
-            self._clock = node.create_publisher(Clock, '/clock', 10)
         overridable = qos.overridable
         self._commands = node.create_subscription(
             Float64MultiArray,
@@ -217,17 +211,9 @@ class StandardRobot:
 
     def _publish(self) -> None:
         time_ns = self._simulation.time_ns
-        if self._clock is not None:
-            clock = Clock()
-            set_stamp(clock.clock, time_ns)
-            self._clock.publish(clock)
-        joints = self._joint_message
-        set_stamp(joints.header.stamp, time_ns)
-        joints.position, joints.velocity = self._joints.read(self._env)
-        self._joint_states.publish(joints)
+        self._after_step(time_ns)
         if self._base is not None:
             self._publish_base(time_ns)
-        self._after_step(time_ns)
 
     def _publish_base(self, time_ns: int) -> None:
         base = self._base.read(self._env)  # type: ignore[union-attr]
