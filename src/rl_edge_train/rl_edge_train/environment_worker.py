@@ -32,28 +32,23 @@ class SharedArrays:
     """Forward distance of the episode so far, m; NaN where there is none."""
 
 
-def widths(observation_size: int, action_size: int) -> dict[str, int]:
-    """Return the float32 numbers of one environment in each shared array (0: one, no axis)."""
+def shapes(count: int, *, observation_size: int, action_size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each shared array of `count` environments."""
     return {
-        'action': action_size,
-        'reward': 0,
-        'next_observation': observation_size,
-        'observation': observation_size,
-        'terminated': 0,
-        'truncated': 0,
-        'distance': 0,
+        'action': (count, action_size),
+        'reward': (count,),
+        'next_observation': (count, observation_size),
+        'observation': (count, observation_size),
+        'terminated': (count,),
+        'truncated': (count,),
+        'distance': (count,),
     }
 
 
-def views(buffers: dict[str, Any], sizes: dict[str, int], count: int) -> SharedArrays:
+def views(buffers: dict[str, Any], of_shapes: dict[str, tuple[int, ...]]) -> SharedArrays:
     """View the raw shared buffers as arrays."""
     return SharedArrays(
-        **{
-            name: np.frombuffer(buffers[name], np.float32).reshape(
-                (count, width)[: 1 + bool(width)]
-            )
-            for name, width in sizes.items()
-        }
+        **{n: np.frombuffer(buffers[n], np.float32).reshape(s) for n, s in of_shapes.items()}
     )
 
 
@@ -61,8 +56,7 @@ def work(
     connection: Connection,
     config: dict[str, Any],
     buffers: dict[str, Any],
-    sizes: dict[str, int],
-    count: int,
+    of_shapes: dict[str, tuple[int, ...]],
     indices: tuple[int, ...],
     cpus: tuple[int, ...],
     training: bool,
@@ -72,7 +66,7 @@ def work(
         signal.signal(signal_number, signal.SIG_IGN)
     if cpus:
         os.sched_setaffinity(0, cpus)
-    arrays = views(buffers, sizes, count)
+    arrays = views(buffers, of_shapes)
     environment_config = from_mapping(EnvironmentConfig, config)
     environments = {
         index: TrainingEnvironment(environment_config, training=training) for index in indices

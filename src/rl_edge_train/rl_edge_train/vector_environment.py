@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,12 +69,12 @@ class VectorEnvironment:
         if not 1 <= processes <= count:
             raise ValueError(f'processes must be from 1 to the {count} environments: {processes}')
         self.count = count
-        sizes = environment_worker.widths(spec.observation_size, spec.action_size)
+        shapes = environment_worker.shapes(
+            count, observation_size=spec.observation_size, action_size=spec.action_size
+        )
         context = multiprocessing.get_context('spawn')
-        buffers = {
-            name: context.RawArray('f', count * max(width, 1)) for name, width in sizes.items()
-        }
-        self._arrays = environment_worker.views(buffers, sizes, count)
+        buffers = {name: context.RawArray('f', math.prod(shape)) for name, shape in shapes.items()}
+        self._arrays = environment_worker.views(buffers, shapes)
         self._workers = []
         self._connections = []
         for indices in np.array_split(np.arange(count), processes):
@@ -84,8 +85,7 @@ class VectorEnvironment:
                     theirs,
                     to_mapping(config),
                     buffers,
-                    sizes,
-                    count,
+                    shapes,
                     tuple(indices.tolist()),
                     tuple(cpus),
                     training,
