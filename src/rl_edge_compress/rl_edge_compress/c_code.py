@@ -139,7 +139,8 @@ def _listed(values: Iterable[str]) -> str:
 def _functions_for(body: str) -> str:
     """Return the functions of c_functions.c that ``body`` calls, and those that they call."""
     _, *blocks = (_HERE / 'c_functions.c').read_text().split('\n\n')
-    called, kept = body, []
+    called = body
+    kept: list[str] = []
     for block in reversed(blocks):
         (name,) = re.findall(r'^static \w+ (policy_\w+)\(', block, re.MULTILINE)
         if f'{name}(' in called:

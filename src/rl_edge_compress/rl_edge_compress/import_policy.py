@@ -214,8 +214,8 @@ def _clipped(raw: keras.Model, answer: Answer, kind: str, metadata: Mapping[str,
         model = keras.Model(raw.inputs[0], {'action': action})
         return model, lambda seen: np.clip(answer(seen), spec.low, spec.high)
 
-    sizes = (int(tensor.shape[-1]) for tensor in (raw.inputs[0], raw.outputs[0]))
-    return _Found(*sizes, build, kind, metadata=metadata)
+    observations, actions = (int(tensor.shape[-1]) for tensor in (raw.inputs[0], raw.outputs[0]))
+    return _Found(observations, actions, build, kind, metadata=metadata)
 
 
 def kind_of(source: Path) -> str:
@@ -288,9 +288,10 @@ def _check_sizes(observations: int, actions: int, spec: EnvironmentSpec) -> None
 def _in_their_order(spec: EnvironmentSpec, outer: Sequence[int]) -> EnvironmentSpec:
     """Return ``spec`` with its actions in the policy's order."""
     names = ('action_names', 'action_units', 'action_low', 'action_high', 'safe_action')
-    return dataclasses.replace(
-        spec, **{name: tuple(getattr(spec, name)[place] for place in outer) for name in names}
-    )
+    there: dict[str, Any] = {
+        name: tuple(getattr(spec, name)[place] for place in outer) for name in names
+    }
+    return dataclasses.replace(spec, **there)
 
 
 def _ordered(

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import onnx
 import onnxruntime
+from onnx.reference import ReferenceEvaluator
 
 from rl_edge_compress.onnx_file import (
     checked_model,
@@ -27,7 +28,8 @@ from rl_edge_compress.onnx_file import (
 )
 from rl_edge_core.errors import ArtifactError
 
-Values, Attributes = list[Any], dict[str, Any]
+Values = list[Any]
+Attributes = dict[str, Any]
 Convert = Callable[[Values, Attributes], Any]
 """(inputs, attributes) of a node -> its output as a Keras tensor; None stands for no input."""
 
@@ -159,7 +161,7 @@ def _converted(node: Any, inputs: Values, attributes: Attributes) -> Any:
         arrays = [onnx.numpy_helper.from_array(value, name) for name, value in given if name]
         result = onnx.helper.make_value_info(node.output[0], onnx.TypeProto())
         graph = onnx.helper.make_graph([node], 'constant', [], [result], arrays)
-        return list(onnx.reference.ReferenceEvaluator(graph).run(None, {}))
+        return list(ReferenceEvaluator(graph).run(None, {}))
     convert = _OPERATORS.get(node.op_type)
     if convert is None:
         raise ArtifactError(f'{where} depends on the observation, and has no form here')

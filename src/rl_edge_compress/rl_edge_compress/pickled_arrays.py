@@ -140,7 +140,7 @@ class _Reader(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         self.load_binbytes8()  # type: ignore[attr-defined]  # makes no room before it reads
 
-    dispatch = {  # noqa: RUF012  # as the class has it
+    dispatch: Any = {  # noqa: RUF012  # as the class has it
         **pickle._Unpickler.dispatch,
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,

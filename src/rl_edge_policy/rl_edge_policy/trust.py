@@ -113,6 +113,7 @@ def _read_key(path: Path, *, public: bool) -> Any:
     kind, command = ('public', _MAKE_PUBLIC) if public else ('private', _MAKE_KEY)
     try:
         content = path.read_bytes()
+        key: Any
         if public:
             key = serialization.load_pem_public_key(content)
         else:
