@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
+from rl_edge_core.errors import RlEdgeError, SpecMismatchError
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import Decoder, DecodingError, decoder_of
-from rl_edge_eval.bag.messages import BagError, BagTopic, parent_of
+from rl_edge_eval.bag.messages import BagError, BagTopic, choose_robot, parent_of
 from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_policy.policy import Policy
@@ -138,7 +138,9 @@ class RecordedSteps:
         """
         self.bag = Bag(path)
         environments, robots = _survey(Bag(path))
-        self.robot = _chosen(robot, robots, path)
+        if not robots:
+            raise BagError(f'{path} has no transitions: there is nothing to replay')
+        self.robot = choose_robot(path, robot, robots)
         if self.robot not in environments:
             raise BagError(
                 f'{path}: no environment was recorded for {self.robot or "/"}: whether a model '
@@ -242,18 +244,6 @@ def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
         elif topic.message_type == _ENVIRONMENT_TYPE and namespace not in environments:
             environments[namespace] = EnvironmentSpec.from_message(decoder_of(topic)(data))
     return environments, robots
-
-
-def _chosen(robot: str | None, robots: set[str], path: Path) -> str:
-    if not robots:
-        raise BagError(f'{path} has no transitions: there is nothing to replay')
-    listed = ', '.join(sorted(name or '/' for name in robots))
-    if robot is None and len(robots) > 1:
-        raise ConfigurationError(f'{path} has several robots, name one: {listed}')
-    name = next(iter(robots)) if robot is None else f'/{robot.strip("/")}'.rstrip('/')
-    if name not in robots:
-        raise ConfigurationError(f'{path} has no robot {robot!r}; it has {listed}')
-    return name
 
 
 def _agreement(

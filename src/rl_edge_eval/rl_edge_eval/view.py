@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import ensure_folder
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
+from rl_edge_eval.bag.messages import choose_robot
 from rl_edge_eval.output.columns import make_console
 
 if TYPE_CHECKING:
@@ -102,12 +103,7 @@ def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
             found[namespace].add_transition(message, time_ns)
         elif namespace in found:
             found[namespace].add_episode(message, time_ns)
-    listed = ', '.join(sorted(name or '/' for name in found)) or 'none'
-    if robot is None and len(found) > 1:
-        raise ConfigurationError(f'{path} has several robots, name one: {listed}')
-    wanted = next(iter(found), '') if robot is None else f'/{robot.strip("/")}'.rstrip('/')
-    if wanted not in found:
-        raise ConfigurationError(f'{path} has no robot {robot or ""}; it has {listed}')
+    wanted = choose_robot(path, robot, found)
     if not found[wanted].time_ns:
         raise RlEdgeError(f'{path} has no transition of {wanted or "/"}: there is nothing to see')
     return found[wanted]

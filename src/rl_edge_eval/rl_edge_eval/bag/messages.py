@@ -1,10 +1,12 @@
 """What the readers of all storages yield, and what they could not."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.errors import ConfigurationError, RlEdgeError
 
 
 class BagError(RlEdgeError):
@@ -71,3 +73,17 @@ class Notes:
 def parent_of(topic: str) -> str:
     """Return the namespace that a topic's name is in; empty for the root's."""
     return topic.rpartition('/')[0]
+
+
+def choose_robot(path: Path, wanted: str | None, robots: Collection[str]) -> str:
+    """Return the namespace that ``wanted`` names, or the only one of ``robots`` for None.
+
+    Raise ConfigurationError when it is not in the bag at ``path``, or one has to be named.
+    """
+    listed = ', '.join(sorted(name or '/' for name in robots)) or 'none'
+    if wanted is None and len(robots) > 1:
+        raise ConfigurationError(f'{path} has several robots, name one: {listed}')
+    name = next(iter(robots), '') if wanted is None else f'/{wanted.strip("/")}'.rstrip('/')
+    if name not in robots:
+        raise ConfigurationError(f'{path} has no robot {wanted or ""}; it has {listed}')
+    return name
