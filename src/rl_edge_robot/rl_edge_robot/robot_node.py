@@ -151,9 +151,8 @@ class RobotNode(LoopNode[RobotParameters]):
         if self._description.safety.emergency_stop_max_age_sec:
             wanted.append((Bool, 'emergency_stop', self._on_emergency_stop_message))
         for message_type, topic, callback in wanted:
-            options = {'qos_overriding_options': qos.overridable()}
             subscription = self.create_subscription(
-                message_type, topic, callback, newest, **options
+                message_type, topic, callback, newest, qos_overriding_options=qos.overridable()
             )
             self._sensor_subscriptions.append(subscription)
 

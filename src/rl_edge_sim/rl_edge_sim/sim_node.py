@@ -26,6 +26,7 @@ from rl_edge_sim.rendering import (
     RenderThread,
     check_window_is_possible,
 )
+from rl_edge_sim.ros.simulation_services import offer_simulation_services
 from rl_edge_sim.ros.standard_robot import StandardRobot
 from rl_edge_sim.sim_parameters import SimParameters, main
 from rl_edge_sim.simulation import Simulation
@@ -66,6 +67,7 @@ class SimNode(LoopNode[SimParameters]):
         in_real_time = partial(Realtime, real_time_factor=settings.real_time_factor)
         make_loop = Lockstep if settings.mode == 'lockstep' else in_real_time
         self.serve(simulation, make_loop, mode=settings.mode, after_step=self._after_step)
+        offer_simulation_services(self, self._loop, step=None, finish=self.finish)
 
     def close(self) -> None:
         """Publish the open episode and the last state, and wait until they have arrived."""

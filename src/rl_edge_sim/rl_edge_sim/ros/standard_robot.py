@@ -16,6 +16,7 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from rl_edge_core.episode_result import EndedBy
@@ -30,6 +31,7 @@ from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco
+from rl_edge_sim.ros.simulation_services import offer_simulation_services
 from rl_edge_sim.sim_parameters import SimParameters
 from rl_edge_sim.simulation import Simulation
 from rl_edge_sim.urdf import urdf_of
@@ -80,6 +82,7 @@ class StandardRobot:
         )
         self._is_over, self._episodes_done = False, 0
         self._next_seed: int | None = None
+        self.is_paused = False
         self._repeated = 0
         """Steps with the command of the step before, since no newer one had come."""
         self._create_topics()
@@ -90,6 +93,8 @@ class StandardRobot:
         period_sec = spec.control_period_sec / settings.real_time_factor
         self._ticks = create_steady_timer(node, period_sec, self._on_tick)
         node.create_service(Reset, '~/reset', self._on_reset)
+        node.create_service(SetBool, '~/pause', self._on_pause)
+        offer_simulation_services(node, self, step=self._on_tick, finish=finish)
         create_steady_timer(node, 1.0, self._report)
         node.get_logger().info(
             f'{spec.environment_id} behind standard topics: {1 / period_sec:g} Hz, commands on '
@@ -200,13 +205,31 @@ class StandardRobot:
         if request.use_seed and request.seed < 0:
             response.message = f'seed is {request.seed}, must be 0 or more'
             return response
-        if self._simulation.step and not self._is_over:
-            self._end_episode(EndedBy.RESET)
-        self._is_over = True
-        self._next_seed = request.seed if request.use_seed else None
-        self._ticks.reset()  # so that the answer is there before the sensors
+        self.reset(request.seed if request.use_seed else None)
         response.success, response.episode = True, self._simulation.episode + 1
         response.message = f'episode {response.episode} begins at the next control period'
+        return response
+
+    def reset(self, seed: int | None = None) -> None:
+        """Let the robot be at its start a control period from now."""
+        if self._simulation.step and not self._is_over:
+            self._end_episode(EndedBy.RESET)
+        self._is_over, self._next_seed = True, seed
+        if not self.is_paused:
+            self._ticks.reset()  # so that the answer of a service is there before the sensors
+
+    def pause(self, paused: bool) -> None:
+        """Let time stand still between two steps, or go on."""
+        self.is_paused = paused
+        if paused:
+            self._ticks.cancel()
+        else:
+            self._ticks.reset()
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.pause(request.data)
+        response.success = True
+        response.message = 'paused' if request.data else 'running'
         return response
 
     def _publish(self) -> None:
