@@ -46,8 +46,8 @@ class StandardRobot:
     and, where tf2_msgs is installed, the transform from odom to the base; robot_description is its
     URDF. Commands are of the actuators, in their order (commands) or by joint name
     (joint_trajectory): N m or N for motors, rad, m or rad/s for servos. A command older than
-    ``action_max_age_sec`` is replaced by zero. A robot that has left its environment's limits is shown so for one period, then it is
-    put back to its start.
+    ``action_max_age_sec`` is replaced by zero. A robot that has left its environment's limits is
+    shown so for one period, then it is put back to its start.
     """
 
     def __init__(
