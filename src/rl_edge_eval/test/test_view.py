@@ -113,7 +113,7 @@ def test_one_of_several_robots_has_to_be_named(tmp_path):
     ant_bag(tmp_path / 'bag', names=('/a', '/b'))
     with pytest.raises(ConfigurationError, match='name one: /a, /b'):
         view.read_robot(tmp_path / 'bag')
-    with pytest.raises(ConfigurationError, match='has no robot c; it has /a, /b'):
+    with pytest.raises(ConfigurationError, match="has no robot 'c'; it has /a, /b"):
         view.read_robot(tmp_path / 'bag', 'c')
     assert len(view.read_robot(tmp_path / 'bag', 'b').time_ns) == STEPS
 

@@ -85,5 +85,5 @@ def choose_robot(path: Path, wanted: str | None, robots: Collection[str]) -> str
         raise ConfigurationError(f'{path} has several robots, name one: {listed}')
     name = next(iter(robots), '') if wanted is None else f'/{wanted.strip("/")}'.rstrip('/')
     if name not in robots:
-        raise ConfigurationError(f'{path} has no robot {wanted or ""}; it has {listed}')
+        raise ConfigurationError(f'{path} has no robot {wanted or ""!r}; it has {listed}')
     return name
