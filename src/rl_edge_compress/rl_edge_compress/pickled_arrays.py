@@ -10,7 +10,7 @@ import io
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -140,7 +140,7 @@ class _Reader(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         self.load_binbytes8()  # type: ignore[attr-defined]  # makes no room before it reads
 
-    dispatch: Any = {  # noqa: RUF012  # as the class has it
+    dispatch: ClassVar[Any] = {
         **pickle._Unpickler.dispatch,
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,

@@ -33,13 +33,6 @@ def int8_tflite(float32: bytes, observations: np.ndarray) -> bytes:
     return _quantized(tool, _calibration(float32, observations))
 
 
-def int8_weights_int16_tflite(float32: bytes, observations: np.ndarray) -> bytes:
-    """Return the actor with dense layers of 8-bit weights and 16-bit activations."""
-    tool = _tool(float32)
-    tool.add_static_config('.*', DENSE, 16, 8, PER_LAYER)
-    return _quantized(tool, _calibration(float32, observations))
-
-
 def dynamic_tflite(float32: bytes) -> bytes:
     """Return the actor with 8-bit weights; runtimes quantize activations as they come."""
     tool = _tool(float32)

@@ -134,9 +134,7 @@ def _version(operator: Operator, tensors: Any) -> int:
     if operator.name == 'FULLY_CONNECTED':
         return _dense_version(operator, types, tensors[operator.inputs[1]])
     if operator.name == 'DEQUANTIZE':
-        return {'float16': 3, 'int8': 2, 'int16': 3, 'int4': 6}.get(types[0], 1)
-    if operator.name == 'QUANTIZE':
-        return 2 if type_name(tensors[operator.outputs[0]]) == 'int16' else 1
+        return {'float16': 3, 'int8': 2, 'int4': 6}.get(types[0], 1)
     return 1
 
 
@@ -148,9 +146,7 @@ def _dense_version(operator: Operator, types: list[str], kernel: Any) -> int:
         return 9 if operator.options.asymmetricQuantizeInputs else 3
     if weights == 'int4':
         # op_version.cc knows no float32 x int4; 12 is the first version whose runtimes do.
-        return {'int8': 10, 'int16': 13}.get(activation, 12)
-    if activation == 'int16':
-        return 11 if operator.options.quantizedBiasType else 7
+        return {'int8': 10}.get(activation, 12)
     return 4 if activation == 'int8' else 1
 
 
