@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from rl_edge_bringup.models import CONFIGURATIONS
 from rl_edge_bringup.running_system import RunningSystem
+from rl_edge_bringup.systems import CONFIGURATIONS
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json

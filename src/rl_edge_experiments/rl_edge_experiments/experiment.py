@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl_edge_bringup.models import (
-    CONFIGURATIONS,
     ChosenModel,
     ModelRequest,
     choose_model,
     results_folder,
 )
-from rl_edge_bringup.systems import policy_arguments, sim_arguments
+from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import result_folder

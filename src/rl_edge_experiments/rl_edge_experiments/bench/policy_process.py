@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from rl_edge_bringup.models import CONFIGURATIONS, ModelRequest, choose_model
+from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem, Startable
-from rl_edge_bringup.systems import NodeDescription, find_system
+from rl_edge_bringup.systems import CONFIGURATIONS, NodeDescription, find_system
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
 from rl_edge_experiments.bench import baseline_node
