@@ -41,7 +41,7 @@ def test_a_thread_enters_a_host_and_comes_back(hosts):
 
 
 def test_two_hosts_work_together_through_a_cut(tmp_path, ros_domain_id):
-    # In a process of its own: the middleware looks at the network interfaces once a process.
+    # In a process of its own: the middleware looks at the network interfaces once per process.
     if reason := missing_rights():
         pytest.skip(reason)
     words = ['environment_id:=Pendulum-v1', 'steps:=200', 'rounds:=1', f'output:={tmp_path}']

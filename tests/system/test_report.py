@@ -83,7 +83,7 @@ def test_the_envelope_holds_the_policy_and_says_what_the_kernel_did(command, mod
     assert (whole['core_percent'], held['core_percent']) == (100.0, 2.0)
     assert whole['throttling'] is None
     assert (held['throttling']['quota_us'], held['throttling']['period_us']) == (1000, 50_000)
-    # 120 actions a second are more than 20 ms a second are enough for.
+    # 120 actions per second are more than 20 ms per second are enough for.
     assert held['throttling']['throttled_periods'] > 0
     assert held['missed_share'] > whole['missed_share']
     assert len(held['returns']) == 1

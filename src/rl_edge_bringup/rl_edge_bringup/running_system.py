@@ -1,4 +1,4 @@
-"""Run the nodes of a system, one process a node, until one ends the run or it is stopped."""
+"""Run the nodes of a system, one process per node, until one ends the run or it is stopped."""
 
 import asyncio
 import contextlib

@@ -117,7 +117,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('folder', type=Path, help='folder that compress wrote and report judged')
+    parser.add_argument('folder', type=Path, help='folder that compress wrote and report measured')
     parser.add_argument('model', type=named_model, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
     parser.add_argument('--default', help='of `compressed`; else what the report chose')

@@ -20,7 +20,7 @@ from rl_edge_core.files import ensure_folder
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compress; print a line a recipe; return 1 when one failed."""
+    """Compress; print a line per recipe; return 1 when one failed."""
     recipes = chosen_recipes(options.recipes)
     config = from_mapping(ImitationConfig, _settings(options.set))
     with (

@@ -37,7 +37,7 @@ def kept_weights(shapes: Mapping[int, tuple[int, ...]], sparsity: float) -> dict
 
     Erdős-Rényi: a kernel (n, m) keeps a share that grows with (n + m) / (n m), whole kernels
     where that exceeds 1 (Evci et al. 2020, RigL, section 3). One threshold for all layers would
-    cut the first one, whose inputs no other can replace, to one input a neuron.
+    cut the first one, whose inputs no other can replace, to one input per neuron.
     """
     left = int((1 - sparsity) * sum(rows * columns for rows, columns in shapes.values()) + 1e-9)
     kept: dict[int, int] = {}

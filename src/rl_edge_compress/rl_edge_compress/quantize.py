@@ -2,7 +2,7 @@
 
 Input, normalisation, clipping, selection and LayerNorm stay in float32: put through one 8-bit
 scale, raw velocities and contact forces would leave each other no resolution. Weights have one
-scale a layer (TENSORWISE): with one a channel, tflite-runtime 2.14 can't load the file.
+scale per layer (TENSORWISE): with one per channel, tflite-runtime 2.14 can't load the file.
 """
 
 import warnings
@@ -41,7 +41,7 @@ def dynamic_tflite(float32: bytes) -> bytes:
 
 
 def int4_tflite(float32: bytes) -> bytes:
-    """Return the actor with 4-bit weights, one scale a channel: 15 steps a layer are too few.
+    """Return the actor with 4-bit weights, one scale per channel: 15 steps per layer are too few.
 
     The first and the last layer have 8 bits where there are others: they hold few of the weights,
     and the action depends most on theirs.

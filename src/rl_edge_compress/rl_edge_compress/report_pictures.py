@@ -74,7 +74,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def error_by_joint(reports: Sequence[RecipeReport]) -> Figure:
-    """Draw the RMSE of each action against the full actor, a row a recipe."""
+    """Draw the RMSE of each action against the full actor, a row per recipe."""
     joints = list(reports[0].action_rmse_of_joint)
     values = np.array([list(report.action_rmse_of_joint.values()) for report in reports])
     figure = Figure(

@@ -19,7 +19,7 @@ DAMPING = 0.01
 def round_kernels(float32: bytes, observations: np.ndarray, *, bits: int) -> bytes:
     """Return a float32 actor whose dense weights are multiples of their scale already.
 
-    A quantizer of so many ``bits`` then rounds nothing: at 8 bits with one scale a layer, at 4
+    A quantizer of so many ``bits`` then rounds nothing: at 8 bits with one scale per layer, at 4
     with one a channel (unit). ``observations`` (count, n) are ones that the policy visits.
     Layers have the bits of `dense_weight_bits`.
     """

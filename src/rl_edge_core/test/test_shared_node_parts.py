@@ -27,7 +27,7 @@ from rl_edge_interfaces.msg import Observation, ResourceUsage
 
 @dataclass(frozen=True)
 class ExampleParameters:
-    rate_hz: float = parameter(20.0, 'Steps a second.', minimum=0.1, maximum=1000.0)
+    rate_hz: float = parameter(20.0, 'Steps per second.', minimum=0.1, maximum=1000.0)
     episodes: int = parameter(0, 'How many; 0 for no end.', minimum=0)
     mode: str = parameter('lockstep', 'How to run.', choices=('lockstep', 'realtime'))
     robots: tuple[str, ...] = parameter(('ant0',), 'Namespaces.')
@@ -55,7 +55,7 @@ def test_parameters_have_defaults_overrides_and_descriptions(context):
     assert parameters == ExampleParameters(20.0, 0, 'realtime', ('a', 'b'))
     descriptor = node.describe_parameter('rate_hz')
     assert descriptor.read_only
-    assert descriptor.description == 'Steps a second.'
+    assert descriptor.description == 'Steps per second.'
     assert descriptor.floating_point_range[0].to_value == 1000.0
     # A range has two ends in ROS 2: one of them alone is put in words.
     descriptor = node.describe_parameter('episodes')

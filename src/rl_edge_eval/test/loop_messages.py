@@ -110,7 +110,7 @@ def write_episode(
 
 
 def small_bag(folder: Path, *, storage: str = 'mcap', episodes: int = 2) -> Path:
-    """Write a closed bag of one robot: 4 steps an episode, 1 environment, 1 summary each."""
+    """Write a closed bag of one robot: 4 steps per episode, 1 environment, 1 summary each."""
     writer = BagWriter(folder, storage)
     write_episodes(writer, episodes=episodes)
     writer.close()

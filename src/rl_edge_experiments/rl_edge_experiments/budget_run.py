@@ -69,8 +69,8 @@ def share_kept(value: float, reference: float) -> float:
 def smallest_that_walks(walks_at: Mapping[float, bool]) -> float | None:
     """Return the smallest share that walks, None when none does.
 
-    A larger one that does not is taken for chance: policies fall now and then on any computer, but
-    none walks on one that is too small.
+    A larger one that does not is taken for chance: episodes end early now and then on any
+    computer, but no policy walks on one that is too small.
     """
     return min((share for share, walks in walks_at.items() if walks), default=None)
 

@@ -6,7 +6,7 @@ from rl_edge_experiments.soak import fit_slope, slopes_of
 
 
 def test_the_slope_of_a_line_is_found_per_hour_and_in_percent_of_the_mean():
-    # 100 MB growing by 1 MB in half an hour: 2 MB an hour on a mean of 100.5 MB.
+    # 100 MB growing by 1 MB in half an hour: 2 MB per hour on a mean of 100.5 MB.
     slope = fit_slope([0.0, 900.0, 1800.0], [100.0, 100.5, 101.0])
 
     assert slope.per_hour == pytest.approx(2.0)

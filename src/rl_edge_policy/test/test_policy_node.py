@@ -641,14 +641,14 @@ def test_the_present_recipe_is_kept_where_the_new_artifact_has_it(graph, artifac
     assert graph.status().model_id == 'study/actor_int8.tflite'
 
 
-# Rivals --------------------------------------------------------------------------------------
+# Duplicate publishers --------------------------------------------------------------------------
 
 
 def test_two_policies_on_one_topic_are_reported(running):
-    rival = running.peer.create_publisher(Action, 'action', qos.action())
+    other = running.peer.create_publisher(Action, 'action', qos.action())
     found = running.diagnosis('two policies act: /action has publishers /peer, /policy;')
     assert found.level == DiagnosticStatus.ERROR
-    running.peer.destroy_publisher(rival)
+    running.peer.destroy_publisher(other)
     running.diagnosis('answering')
 
 

@@ -244,7 +244,7 @@ class Safety:
 
 @dataclass(frozen=True)
 class Reward:
-    """What a step earns, for the records: a robot has no other judge."""
+    """What a step earns, for the records: a robot has no other reward."""
 
     alive: float = 0.0
     forward_velocity: float = 0.0

@@ -59,7 +59,7 @@ class RenderThread:
 
         ``make_env`` makes the environment, with the render mode ``rgb_array`` (each picture, uint8
         of shape (height, width, 3), goes to ``show`` with the time that came with its state) or
-        ``human`` (a window, served ``rate_hz`` times a second also while nothing is offered).
+        ``human`` (a window, served ``rate_hz`` times per second also while nothing is offered).
         ``fail`` is called, once, with why there can be no pictures. Both are called on the thread.
         """
         self._make_env, self._show, self._fail = make_env, show, fail

@@ -228,7 +228,7 @@ def _end_with_parent() -> None:
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, plan: Plan) -> bool:
     """Wait for a trial; return whether the stopping rule ended it."""
-    judged = 0
+    compared = 0
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LOOK_SEC)
@@ -236,9 +236,9 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, plan: Plan) -> bool:
             process.send_signal(signal.SIGINT)  # it saves what it has learned
             process.wait()
         rows = _evaluations(folder) if plan.stops else []
-        if len(rows) <= judged or process.poll() is not None:
+        if len(rows) <= compared or process.poll() is not None:
             continue
-        judged = len(rows)
+        compared = len(rows)
         reason = below_median(folder, plan.folders)
         if reason:
             write_atomically(folder / STOPPED, json.dumps({'reason': reason}))

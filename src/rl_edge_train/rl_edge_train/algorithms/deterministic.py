@@ -108,7 +108,7 @@ class DeterministicAgent(Agent):
         """Learn from rows (updates, batch, width), updates a multiple of the policy delay."""
         if len(rows) % self.rules.policy_delay:
             raise ValueError(
-                f'{len(rows)} updates a call are no multiple of policy_delay '
+                f'{len(rows)} updates per call are no multiple of policy_delay '
                 f'{self.rules.policy_delay}: change updates_per_iteration or policy_delay'
             )
         measured = self._update(tf.constant(rows)).numpy()

@@ -51,7 +51,7 @@ class SacConfig(AgentConfig):
     policy_delay: int = 1
     """Critic updates for one update of actor and temperature."""
     target_entropy_per_action: float = -1.0
-    """Entropy that the temperature is tuned for, in nats an action dimension."""
+    """Entropy that the temperature is tuned for, in nats per action dimension."""
     target_entropy_fall: float = 0.0
     """By how much that has fallen at the end: less noise, so that what acts is what is shipped."""
     initial_temperature: float = 0.2
@@ -135,7 +135,7 @@ class SacAgent(Agent):
         """Learn from rows (updates, batch, width); updates must be a multiple of policy_delay."""
         if len(rows) % self.config.policy_delay:
             raise ValueError(
-                f'{len(rows)} updates a call are no multiple of policy_delay '
+                f'{len(rows)} updates per call are no multiple of policy_delay '
                 f'{self.config.policy_delay}: change updates_per_step or policy_delay'
             )
         measured = self._update(tf.constant(rows)).numpy()
