@@ -1,7 +1,5 @@
 """Command line: train, evaluate, export and compare policies."""
 
-from __future__ import annotations
-
 import sys
 
 from rl_edge_train.command_line import main

@@ -1,7 +1,5 @@
 """Generalised advantage estimation."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """Named arrays as one npz archive, never with pickle in it."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Build the parts of a run from its configuration."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The actor's weights averaged over the newest updates, a second candidate for the best policy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Checkpoints: whole or not there at all, checked when read, without pickle."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

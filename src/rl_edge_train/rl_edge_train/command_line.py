@@ -1,7 +1,5 @@
 """The commands of `python -m rl_edge_train`; TensorFlow is imported once a command needs it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What a person sees of a run: a progress bar on a terminal, lines in a log, TensorBoard files."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """One process that steps several environments; it imports no TensorFlow."""
 
-from __future__ import annotations
-
 import os
 import signal
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The environments that training runs in; here alone training meets the simulator."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The `evaluate` command: the one rollout on seeds that training and selection never use."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

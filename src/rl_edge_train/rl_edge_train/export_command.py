@@ -1,7 +1,5 @@
 """The `export` command: the policy of a run as an artifact, with its learning curve."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

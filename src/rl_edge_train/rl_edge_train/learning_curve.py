@@ -1,7 +1,5 @@
 """The learning curve of a run as CSV and picture: return and forward distance over the steps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Losses and targets as pure functions of tensors; every one has a test worked by hand."""
 
-from __future__ import annotations
-
 import math
 
 import tensorflow as tf

@@ -1,7 +1,5 @@
 """Training metrics to CSV files that survive a stop at any moment."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import deque

@@ -1,7 +1,5 @@
 """Keras networks of the algorithms: trunks, heads, and the copies that follow them slowly."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

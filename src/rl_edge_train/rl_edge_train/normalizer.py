@@ -1,7 +1,5 @@
 """Running moments of the observations; they become constants of the exported graph."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import tensorflow as tf

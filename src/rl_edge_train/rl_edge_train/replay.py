@@ -1,7 +1,5 @@
 """The replay buffer: a ring of transitions that samples only what was stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The replay buffer on disk: segments of rows, appended to, so that nothing is rewritten."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import BinaryIO

@@ -1,7 +1,5 @@
 """The replay buffer together with its journal: what is stored, sampled and resumed as one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

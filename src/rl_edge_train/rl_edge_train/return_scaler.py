@@ -1,7 +1,5 @@
 """Rewards divided by the spread of the discounted return."""
 
-from __future__ import annotations
-
 import numpy as np
 
 MINIMUM_VARIANCE = 1e-8

@@ -1,7 +1,5 @@
 """The whole configuration of a training run, and the presets that ship."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Evaluation while training: episodes of their own, on seeds of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """`train --from`: give the agent of a new run the weights of a shipped policy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

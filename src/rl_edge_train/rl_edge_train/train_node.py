@@ -1,7 +1,5 @@
 """The node that learns from the transitions of robots and sends them the better policy."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Many environments in parallel processes, stepped together through shared memory."""
 
-from __future__ import annotations
-
 import atexit
 import math
 import multiprocessing

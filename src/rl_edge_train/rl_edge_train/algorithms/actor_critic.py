@@ -5,8 +5,6 @@ its actor. Here the actor follows the one-step advantage (Sutton and Barto 2018,
 transition that an older policy made counts by its importance weight, cut at a maximum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What all agents share: the kept inputs, the normaliser, the action scale, and their state."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

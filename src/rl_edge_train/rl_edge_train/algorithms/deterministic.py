@@ -1,7 +1,5 @@
 """Deterministic policy gradients: DDPG (Lillicrap 2015) and TD3 (Fujimoto 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

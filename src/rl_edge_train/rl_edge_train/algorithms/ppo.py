@@ -1,7 +1,5 @@
 """Proximal policy optimisation (Schulman 2017) with GAE, minibatches and a KL stop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Algorithms by name, and what a manifest says of the networks that they train."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any

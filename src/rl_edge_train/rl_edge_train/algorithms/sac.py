@@ -1,7 +1,5 @@
 """Soft actor-critic with a learned temperature (Haarnoja 2018b), one XLA call for many updates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ recorded fragment again and again, without physics: so fast as they are, no numb
 would be faster.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

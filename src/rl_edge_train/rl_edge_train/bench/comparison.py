@@ -1,7 +1,5 @@
 """Run both sides of the comparison one after the other and write down what came out."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

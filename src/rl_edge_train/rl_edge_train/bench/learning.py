@@ -4,8 +4,6 @@ Each seed of each side is a run of its own, kept in a file once it is whole: a c
 stopped goes on with the runs that are missing.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

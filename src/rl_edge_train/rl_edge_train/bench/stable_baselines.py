@@ -1,7 +1,5 @@
 """The other side: `python -m rl_edge_train.bench.stable_baselines TASK dummy|subproc THREADS`."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

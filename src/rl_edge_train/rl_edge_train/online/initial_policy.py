@@ -5,8 +5,6 @@ id, its arguments and the folder, which it prints) so that TensorFlow is loaded 
 own and not in the one that starts nodes.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The thread that learns, so that no callback ever waits for an update."""
 
-from __future__ import annotations
-
 import contextlib
 import queue
 import threading

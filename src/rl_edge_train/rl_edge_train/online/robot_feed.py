@@ -1,7 +1,5 @@
 """What one robot sends: checked, counted, and handed on once each."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Mapping

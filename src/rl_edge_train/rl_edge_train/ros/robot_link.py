@@ -1,7 +1,5 @@
 """One robot of the train node: what it sends, what it was sent, and what is wrong with it."""
 
-from __future__ import annotations
-
 import time
 from array import array
 
