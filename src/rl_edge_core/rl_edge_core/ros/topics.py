@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from rl_edge_core.command import Command
@@ -117,6 +116,8 @@ def _reported(messages: Iterator[Any]) -> Iterator[Any]:
 
 
 def _rate(times: Sequence[float]) -> str:
+    import numpy as np  # `rl_edge --help` needs `COMMANDS` alone
+
     gaps = np.diff(times)
     return (
         f'{1 / max(gaps.mean(), 1e-9):.1f} messages/s, apart by {1000 * gaps.min():.2f} to '
@@ -187,7 +188,7 @@ def _matching_qos(node: Node, topic: str) -> QoSProfile:
 class _Dumper(yaml.SafeDumper):
     """Write lists of numbers in one line, and everything else below each other."""
 
-    def represent_list(self, data: list[Any]) -> yaml.Node:
+    def represent_list(self, data: Iterable[Any]) -> yaml.SequenceNode:
         """Represent one list."""
         flow = not any(isinstance(item, dict) for item in data)
         return self.represent_sequence('tag:yaml.org,2002:seq', data, flow_style=flow)
@@ -203,4 +204,4 @@ def _plain(value: Any) -> Any:
     if hasattr(value, '__len__') and not isinstance(value, str):
         shown = [_plain(item) for item in value[:SHOWN]]
         return shown if len(value) <= SHOWN else [*shown, f'... {len(value)} in all']
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if hasattr(value, 'item') else value  # of NumPy
