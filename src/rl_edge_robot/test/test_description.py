@@ -78,6 +78,11 @@ def with_joint(**joint):
         (with_term(term='height', names=['a', 'b']), 'names of height: 2 values, must be 1'),
         (with_term(term='orientation', offset=[0.0, 1.0]), 'offset of orientation: 2 values'),
         (with_term(term='orientation', units=['a', 'b']), 'units of orientation: 2 values'),
+        (
+            with_term(term='linear_velocity', frame='odom'),
+            'frame is .odom., must be one of body, world',
+        ),
+        (small(step_on='imu'), 'step_on is .imu., must be one of clock, sensors'),
         (with_term(term='height', unit='m'), 'unknown unit; valid are term, joints, names'),
         (with_joint(low=1.0, high=-1.0), 'elbow: low 1.0 must be below high -1.0'),
         (with_joint(scale=0.0), 'elbow: scale is 0.0'),
@@ -106,6 +111,13 @@ def test_a_description_that_does_not_fit_names_both_lists_side_by_side(tmp_path)
     assert 'observation_names: 8 described, 2 wanted' in lines
     assert any(line.split() == ['0', 'shoulder.angle', 'elbow.angle', '<-'] for line in lines)
     assert any(line.split() == ['7', 'base.gravity_z', '-', '<-'] for line in lines)
+
+
+def test_a_description_in_other_units_does_not_fit(tmp_path):
+    described = load(tmp_path, small())
+    wanted = replace(described.spec(), observation_units=('deg', *('rad' for _ in range(7))))
+    with pytest.raises(SpecMismatchError, match='observation_units'):
+        check_against(described, wanted)
 
 
 def test_the_six_legged_robot_is_the_environment_of_its_example(monkeypatch):

@@ -1,5 +1,7 @@
 """The robot node between a peer that plays the robot and one that plays the policy."""
 
+import subprocess
+import sys
 from array import array
 
 import numpy as np
@@ -37,7 +39,7 @@ class Machine(Node):
         self.odometry = self.create_publisher(Odometry, 'odometry', 10)
         self.commands = []
         self.preview = []
-        self.create_subscription(
+        self.listens = self.create_subscription(
             Float64MultiArray, 'commands', lambda m: self.commands.append(list(m.data)), 10
         )
         self.create_subscription(JointState, 'command_preview', self.preview.append, 10)
@@ -146,6 +148,31 @@ def graph(ros_domain_id):
     graph = Graph(ros_domain_id)
     yield graph
     graph.close()
+
+
+def test_it_needs_none_of_what_only_a_simulator_or_a_trainer_needs():
+    code = 'import sys; import rl_edge_robot.robot_node; print(*sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    heavy = {'tensorflow', 'keras', 'gymnasium', 'mujoco', 'torch', 'matplotlib', 'rl_edge_sim'}
+    assert 'rl_edge_robot.robot_node' in done.stdout.split()
+    assert not heavy & set(done.stdout.split())
+
+
+def test_two_terms_of_topics_that_nobody_publishes_are_named_one_by_one(graph):
+    graph.start()
+    graph.machine.silent = {'imu', 'odometry'}
+    monitor = graph.robot._monitor
+    graph.until(lambda: monitor.reason == 'nothing valid on imu yet')
+    graph.machine.silent = {'odometry'}
+    graph.until(lambda: monitor.reason == 'nothing valid on odometry yet')
+
+
+def test_a_robot_that_nobody_listens_to_does_not_begin(graph):
+    graph.start()
+    graph.machine.destroy_subscription(graph.machine.listens)
+    reason = 'nobody receives commands on /ant0/commands'
+    graph.until(lambda: graph.robot._monitor.reason == reason)
+    assert graph.robot._loop.phase is Phase.WAITING
 
 
 def test_a_policy_drives_the_robot(graph):
