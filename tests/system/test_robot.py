@@ -8,6 +8,7 @@ import pytest
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.model_files import workspace_folder
+from rl_edge_sim.environment import make_environment
 
 BEST = workspace_folder() / 'models' / 'ant_v5' / 'best'
 
@@ -53,3 +54,29 @@ def test_a_robot_that_falls_silent_is_stopped_and_goes_on_when_it_is_heard_again
     assert stopped()[-1].termination_reason.startswith('nothing valid on ')
     later = stopped()[-1].episode + 1
     observer.wait_for(lambda: any(t.episode >= later for t in observer.transitions()))
+
+
+def test_episodes_begin_where_the_simulated_robot_was_put_by_their_seed(system, observe):
+    observer = observe()
+    system('desktop', environment_id='Ant-v5', interface='standard', real_time_factor=4)
+    system(
+        'robot',
+        description='ant_v5',
+        model=BEST,
+        reset_service='sim/reset',
+        seed=5,
+        on_node_exit='respawn',
+    )
+    observer.wait_for(lambda: len(observer.episodes) >= 2)
+    assert [episode.seed for episode in observer.episodes[:2]] == [5, 6]
+    env = make_environment('Ant-v5')
+    for episode in range(2):
+        begin, _ = env.reset(seed=5 + episode)
+        (first,) = (t for t in observer.transitions() if (t.episode, t.step) == (episode, 0))
+        seen = np.array(first.observation)
+        assert seen[0] == np.float32(begin[0])
+        assert seen[5:27] == pytest.approx(begin[5:27], abs=1e-6)
+        # As a sensor says it: the environment does not normalise the one that it begins with.
+        turn = begin[1:5] / np.linalg.norm(begin[1:5])
+        assert seen[1:5] == pytest.approx(turn, abs=1e-6)
+    env.close()

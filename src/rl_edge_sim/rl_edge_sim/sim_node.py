@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 
@@ -78,6 +79,10 @@ class SimNode(LoopNode[SimParameters]):
         if self._pictures is not None:
             self._pictures.close()
         self._env.close()
+
+    def awaited_subscription(self) -> Subscription | None:
+        """Return the actions' in lockstep; a robot behind standard topics waits for none."""
+        return None if self._standard is not None else super().awaited_subscription()
 
     def exclusive_topics(self) -> list[tuple[str, str]]:
         """Return the topics that this node alone may publish, each with the complaint."""
