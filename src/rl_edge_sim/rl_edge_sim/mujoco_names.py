@@ -126,7 +126,9 @@ class BaseReader:
         """Return its present state."""
         simulation = cast(MujocoEnv, env.unwrapped)
         data, q, v = simulation.data, self._position, self._velocity
-        orientation, to_base = data.qpos[q + 3 : q + 7], np.empty(9)
+        orientation, to_base = data.qpos[q + 3 : q + 7].copy(), np.empty(9)
+        if abs(orientation @ orientation - 1.0) > 1e-9:
+            mujoco.mju_normalize4(orientation)  # Gymnasium begins with noise on it
         mujoco.mju_quat2Mat(to_base, orientation)
         to_base = to_base.reshape(3, 3).T
         force = data.qacc[v : v + 3] - simulation.model.opt.gravity
