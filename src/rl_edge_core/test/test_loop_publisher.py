@@ -1,5 +1,6 @@
 """What the console says of episodes."""
 
+import math
 import re
 
 import pytest
@@ -39,6 +40,16 @@ def test_slow_episodes_have_a_line_each(console):
         'episode 2',
     ]
     assert 'return 10.0, 7 steps, 2.50 m forward, ended by time limit' in console.lines[0]
+
+
+def test_a_distance_or_a_reason_that_there_is_not_is_not_printed():
+    said = []
+    log = EpisodeLog(said.append, now_sec=lambda: 0.0)
+    result = EpisodeResult(
+        0, 93.0, 94, math.nan, math.nan, EndedBy.TERMINATION, termination_reason='terminated'
+    )
+    log.add(EpisodeEvent(0, result, ActionCounts(), 'abc', 0))
+    assert said == ['episode 0 (seed 0): return 93.0, 94 steps, ended by termination']
 
 
 def test_fast_ones_share_a_line_that_says_how_many_it_covers(console):

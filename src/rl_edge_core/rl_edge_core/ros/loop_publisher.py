@@ -199,10 +199,13 @@ class _Totals:
 
 def _line(event: EpisodeEvent) -> str:
     result = event.result
-    reason = f': {result.termination_reason}' if result.termination_reason else ''
+    says_why = result.termination_reason not in ('', 'terminated')
+    reason = f': {result.termination_reason}' if says_why else ''
+    distance = result.forward_distance
+    forward = '' if math.isnan(distance) else f'{distance:.2f} m forward, '
     return (
         f'episode {event.episode} (seed {result.seed}): return {result.episode_return:.1f}, '
-        f'{result.length} steps, {result.forward_distance:.2f} m forward, ended by '
+        f'{result.length} steps, {forward}ended by '
         f'{result.ended_by.name.lower().replace("_", " ")}{reason}'
     )
 
