@@ -25,6 +25,8 @@ BELOW['rl_edge_experiments'] = {
 }
 ROS = re.compile(r'rclpy|launch|launch_ros|rl_edge_interfaces|builtin_interfaces|\w+_(msgs|srvs)')
 PICKLING = {'pickle', '_pickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal'}
+READS_PICKLES = 'pickled_arrays.py'
+"""The one module that follows pickles, by an unpickler that imports and calls nothing."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,7 +81,8 @@ def test_imports_run_one_way_and_know_ros_only_where_it_belongs(file: Path) -> N
 
 @pytest.mark.parametrize('file', modules(), ids=case_id)
 def test_nothing_is_pickled(file: Path) -> None:
-    assert not PICKLING & set(imported(file))
+    found = PICKLING & set(imported(file))
+    assert found == ({'pickle'} if file.name == READS_PICKLES else set())
     for node in ast.walk(ast.parse(file.read_text(), str(file))):
         if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
             assert isinstance(node.value, ast.Constant)
