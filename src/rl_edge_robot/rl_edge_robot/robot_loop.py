@@ -134,7 +134,7 @@ class RobotLoop(Realtime):
 
     def _begin_if_possible(self, heard_ns: int) -> None:
         plant = self._plant
-        if self._find_missing():
+        if self.is_paused or self._find_missing():
             return
         if self._reset_robot is not None and self._reset_of_episode != plant.episode:
             self.is_at_start = False

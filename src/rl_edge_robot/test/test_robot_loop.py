@@ -238,6 +238,17 @@ def test_an_episode_begins_where_the_robot_was_put_with_its_seed():
     assert asked == [10, 11]
 
 
+def test_a_paused_robot_is_not_put_anywhere():
+    asked = []
+    arm = Arm(reset_robot=lambda seed: asked.append(seed) or True)
+    arm.loop.pause(True)
+    for _ in range(20):
+        arm.period()
+    assert asked == []
+    arm.loop.pause(False)
+    arm.until(lambda: asked)
+
+
 def test_a_reset_of_an_episode_that_is_awaited_keeps_its_number():
     arm = Arm()
     arm.until(lambda: len(arm.steps) > 3)
