@@ -1,7 +1,9 @@
-"""The training tutorial, run as it is written."""
+"""The tutorials, run as they are written."""
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -36,3 +38,54 @@ def test_the_training_tutorial_runs_as_written(tmp_path, ros_domain_id):
     )
     assert manifest['environment']['environment_id'] == 'InvertedPendulum-v5'
     assert list((tmp_path / 'results' / 'pendulum' / 'plots').glob('*.png'))
+
+
+def test_the_way_from_desktop_to_device_runs_as_written(tmp_path, ros_domain_id):
+    page = pages.pages()['docs/deployment.md'].split('## Try it on one machine first')[1]
+    section = page.split('\n## ')[0]
+    device, desktop = (block.splitlines() for block in pages.code_blocks(section))
+    make_edge, start_policy = (line for line in device if line.strip())
+    assert make_edge == 'make edge'
+    (tmp_path / 'models').symlink_to(pages.ROOT / 'models')
+    terminal = {name: os.environ[name] for name in ('HOME', 'PATH', 'LANG') if name in os.environ}
+    terminal['ROS_DOMAIN_ID'] = str(ros_domain_id)
+    if there := os.environ.get('RL_EDGE_INSTALLATION'):
+        (tmp_path / '.edge').symlink_to(there)
+    else:
+        done = subprocess.run(
+            ['make', '-C', pages.ROOT, 'edge', f'INTO={tmp_path / ".edge"}'],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    policy = subprocess.Popen(
+        start_policy,
+        shell=True,
+        cwd=tmp_path,
+        env=terminal,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said = {}
+        for command in filter(str.strip, desktop):
+            done = subprocess.run(
+                command.replace('tools/env', str(pages.ROOT / 'tools' / 'env')),
+                shell=True,
+                cwd=tmp_path,
+                env=terminal,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
+            said[command.split()[1]] = done.stdout
+    finally:
+        os.killpg(policy.pid, signal.SIGINT)
+        log = policy.communicate(timeout=60)[0]
+    assert 'active' in said['health'], log
+    assert (tmp_path / 'results' / 'device' / 'bag' / 'metadata.yaml').exists()
