@@ -76,6 +76,7 @@ EXTRAS = {
     'ros2bag',
     'rosbag2_py',
     'sb3_contrib',
+    'simulation_interfaces',
     'sros2',
     'stable_baselines3',
     'torch',
