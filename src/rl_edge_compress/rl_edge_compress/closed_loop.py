@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -135,21 +134,11 @@ def visited_states(
 
 
 def _write(path: Path, sha256: str, results: Mapping[int, EpisodeResult]) -> None:
-    rows = [_row(results[seed]) for seed in sorted(results)]
-    write_atomically(path, json.dumps({'sha256': sha256, 'episodes': rows}))
-
-
-def _row(result: EpisodeResult) -> dict[str, Any]:
-    return {
-        'seed': result.seed,
-        'episode_return': result.episode_return,
-        'length': result.length,
-        'forward_distance': result.forward_distance,
-        'mean_speed': result.mean_speed,
-        'ended_by': result.ended_by.name,
-        'termination_reason': result.termination_reason,
-        'reward_terms': dict(result.reward_terms),
-    }
+    rows = [
+        {**vars(results[seed]), 'ended_by': results[seed].ended_by.name}
+        for seed in sorted(results)
+    ]
+    write_atomically(path, json.dumps({'sha256': sha256, 'episodes': rows}, default=dict))
 
 
 def _read(path: Path, sha256: str) -> dict[int, EpisodeResult]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from rl_edge_compress.distill import distilled, tuned
 from rl_edge_compress.export import actor_file, actor_parameters, describe_file, library_versions
 from rl_edge_compress.formats import numeric_format
+from rl_edge_compress.imitation import ImitationData
 from rl_edge_compress.prune import pruned
 from rl_edge_compress.recipes import FULL, SPARSITIES, TUNED4, WIDTHS, Recipe
 from rl_edge_compress.runtimes import try_runtimes
@@ -33,26 +35,17 @@ KEPT = 'work'
 """Sub-folder of what was trained on the way."""
 
 
-def full_actor(session: CompressionSession) -> keras.Model:
-    """Return the actor as it was trained."""
-    return session.actor
-
-
-def pruned_actor(sparsity: float) -> Callable[[CompressionSession], keras.Model]:
-    """Return what prunes the actor to ``sparsity`` and re-trains it against the full one."""
-    return lambda session: pruned(session.actor, sparsity, session.imitation_data)
-
-
-def student_actor(width: int) -> Callable[[CompressionSession], keras.Model]:
-    """Return what distils the actor into a student ``width`` neurons wide."""
-    return lambda session: distilled(session.actor, width, session.imitation_data)
+def _taught(
+    train: Callable[[keras.Model, Any, ImitationData], keras.Model], amount: float
+) -> Callable[[CompressionSession], keras.Model]:
+    return lambda session: train(session.actor, amount, session.imitation_data)
 
 
 ACTORS: Mapping[str, Callable[[CompressionSession], keras.Model]] = {
-    FULL: full_actor,
-    TUNED4: lambda session: tuned(session.actor, 4, session.imitation_data),
-    **{f'pruned{percent}': pruned_actor(percent / 100) for percent in SPARSITIES},
-    **{f'student{width}': student_actor(width) for width in WIDTHS},
+    FULL: lambda session: session.actor,
+    TUNED4: _taught(tuned, 4),
+    **{f'pruned{percent}': _taught(pruned, percent / 100) for percent in SPARSITIES},
+    **{f'student{width}': _taught(distilled, width) for width in WIDTHS},
 }
 """What recipes write, by name."""
 
@@ -140,9 +133,9 @@ def _is_done(session: CompressionSession, manifest: Manifest, recipe: Recipe, ou
 def _write(
     session: CompressionSession, recipe: Recipe, manifest: Manifest, out: Path
 ) -> ModelFile:
-    train = ACTORS[recipe.actor]
-    is_full = recipe.actor == FULL
-    actor = session.actor if is_full else session.trained(recipe.actor, train)
+    actor = session.actor
+    if recipe.actor != FULL:
+        actor = session.trained(recipe.actor, ACTORS[recipe.actor])
     form = numeric_format(recipe.numeric_format)
     content = form.write(actor, session.calibration)
     with tempfile.TemporaryDirectory(dir=out, prefix='.trying-') as folder:

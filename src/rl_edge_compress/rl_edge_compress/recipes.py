@@ -22,7 +22,7 @@ class Recipe:
     name: str
     description: str
     actor: str
-    """The actor it writes, a key of `actors.ACTORS`: recipes that share one train it once."""
+    """The actor it writes, a key of `compress.ACTORS`: recipes that share one train it once."""
     numeric_format: str
     """A key of `formats.FORMATS`."""
 
