@@ -80,7 +80,7 @@ def test_the_command_line_of_rosbag2():
         *(sys.executable, '-m', 'rl_edge_bringup.rosbag2_process', '/tmp/run/bag'),
         *('ros2', 'bag', 'record', '--storage', 'sqlite3', '--regex'),
         '^(/ant0/transition|/ant0/episode|/ant0/environment|/ant0/policy_status|'
-        '/ant0/resource_usage/.*)$',
+        '/ant0/resource_usage/.*|/ant0/control_timing)$',
         *('--qos-profile-overrides-path', '/tmp/run/qos.yaml', '--disable-keyboard-controls'),
     )
 
