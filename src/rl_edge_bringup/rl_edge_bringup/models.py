@@ -17,6 +17,7 @@ from ament_index_python.packages import (
 
 from rl_edge_bringup.systems import COMPRESSED, DEFAULT_MODEL, UNCOMPRESSED, UNTRAINED
 from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
+from rl_edge_core.files import user_path
 from rl_edge_core.model_files import (
     FULL_RECIPE,
     ListedFiles,
@@ -203,7 +204,7 @@ def results_folder() -> Path:
 
 def ros_home() -> Path:
     """Return the folder of what ROS 2 programs keep for a user."""
-    return Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser()
+    return user_path(os.environ.get('ROS_HOME') or '~/.ros')
 
 
 def generated_folder() -> Path:
@@ -214,7 +215,7 @@ def generated_folder() -> Path:
 def ros_log_folder() -> Path:
     """Return the folder for logs as ROS 2 nodes find it."""
     if folder := os.environ.get('ROS_LOG_DIR'):
-        return Path(folder).expanduser()
+        return user_path(folder)
     return ros_home() / 'log'
 
 

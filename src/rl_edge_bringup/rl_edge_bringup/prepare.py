@@ -30,7 +30,7 @@ from rl_edge_bringup.systems import (
     robots_of,
 )
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
+from rl_edge_core.files import ensure_folder, storage_errors, user_path, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
 
 CONFIGURATION_FILE = 'configuration.yaml'
@@ -124,7 +124,7 @@ def prepare(
         robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
         values['robot_namespaces'] = ', '.join(robots)
     output = str(values['output_folder'])
-    folder = ensure_folder(Path(output).expanduser().resolve()) if output else _new_folder(system)
+    folder = ensure_folder(user_path(output).resolve()) if output else _new_folder(system)
     model = None
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, 'output_folder': str(folder)}

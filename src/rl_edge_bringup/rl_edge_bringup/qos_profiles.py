@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rclpy.qos import (
@@ -19,6 +18,7 @@ from rl_edge_bringup.models import share_folder
 from rl_edge_bringup.systems import NodeDescription
 from rl_edge_core.configuration import read_yaml
 from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.files import user_path
 from rl_edge_core.ros import qos
 
 DEFAULT = 'default'
@@ -75,7 +75,7 @@ def load_qos(name: str) -> QosOverrides:
     """
     if name == DEFAULT:
         return QosOverrides()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix != '.yaml':
         path = share_folder() / 'config' / f'qos_{name}.yaml'
     if not path.is_file():

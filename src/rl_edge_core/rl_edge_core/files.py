@@ -33,6 +33,11 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f'{path} cannot be written: {remedy}') from error
 
 
+def user_path(path: str | Path) -> Path:
+    """Return the path with a leading ``~`` resolved, and as it is where no such user is known."""
+    return Path(os.path.expanduser(path))
+
+
 def ensure_folder(path: Path) -> Path:
     """Make ``path`` a folder that can be written to, or raise StorageError."""
     with storage_errors(path):

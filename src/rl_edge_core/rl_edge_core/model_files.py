@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_core.errors import ArtifactError, RlEdgeError, did_you_mean
+from rl_edge_core.files import user_path
 from rl_edge_core.parameters import from_mapping
 
 MANIFEST_NAME = 'manifest.json'
@@ -190,7 +191,7 @@ def named_model(name: str | Path) -> Path:
 
     It is the path as given where there is neither: who reads it says what is missing.
     """
-    path, shipped = Path(name).expanduser(), models_folder()
+    path, shipped = user_path(name), models_folder()
     if not path.exists() and shipped is not None and (shipped / name).exists():
         return shipped / name
     return path

@@ -8,6 +8,7 @@ from rl_edge_core.files import (
     ensure_folder,
     folder_written_atomically,
     sha256_of,
+    user_path,
     write_atomically,
 )
 
@@ -81,3 +82,13 @@ def test_sha256_of_bytes_and_of_a_file(tmp_path):
     (tmp_path / 'x').write_bytes(b'abc')
     known = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
     assert sha256_of(b'abc') == sha256_of(tmp_path / 'x') == known
+
+
+@pytest.mark.parametrize('path', ['~0', '~nobody_of_this_name/x'])
+def test_a_home_of_nobody_is_an_ordinary_path(path):
+    assert user_path(path) == Path(path)
+
+
+def test_a_home_is_found(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    assert user_path('~/bags') == Path('/home/me/bags')

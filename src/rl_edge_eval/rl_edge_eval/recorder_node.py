@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
-from rl_edge_core.files import storage_errors
+from rl_edge_core.files import storage_errors, user_path
 from rl_edge_core.recording import free_folder, select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.parameters import declare_parameters
@@ -139,7 +139,7 @@ def _both_clocks() -> tuple[int, int]:
 
 
 def _folder(settings: RecorderParameters) -> Path:
-    folder = Path(settings.output).expanduser()
+    folder = user_path(settings.output)
     with storage_errors(folder):
         return free_folder(folder) if settings.if_exists == NUMBER else folder
 

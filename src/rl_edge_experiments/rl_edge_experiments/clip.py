@@ -8,7 +8,7 @@ from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
 from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder
+from rl_edge_core.files import ensure_folder, user_path
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_experiments.video import captioned, write_gif
@@ -22,7 +22,7 @@ _SUFFIX = '.gif'
 
 def run_clip(values: Values) -> int:
     """Run one episode, draw a part of it, and write the GIF; return 0."""
-    path = Path(str(values['output'] or results_folder() / 'clip.gif')).expanduser()
+    path = user_path(str(values['output'] or results_folder() / 'clip.gif'))
     if path.suffix.lower() != _SUFFIX:
         raise ConfigurationError(f'output is {str(path)!r}, must be a file that ends in {_SUFFIX}')
     ensure_folder(path.parent)

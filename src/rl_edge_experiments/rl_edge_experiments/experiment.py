@@ -12,6 +12,7 @@ from rl_edge_bringup.models import (
 )
 from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.files import user_path
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import result_folder
 
@@ -39,7 +40,7 @@ def output_folder(values: Values, name: str = '') -> Path:
 
     Raise StorageError before anything is run when it can't be.
     """
-    return result_folder(Path(str(values['output'] or results_folder() / name)).expanduser())
+    return result_folder(user_path(str(values['output'] or results_folder() / name)))
 
 
 def choose(configuration: str, values: Values, model: str | None = None) -> ChosenModel:

@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 from rl_edge_bringup.models import results_folder
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder
+from rl_edge_core.files import ensure_folder, user_path
 from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_experiments.experiment import Experiment
@@ -27,7 +26,7 @@ def run_faults(values: Values) -> int:
             'the fault cases are in tests/faults of the checkout, which is not here: clone the '
             'repository and use make faults'
         )
-    folder = ensure_folder(Path(str(values['output'] or results_folder())).expanduser())
+    folder = ensure_folder(user_path(str(values['output'] or results_folder())))
     command = [sys.executable, '-m', 'pytest', '-q', '--tb=short', '-m', 'faults', str(cases)]
     options = {
         'only': values['only'],

@@ -14,6 +14,7 @@ from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
 from rl_edge_compress.benchmark import Candidate, candidates, time_in_turns
 from rl_edge_compress.timing_worker import BARE_INTERPRETER, KERAS_CALL, KERAS_GRAPH
 from rl_edge_core.artifact import FULL_RECIPE, load_manifest
+from rl_edge_core.files import user_path
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import (
     describe_machine,
@@ -49,7 +50,7 @@ def run_bench(values: Values) -> int:
     Raise StorageError or ArtifactError before anything runs.
     """
     console = Console()
-    folder = result_folder(Path(str(values['output'] or results_folder())).expanduser())
+    folder = result_folder(user_path(str(values['output'] or results_folder())))
     model = choose_model(ModelRequest('compressed', str(values['model'])))
     rounds = int(values['rounds'])
     console.print(f'model: {model.model_id} {model.note}'.strip())
