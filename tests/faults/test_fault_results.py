@@ -19,7 +19,7 @@ from rl_edge_bringup.command_line import main
 from rl_edge_interfaces.msg import Action, Observation
 
 HERE = Path(__file__).parent
-ROWS = 50
+ROWS = 74
 
 
 def collected(*words: str) -> list[str]:
@@ -43,7 +43,7 @@ def test_every_fault_is_collected_on_request_and_only_then():
 
 def test_faults_are_chosen_by_parts_of_their_names_and_by_mode():
     chosen = collected(
-        '-m', 'faults', '--faults-only=policy KILLED, noise', '--faults-mode=realtime'
+        '-m', 'faults', '--faults-only=policy KILLED (-9), noise', '--faults-mode=realtime'
     )
 
     assert sorted(chosen) == ['test_noise[realtime]', 'test_policy_killed[realtime]']
@@ -93,7 +93,7 @@ def test_a_row_is_written_with_what_was_lost_and_whether_it_passed(tmp_path):
 
 @pytest.mark.system
 def test_the_command_runs_faults_on_real_processes(tmp_path, ros_domain_id, capfd):
-    words = ['only:=policy killed,answers NaN', 'mode:=realtime', f'output:={tmp_path}']
+    words = ['only:=policy killed (-9),answers NaN', 'mode:=realtime', f'output:={tmp_path}']
 
     exit_code = main(['faults', *words, f'ros_domain_id:={ros_domain_id}'])
 
