@@ -56,6 +56,8 @@ def test_a_row_says_what_is_better_and_how_the_second_run_differs():
         (100.0, 250.0, '2.50x more'),
         (250.0, 100.0, '2.50x less'),
         (3.0, 3.0, 'same'),
+        (1000.0, 1004.0, 'same'),
+        (1000.0, 994.0, '1.01x less'),
         (0.0, 0.0, 'same'),
         (1.0, 0.0, '-'),
         (math.nan, 1.0, '-'),

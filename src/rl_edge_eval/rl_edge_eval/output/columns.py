@@ -87,6 +87,8 @@ class Column(Generic[Row]):
         if not min(first, second) > 0:
             return MISSING
         quotient = number(max(first, second) / min(first, second), digits=2)
+        if quotient == '1.00':
+            return 'same'
         return f'{quotient}x {"less" if second < first else "more"}'
 
 
