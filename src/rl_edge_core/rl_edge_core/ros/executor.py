@@ -28,7 +28,7 @@ class DirectExecutor(SingleThreadedExecutor):
 
     Observation and action follow each other within a millisecond. So after a message of the
     subscription that ``awaited`` returns, the next one is waited for alone, for so long: a wait
-    set of one costs a tenth of one with the services, timers and events of a node.
+    set of one costs less than one with the services, timers and events of a node.
 
     rclpy's own event-driven executor (7.1.6) would cost less still, but its timers stand still
     while no message comes.
