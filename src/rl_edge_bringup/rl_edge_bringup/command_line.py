@@ -4,7 +4,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
@@ -13,7 +12,7 @@ from rl_edge_core.command import discard_output, fail, installed_commands
 from rl_edge_core.command import main as rl_edge
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import help_lines, parse_pairs
-from rl_edge_core.signals import SAME_REQUEST_SEC, handle_ending_signals
+from rl_edge_core.signals import SAME_REQUEST_SEC, watch_ending_signals
 
 _MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
@@ -70,9 +69,9 @@ def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
             print(f'[{node}] {line}', flush=True)
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             discard_output()
-            stop(signal.SIGPIPE, None)
+            stop(signal.SIGPIPE)
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def stop(number: int) -> None:
         now_sec = time.monotonic()
         is_repeated = any(number == earlier for earlier, _ in received)
         is_late = bool(received) and now_sec - received[0][1] > SAME_REQUEST_SEC
@@ -83,7 +82,7 @@ def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
     running = RunningSystem(
         prepared.processes, on_node_exit=prepared.on_node_exit, on_line=print_line
     )
-    handle_ending_signals(stop)
+    watch_ending_signals(stop)
     with running:
         outcome = running.wait()
     if received:

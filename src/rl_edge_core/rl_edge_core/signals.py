@@ -1,8 +1,9 @@
 """The signals that ask a process to end, for nodes and for what starts them."""
 
+import os
 import signal
+import threading
 from collections.abc import Callable
-from types import FrameType
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_REQUEST_SEC = 2.0
@@ -11,12 +12,34 @@ after SIGTERM, and a shell without a terminal tells the nodes and ros2 launch, w
 nodes as well."""
 
 
-def handle_ending_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have ``handler`` called for `ENDING_SIGNALS`, but for a SIGHUP that is ignored.
+def signals_to_handle() -> list[signal.Signals]:
+    """Return `ENDING_SIGNALS`, without SIGHUP where it is ignored: nohup means it.
 
-    nohup ignores SIGHUP and means it. SIGINT is ignored in all that a script starts with `&`,
-    where ros2 launch still ends its nodes by it.
+    SIGINT is ignored in all that a script starts with `&`, where ros2 launch still ends its nodes
+    by it.
     """
-    for number in ENDING_SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [n for n in ENDING_SIGNALS if n != signal.SIGHUP or not is_ignored]
+
+
+def watch_ending_signals(handler: Callable[[int], object]) -> None:
+    """Have a thread call ``handler`` with each of `signals_to_handle`.
+
+    A handler in Python would run in the main thread alone, when its wait in C ends; and of two
+    signals that come at once the kernel may give both to another thread, which wakes nobody. The
+    wake-up descriptor is written to at once, in whichever thread the kernel picks: a mask and
+    sigwait would miss the threads that NumPy started when it was imported.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    for number in signals_to_handle():
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading, handler), name='signals', daemon=True).start()
+
+
+def _watch(reading: int, handler: Callable[[int], object]) -> None:
+    while True:
+        number = os.read(reading, 1)[0]
+        if number in ENDING_SIGNALS:
+            handler(number)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.signals import ENDING_SIGNALS
 from rl_edge_train.array_archive import below, pack, unpack
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
 
@@ -60,7 +61,7 @@ def work(
     training: bool,
 ) -> None:
     """Serve commands until the connection closes; `indices` are this worker's environments."""
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
+    for signal_number in ENDING_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
     if cpus:
         os.sched_setaffinity(0, cpus)

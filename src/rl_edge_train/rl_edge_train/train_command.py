@@ -18,6 +18,7 @@ from rl_edge_core.configuration import from_mapping, load, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.model_files import load_model_files
+from rl_edge_core.signals import signals_to_handle
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_train import checkpoint
 from rl_edge_train.run_config import RunConfig, load_preset, preset_descriptions
@@ -106,7 +107,7 @@ def _is_finished(config: RunConfig, folder: Path) -> bool:
 
 
 def _stop_on_signals(runner: Runner) -> list[int]:
-    """Let the first Ctrl-C or SIGTERM ask for a checkpoint and an end, the second end at once.
+    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a checkpoint and an end, the second end at once.
 
     Return the list that gets the number of the signal that came.
     """
@@ -117,7 +118,7 @@ def _stop_on_signals(runner: Runner) -> list[int]:
         runner.request_stop()
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in signals_to_handle():
         signal.signal(number, stop)
     return received
 

@@ -258,7 +258,7 @@ def wait_for_checkpoint(process, folder, *, timeout_sec=600.0):
         time.sleep(0.05)
 
 
-def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_path):
+def test_a_killed_run_resumes_from_a_whole_checkpoint_and_hanging_up_writes_one(tmp_path):
     folder = tmp_path / 'run'
     config = config_for('sac', total_steps=10**7, checkpoint_period_sec=0.0)
     process = started(folder, config)
@@ -277,15 +277,16 @@ def test_a_killed_run_resumes_from_a_whole_checkpoint_and_ctrl_c_writes_one(tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also under nohup
     )
     said = ''
     while 'resumed at' not in said:
         line = process.stdout.readline()
         assert line, said
         said += line
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
     rest = process.communicate(timeout=600)[0]
-    assert process.returncode == 128 + signal.SIGINT, said + rest
+    assert process.returncode == 128 + signal.SIGHUP, said + rest
     assert f'continue with: rl_edge train --resume {folder}' in rest
     assert checkpoint.read_newest(folder / 'checkpoints')[0].steps >= killed_at + 40
 

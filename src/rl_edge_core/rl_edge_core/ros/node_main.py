@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
 from rl_edge_core.ros.discovery import announce_often
-from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, handle_ending_signals
+from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, watch_ending_signals
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -116,32 +115,17 @@ def _finish(finished: Future) -> None:
 
 
 def _complete_on_signal(stop_requested: Future) -> None:
-    # A handler in Python would run only when the executor's wait in C ends. The wake-up descriptor
-    # is written to at once, in whichever thread the kernel picks: a mask and sigwait would miss
-    # the threads that NumPy started when it was imported.
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    handle_ending_signals(lambda *_: None)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(
-        target=_wait_for_signals, args=(reading, stop_requested), name='signals', daemon=True
-    ).start()
+    first_sec: list[float] = []
 
+    def stop(number: int) -> None:
+        now_sec = time.monotonic()
+        if not first_sec:
+            first_sec.append(now_sec)
+            stop_requested.set_result(True)
+        elif now_sec - first_sec[0] >= SAME_REQUEST_SEC:
+            os._exit(128 + number)
 
-def _wait_for_signals(reading: int, stop_requested: Future) -> None:
-    _next_signal(reading)
-    stop_requested.set_result(True)
-    since_sec = time.monotonic()
-    number = _next_signal(reading)
-    while time.monotonic() - since_sec < SAME_REQUEST_SEC:
-        number = _next_signal(reading)
-    os._exit(128 + number)
-
-
-def _next_signal(reading: int) -> int:
-    while (number := os.read(reading, 1)[0]) not in ENDING_SIGNALS:
-        pass
-    return number
+    watch_ending_signals(stop)
 
 
 def _own_words(words: list[str]) -> list[str]:
