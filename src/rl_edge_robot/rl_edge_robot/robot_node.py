@@ -20,8 +20,8 @@ from rl_edge_core.artifact import load_manifest
 from rl_edge_core.model_files import named_model
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
-from rl_edge_core.ros.diagnostics import ERROR, WARN, create_steady_timer, system_time
-from rl_edge_core.ros.loop_node import Health, LoopNode
+from rl_edge_core.ros.diagnostics import ERROR, WARN, Health, create_steady_timer, system_time
+from rl_edge_core.ros.loop_node import LoopNode
 from rl_edge_core.ros.loop_publisher import publisher
 from rl_edge_interfaces.msg import ControlTiming
 from rl_edge_interfaces.srv import Reset

@@ -466,6 +466,8 @@ def test_two_policies_and_two_simulators_are_reported(graph):
     second = graph.add(Peer(graph.context, topics=(), name='second'))
     graph.until(lambda: 'two policies act' in reason())
     assert '/ant0/first, /ant0/second' in reason()
+    graph.until(lambda: 'waiting for the first action of the policy' in reason())
+    assert 'two policies act' in reason()  # neither hides the other
     graph.add(make_sim(graph.context, **PENDULUM))
     graph.until(lambda: 'two simulators publish observations' in reason())
     graph.nodes.pop().destroy_node()

@@ -7,6 +7,7 @@ watches over it.
 
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -15,6 +16,19 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+class Health(NamedTuple):
+    """A level, and a reason that changes only when something happened."""
+
+    level: bytes
+    reason: str
+
+    def with_errors(self, errors: str) -> 'Health':
+        """Return it with ``errors`` before it, where there are any: neither hides the other."""
+        if not errors:
+            return self
+        return Health(ERROR, errors if self.level == OK else f'{errors}; {self.reason}')
 
 
 class DiagnosticsPublisher:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -14,7 +14,14 @@ from rl_edge_core.loop.control_loop import ControlLoop, Phase
 from rl_edge_core.loop.events import Plant
 from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.diagnostics import ERROR, OK, WARN, DiagnosticsPublisher, create_steady_timer
+from rl_edge_core.ros.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    DiagnosticsPublisher,
+    Health,
+    create_steady_timer,
+)
 from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.graph import (
     WaitingLog,
@@ -36,13 +43,6 @@ _HEARTBEAT_SEC = 10.0
 _FLUSH_TIMEOUT_SEC = 3.5
 """How long the end waits for subscribers that have not received everything. Fast DDS asks them
 every 3 s."""
-
-
-class Health(NamedTuple):
-    """What /diagnostics says: a level and a reason that changes only when something happened."""
-
-    level: bytes
-    reason: str
 
 
 Parameters = TypeVar('Parameters', bound=LoopParameters)
@@ -202,22 +202,20 @@ class LoopNode(Node, Generic[Parameters]):
             topics = (self._output.observation.topic_name, self._action.topic_name)
             self._waiting.update(_waiting_for(loop), topics)
             self._output.episodes.update()
-        health = self._health()
+        health = self._health().with_errors(self._graph_errors)
         if is_due:
             self._rejections_seen = loop.rejected_actions
             self._dropped_seen = loop.dropped_periods
             self._log_heartbeat()
         if is_due or health != self._reported:
             self._reported = health
-            self._diagnostics.publish(health.level, health.reason, self._values())
+            self._diagnostics.publish(*health, self._values())
 
     def _health(self) -> Health:
-        """Return the worst of what there is to say."""
+        """Return the worst of what there is to say of the loop."""
         loop = self._loop
         if loop.phase is Phase.FAILED:
             return Health(ERROR, loop.failure)
-        if self._graph_errors:
-            return Health(ERROR, self._graph_errors)
         other = self.other_health()
         if other is not None:
             return other

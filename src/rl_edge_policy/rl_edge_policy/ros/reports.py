@@ -14,6 +14,7 @@ from rl_edge_core.ros.diagnostics import (
     OK,
     WARN,
     DiagnosticsPublisher,
+    Health,
     create_steady_timer,
     system_time,
 )
@@ -98,7 +99,9 @@ class PolicyReports:
 
     def publish_diagnostics(self) -> None:
         """Publish a level and the worst of what there is to say."""
-        self._diagnostics.publish(*self._health(), self.counters.to_mapping())
+        errors = self._graph_errors(*self.endpoints) if self.endpoints else ''
+        health = self._health().with_errors(errors)
+        self._diagnostics.publish(*health, self.counters.to_mapping())
 
     def close(self) -> None:
         """Wait until the last status has arrived, and stop the thread."""
@@ -112,20 +115,19 @@ class PolicyReports:
                 time.sleep(_LISTENER_PERIOD_SEC)
         self._status.wait_for_all_acked(Duration(seconds=patience_sec))
 
-    def _health(self) -> tuple[bytes, str]:
+    def _health(self) -> Health:
         if self.state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
-            return ERROR, self.reason
-        if self.endpoints and (errors := self._graph_errors(*self.endpoints)):
-            return ERROR, errors
+            return Health(ERROR, self.reason)
         observations, actions = self.counters.recent_faults.counts()
         if observations or actions:
-            return WARN, (
+            return Health(
+                WARN,
                 f'{observations} observations and {actions} actions rejected in the last '
-                f'{RECENT_SEC:g} s, the latest: {self.counters.last_fault}'
+                f'{RECENT_SEC:g} s, the latest: {self.counters.last_fault}',
             )
         if self.reason:
-            return WARN, self.reason
-        return OK, 'answering' if self.state == PolicyStatus.ACTIVE else 'not active'
+            return Health(WARN, self.reason)
+        return Health(OK, 'answering' if self.state == PolicyStatus.ACTIVE else 'not active')
 
     def _graph_errors(self, observation: Subscription, action: Publisher) -> str:
         from rl_edge_core.ros.graph import graph_errors  # once there is a graph to look at
