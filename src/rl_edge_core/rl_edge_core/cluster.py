@@ -262,9 +262,21 @@ def _cluster_calls(
         yield _Calls(
             slots=lambda: max(1, int(ray.cluster_resources().get('CPU', 0))),
             submit=lambda item: call.remote(function, shared, item, ours),
-            wait_for_any=lambda calls: set(ray.wait(list(calls))[0]),
+            wait_for_any=lambda calls: set(wait_for_any(ray, calls)),
             result=ray.get,
         )
+
+
+def wait_for_any(
+    ray: Any, references: Iterable[Any], *, timeout_sec: float | None = None
+) -> list[Any]:
+    """Wait until one of these is ready; return all that are, in their order; none at a timeout.
+
+    `ray.wait` alone returns any one of those that are ready, and may leave another for long.
+    """
+    references = list(references)
+    one: list[Any] = ray.wait(references, timeout=timeout_sec)[0]
+    return ray.wait(references, num_returns=len(references), timeout=0)[0] or one
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ import pytest
 from rl_edge_core.cluster import spread
 from rl_edge_core.errors import RlEdgeError
 
-
 # Functions of the standard library: another process finds no module of tests by its name.
 
 

@@ -27,7 +27,13 @@ from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
 from rl_edge_train.cluster.acting_copy import acting_copy
-from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
+from rl_edge_train.cluster.ray_collector import (
+    FRAGMENTS_AHEAD,
+    LATE_FRAGMENTS,
+    Cluster,
+    RayCollector,
+    fragment_steps,
+)
 from rl_edge_train.cluster.worker import CollectWorker, WorkerTask
 from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.evaluate_command import play_all
@@ -269,6 +275,37 @@ def test_a_killed_node_costs_its_fragments_and_a_new_node_is_taken_into_use(
     # One update per transition pair since the warm-up, but for the last fragment's.
     assert 0 <= (loop.steps - 50) / 2 - int(collector.agent.updates.numpy()) <= 60
     loop.close()
+
+
+@pytest.mark.parametrize('collector', [('sac', 2)], indirect=True)
+def test_the_oldest_fragment_is_taken_first_and_one_that_is_late_is_waited_for(collector):
+    import ray
+
+    while collector.metrics()['workers'] < 2:
+        collector.start()
+        collector.finish()
+    collector.start()
+    asked = list(collector._in_flight)
+    ray.wait(asked, num_returns=len(asked))
+    for taken in range(1, len(asked)):
+        collector.finish()
+        assert list(collector._in_flight) == asked[taken:]
+
+    stopped = worker_processes()[0]
+    stopped.suspend()
+    try:
+        while True:  # until what is asked for is of the stopped worker alone
+            collector.start()
+            if len({worker.index for worker, *_ in collector._in_flight.values()}) == 1:
+                break
+            collector.finish()
+            collector.agent.updates.assign_add(1)
+        collector.metrics()
+    finally:
+        stopped.resume()
+    collector.finish()
+    oldest = (LATE_FRAGMENTS + FRAGMENTS_AHEAD) * 2
+    assert LATE_FRAGMENTS * 2 <= collector.metrics()['weights_age_updates'] <= oldest
 
 
 def test_a_node_with_other_versions_is_refused(nodes, monkeypatch):

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 FRAGMENTS_AHEAD = 2
 """Fragments that a worker may be ahead of a learner that learns from replay: one that it collects
-while another waits. So no weights are older than this, times the workers, in fragments."""
+while another waits."""
+LATE_FRAGMENTS = 4
+"""Times the workers: once so many fragments came after one was asked for, it is waited for. So no
+weights are older than this and `FRAGMENTS_AHEAD` together, times the workers, in fragments."""
 PATIENCE_SEC = 600.0
 """How long no worker may deliver anything, before the run ends with a reason."""
 STARTING_SEC = 120.0
@@ -60,10 +63,10 @@ class RayCollector:
     """Let workers collect with copies of the agent's actor.
 
     For learning from replay they run on by themselves, up to `FRAGMENTS_AHEAD` fragments ahead of
-    the learner: it takes what comes first. For `rollouts` every fragment of an iteration is
-    collected with the same weights, by however many workers there are, and the slowest is waited
-    for. A fragment whose worker or node ended is lost, counted and, for a rollout, collected
-    anew; another worker takes its place.
+    the learner: it takes the oldest that is there, and waits for one `LATE_FRAGMENTS` late. For
+    `rollouts` every fragment of an iteration is collected with the same weights, by however
+    many workers there are, and the slowest is waited for. A fragment whose worker or node ended is
+    lost, counted and, for a rollout, collected anew; another worker takes its place.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class RayCollector:
         self._ours = cluster.versions()
         self._class = ray.remote(worker_class)
         self._workers = [self._started(index) for index in range(workers)]
-        self._in_flight: dict[Any, tuple[_Worker, int]] = {}
-        """Fragments that were asked for, with their worker and its generation."""
+        self._in_flight: dict[Any, tuple[_Worker, int, int]] = {}
+        """Fragments that were asked for, the oldest first, with their worker, its generation, and
+        how many fragments had come by then."""
+        self._received = 0
         self._fragments_per_rollout, self._taken = workers, 0
         """How many make a rollout, and how many of the present one are here."""
         self._policy, self._version = None, -1
@@ -167,7 +172,9 @@ class RayCollector:
         """Give work to whoever has none; of a rollout no more than is missing."""
         ready = [worker for worker in self._workers if worker.beginning is None]
         if not self._rollouts:
-            wanted = [w for w in ready for _ in range(FRAGMENTS_AHEAD - w.pending)]
+            asked = next((a for _, _, a in self._in_flight.values()), self._received)
+            is_late = self._received - asked >= LATE_FRAGMENTS * len(self._workers)
+            wanted = [w for w in ready for _ in range(FRAGMENTS_AHEAD - w.pending) if not is_late]
         else:
             missing = self._fragments_per_rollout - self._taken - len(self._in_flight)
             wanted = sorted(ready, key=lambda worker: worker.pending)[: max(0, missing)]
@@ -175,7 +182,7 @@ class RayCollector:
         for worker in wanted:
             reference = worker.actor.collect.remote(policy, self._version)
             worker.pending += 1
-            self._in_flight[reference] = worker, worker.generation
+            self._in_flight[reference] = worker, worker.generation, self._received
 
     def finish(self) -> Fragment:
         """Return the next fragment, or the whole rollout; the agent's normaliser sees the first.
@@ -214,7 +221,9 @@ class RayCollector:
         started = time.perf_counter()
         while True:
             joining = [w.beginning for w in self._workers if w.beginning is not None]
-            ready, _ = self._ray.wait([*self._in_flight, *joining], timeout=PATIENCE_SEC)
+            ready = cluster.wait_for_any(
+                self._ray, [*joining, *self._in_flight], timeout_sec=PATIENCE_SEC
+            )
             if not ready:
                 raise SimulationError(
                     f'no worker has delivered anything for {PATIENCE_SEC:.0f} s: look at '
@@ -224,12 +233,13 @@ class RayCollector:
                 self._welcome(ready)
                 self._submit()
                 continue
-            worker, generation = self._in_flight.pop(ready[0])
+            worker, generation, _ = self._in_flight.pop(ready[0])
             fragment = self._fetched(ready[0], worker, generation)
             if fragment is None:
                 self._submit()
                 continue
             self._measured.waited_sec += time.perf_counter() - started
+            self._received += 1
             self._measure(fragment)
             return worker.index, fragment
 
