@@ -16,7 +16,7 @@ def keys(text: str, **nested: Any) -> dict[str, Any]:
 
 BENCH_CLUSTER = keys(
     'command machine seconds fragment_ms bytes_per_step',
-    ppo=keys('local_steps_per_s cluster_steps_per_s collect_over_local'),
+    ppo=keys('local_steps_per_s cluster_steps_per_s collect_over_local train_steps_per_s'),
     sac=keys('local_steps_per_s cluster_steps_per_s train_over_local'),
     ceiling=keys('ppo_steps_per_s sac_transitions_per_s'),
 )

@@ -63,6 +63,7 @@ def bench_cluster(arguments: argparse.Namespace) -> None:
     with cluster.connected(cluster.LOCAL, cpus=max(WORKERS.values())) as ray:
         report['ppo'] = _compared(ray, 'ppo', seconds, _collect)
         report['ppo']['collect_over_local'] = report['ppo'].pop('cluster_over_local')
+        report['ppo']['train_steps_per_s'] = _rate(ray, 'ppo', seconds, _train)
         report['sac'] = _compared(ray, 'sac', seconds, _train)
         report['sac']['train_over_local'] = report['sac'].pop('cluster_over_local')
         report |= _handing_over(ray, seconds)
@@ -98,20 +99,26 @@ def _config(algorithm: str) -> RunConfig:
 def _compared(
     ray: Any, algorithm: str, seconds: float, measure: Callable[[Runner, float], float]
 ) -> dict[str, float]:
-    config = _config(algorithm)
-    rates = {}
-    for name in ('local', 'cluster'):
-        place = Cluster(ray, WORKERS[algorithm]) if name == 'cluster' else None
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            assemble(config, Path(folder), seed=0, cluster=place) as runner,
-        ):
-            rates[name] = measure(runner, seconds)
+    rates = {
+        name: _rate(place, algorithm, seconds, measure)
+        for name, place in (('local', None), ('cluster', ray))
+    }
     return {
         'local_steps_per_s': rates['local'],
         'cluster_steps_per_s': rates['cluster'],
         'cluster_over_local': rates['cluster'] / rates['local'],
     }
+
+
+def _rate(
+    ray: Any | None, algorithm: str, seconds: float, measure: Callable[[Runner, float], float]
+) -> float:
+    place = Cluster(ray, WORKERS[algorithm]) if ray else None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        assemble(_config(algorithm), Path(folder), seed=0, cluster=place) as runner,
+    ):
+        return measure(runner, seconds)
 
 
 def _collect(runner: Runner, seconds: float) -> float:
