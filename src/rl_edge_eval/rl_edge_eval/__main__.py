@@ -40,7 +40,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     bag.add_argument('--plots', type=Path, metavar='DIR', help='write plots')
 
-    replay = command('replay', 'output.replay', 'would other models have done the same?')
+    replay = command('replay', 'replay', 'would other models have done the same?')
     replay.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
     replay.add_argument(
         '--model',

@@ -38,19 +38,22 @@ def run(arguments: argparse.Namespace) -> int:
             ]
         )
     messages, bare_sec, bare_cpu_sec, bare_mb, _, our_sec, our_cpu_sec, our_mb = passes.T
-    _report(
-        {
-            'messages': int(messages[0]),
-            'bare_mcap_messages_per_sec': float(np.median(messages / bare_sec)),
-            'evaluation_messages_per_sec': float(np.median(messages / our_sec)),
-            'evaluation_over_bare': float(np.median(bare_sec / our_sec)),
-            'evaluation_over_bare_by_cpu_time': float(np.median(bare_cpu_sec / our_cpu_sec)),
-            'bare_mcap_peak_mb': float(bare_mb.max()),
-            'evaluation_peak_mb': float(our_mb.max()),
-            'passes_of_each': arguments.repeats,
-        },
-        arguments.json,
-    )
+    metrics = {
+        'messages': int(messages[0]),
+        'bare_mcap_messages_per_sec': float(np.median(messages / bare_sec)),
+        'evaluation_messages_per_sec': float(np.median(messages / our_sec)),
+        'evaluation_over_bare': float(np.median(bare_sec / our_sec)),
+        'evaluation_over_bare_by_cpu_time': float(np.median(bare_cpu_sec / our_cpu_sec)),
+        'bare_mcap_peak_mb': float(bare_mb.max()),
+        'evaluation_peak_mb': float(our_mb.max()),
+        'passes_of_each': arguments.repeats,
+    }
+    table = Table(show_header=False)
+    for name, value in metrics.items():
+        table.add_row(name.replace('_', ' '), f'{value:,.2f}' if value < 10 else f'{value:,.0f}')
+    make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT).print(table)
+    if arguments.json:
+        write_json(arguments.json, metrics)
     return 0
 
 
@@ -90,19 +93,10 @@ def _in_own_process(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]
 
 
 def _measured(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]:
-    begin = time.perf_counter(), time.process_time()
+    begin_sec, cpu_begin_sec = time.perf_counter(), time.process_time()
     count = work(bag)
-    seconds, cpu_seconds = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    seconds, cpu_seconds = time.perf_counter() - begin_sec, time.process_time() - cpu_begin_sec
     return count, seconds, cpu_seconds, sample_resources(psutil.Process()).peak_memory_mb
-
-
-def _report(metrics: dict[str, float], target: str | None) -> None:
-    table = Table(show_header=False)
-    for name, value in metrics.items():
-        table.add_row(name.replace('_', ' '), f'{value:,.2f}' if value < 10 else f'{value:,.0f}')
-    make_console(data_on_stdout=target == STANDARD_OUTPUT).print(table)
-    if target:
-        write_json(target, metrics)
 
 
 def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> Path:
@@ -114,13 +108,13 @@ def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> Path:
     folder.mkdir()
     generator = np.random.default_rng(0)
     with (folder / 'walk_0.mcap').open('wb') as file, Writer(file) as writer:
-        schemas: dict[str, Any] = {}
+        schemas = {
+            kind: writer.register_msgdef(name, message_definition(name).text)
+            for kind in ('Transition', 'ResourceUsage', 'EpisodeSummary')
+            for name in [f'rl_edge_interfaces/msg/{kind}']
+        }
         for step in range(steps):
             for topic, kind, values in _walk(step, episode_steps, generator):
-                if kind not in schemas:
-                    name = f'rl_edge_interfaces/msg/{kind}'
-                    text = message_definition(name).text
-                    schemas[kind] = writer.register_msgdef(name, text)
                 time_ns = (step + 1) * _STEP_NS
                 writer.write_message(f'/ant0/{topic}', schemas[kind], values, time_ns)
     return folder

@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -49,7 +48,10 @@ class RecorderNode(Node):
         limits = Limits(
             settings.max_file_size_mb, settings.max_file_duration_sec, settings.max_bag_size_mb
         )
-        self._bag = BagFile(_folder(settings), settings.storage, limits=limits)
+        folder = user_path(settings.output)
+        with storage_errors(folder):
+            folder = free_folder(folder) if settings.if_exists == NUMBER else folder
+        self._bag = BagFile(folder, settings.storage, limits=limits)
         self._numbers: dict[str, int] = {}
         self._order: ArrivalOrder[Subscribed] = ArrivalOrder()
         self._failure = ''
@@ -136,12 +138,6 @@ def _both_clocks() -> tuple[int, int]:
         if after - before < _ONE_MOMENT_NS:
             break
     return system_ns, (before + after) // 2
-
-
-def _folder(settings: RecorderParameters) -> Path:
-    folder = user_path(settings.output)
-    with storage_errors(folder):
-        return free_folder(folder) if settings.if_exists == NUMBER else folder
 
 
 if __name__ == '__main__':

@@ -1,40 +1,35 @@
-"""Would another policy have done the same? Recorded observations through other models."""
+"""``python -m rl_edge_eval replay``: would other policies have done the same?"""
 
+import argparse
 import itertools
 import math
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from rich.console import Console
 
-from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import RlEdgeError, SpecMismatchError
-from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decode import Decoder, DecodingError, decoder_of
-from rl_edge_eval.bag.messages import BagError, BagTopic, choose_robot, parent_of
-from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE, RobotRecord
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
+from rl_edge_eval.bag.messages import BagError
 from rl_edge_eval.metrics.series import Percentiles
+from rl_edge_eval.output.columns import (
+    STANDARD_OUTPUT,
+    make_console,
+    number,
+    text_table,
+    write_json,
+)
+from rl_edge_eval.recorded_steps import RecordedSteps, Step
+from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 
 RECORDED = 'recorded'
 """Name of the actions in the bag, beside those of the models."""
-_ENVIRONMENT_TYPE = 'rl_edge_interfaces/msg/Environment'
 _BLOCK_STEPS = 256
 """Steps that one model takes in a row: its code and weights are then as warm as in a node."""
-
-
-class Step(NamedTuple):
-    """One recorded step."""
-
-    episode: int
-    step: int
-    observation: np.ndarray
-    action: np.ndarray
-    """As applied; NaN where the policy did not answer this observation."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,13 @@ class Parting:
     joint: str
     first: float
     second: float
+
+    def __str__(self) -> str:
+        """Write where they differ, and how."""
+        return (
+            f'episode {self.episode} step {self.step} {self.joint} '
+            f'({number(self.first)} against {number(self.second)})'
+        )
 
 
 @dataclass(frozen=True)
@@ -93,28 +95,25 @@ class Replay:
     notes: tuple[str, ...]
 
 
-class _Replayed:
+class _Actor:
     """A model, its actions and what they took."""
 
     def __init__(self, name: str, policy: Policy) -> None:
         self.name, self.policy = name, policy
         self.actions: list[np.ndarray] = []
-        self.times_us = array('f')
-        self.rejected = 0
+        self._times_us = array('f')
 
     def act(self, steps: Sequence[Step]) -> None:
         """Take its action at each step; NaN where it refuses the observation."""
-        actions = np.full((len(steps), self.policy.spec.action_size), np.nan, np.float32)
-        for index, step in enumerate(steps):
+        for step in steps:
             begin = time.perf_counter_ns()
             try:
                 action = self.policy.act(step.observation)
             except RlEdgeError:
-                self.rejected += 1
-                continue
-            self.times_us.append((time.perf_counter_ns() - begin) * 1e-3)
-            actions[index] = action
-        self.actions.append(actions)
+                action = np.full(self.policy.spec.action_size, np.nan, np.float32)
+            else:
+                self._times_us.append((time.perf_counter_ns() - begin) * 1e-3)
+            self.actions.append(np.array(action, np.float32))
 
     def outcome(self) -> ReplayedModel:
         """Return what is known of the model."""
@@ -122,69 +121,9 @@ class _Replayed:
             name=self.name,
             model_hash=self.policy.model_hash,
             runtime=self.policy.runtime,
-            act_us=Percentiles.of(np.frombuffer(self.times_us, np.float32)),
-            rejected=self.rejected,
+            act_us=Percentiles.of(np.frombuffer(self._times_us, np.float32)),
+            rejected=len(self.actions) - len(self._times_us),
         )
-
-
-class RecordedSteps:
-    """The steps of one robot of a bag, with the environment they belong to."""
-
-    def __init__(self, path: Path, robot: str | None) -> None:
-        """Find the environment of ``robot`` (its namespace; None for the only one there is).
-
-        Raise BagError when the bag has no steps or no environment, ConfigurationError when the
-        robot is not in it or has to be named.
-        """
-        self.bag = Bag(path)
-        environments, robots = _survey(Bag(path))
-        if not robots:
-            raise BagError(f'{path} has no transitions: there is nothing to replay')
-        self.robot = choose_robot(path, robot, robots)
-        if self.robot not in environments:
-            raise BagError(
-                f'{path}: no environment was recorded for {self.robot or "/"}: whether a model '
-                f'was made for it cannot be told; record the topic environment as well'
-            )
-        self.spec: EnvironmentSpec = environments[self.robot]
-        self._record = RobotRecord(self.robot, self.bag.notes)
-        self._record.use_spec(self.spec)
-
-    def __iter__(self) -> Iterator[Step]:
-        """Yield each step once."""
-        decoders: dict[BagTopic, Decoder] = {}
-        for topic, time_ns, data in self.bag:
-            if topic.message_type != TRANSITION_TYPE or parent_of(topic.name) != self.robot:
-                continue
-            if topic not in decoders:
-                decoders[topic] = decoder_of(topic, needs=TRANSITION_FIELDS)
-            if step := self._step(decoders[topic], topic, data, time_ns):
-                yield step
-
-    def _step(self, decode: Decoder, topic: BagTopic, data: bytes, time_ns: int) -> Step | None:
-        try:
-            row = decode(data)
-            observation = np.array(row.observation, np.float32)
-            action = np.array(row.action, np.float32)
-        except DecodingError:
-            raise
-        except Exception as error:  # malformed bytes raise many types
-            self.bag.notes.add_undecodable(topic, error)
-            return None
-        if not self._record.add_transition(row, time_ns):
-            return None
-        fault = self.spec.fault_of_observation(observation)
-        if fault:
-            self.bag.notes.add(
-                f'{self.robot}: observations that are not valid are left out',
-                f'episode {row.episode} step {row.step}: {fault}',
-            )
-            return None
-        # Without an answer the simulator holds the action of an earlier observation.
-        answered = not (row.safe_action or math.isnan(row.response_time_us))
-        if not answered:
-            action = np.full_like(action, np.nan)
-        return Step(row.episode, row.step, observation, action)
 
 
 def replay(
@@ -199,51 +138,38 @@ def replay(
     ``threshold``, in units of the action, is from where two actions count as parted. Raise
     SpecMismatchError for a policy that was made for another environment.
     """
-    steps = RecordedSteps(path, robot)
+    recorded = RecordedSteps(path, robot)
     for name, policy in policies:
-        if differences := steps.spec.differences(policy.spec):
+        if differences := recorded.spec.differences(policy.spec):
             raise SpecMismatchError(
                 f'{name} was made for another environment than the bag was recorded in (bag '
                 f'against model): {"; ".join(differences)}'
             )
-    models = [_Replayed(name, policy) for name, policy in policies]
-    recorded: list[np.ndarray] = []
+    actors = [_Actor(name, policy) for name, policy in policies]
+    actions: list[np.ndarray] = []
     addresses: list[tuple[int, int]] = []
-    rest = iter(steps)
+    rest = iter(recorded)
     while block := list(itertools.islice(rest, _BLOCK_STEPS)):
         addresses.extend((step.episode, step.step) for step in block)
-        recorded.append(np.stack([step.action for step in block]))
-        for model in models:
-            model.act(block)
+        actions.extend(step.action for step in block)
+        for actor in actors:
+            actor.act(block)
     if not addresses:
-        raise BagError(f'{path}: no transition of {steps.robot or "/"} that can be replayed')
-    sources = [(RECORDED, np.concatenate(recorded))]
-    sources += [(model.name, np.concatenate(model.actions)) for model in models]
+        raise BagError(f'{path}: no transition of {recorded.robot or "/"} that can be replayed')
+    sources = [(RECORDED, np.stack(actions))]
+    sources += [(actor.name, np.stack(actor.actions)) for actor in actors]
     return Replay(
         bag=str(path),
-        robot=steps.robot,
+        robot=recorded.robot,
         steps=len(addresses),
         threshold=threshold,
-        models=tuple(model.outcome() for model in models),
+        models=tuple(actor.outcome() for actor in actors),
         agreements=tuple(
-            _agreement(*pair, addresses, steps.spec.action_names, threshold)
+            _agreement(*pair, addresses, recorded.spec.action_names, threshold)
             for pair in itertools.combinations(sources, 2)
         ),
-        notes=steps.bag.notes.lines,
+        notes=recorded.bag.notes.lines,
     )
-
-
-def _survey(bag: Bag) -> tuple[dict[str, EnvironmentSpec], set[str]]:
-    """Return the first environment of each robot, and the robots that have transitions."""
-    environments: dict[str, EnvironmentSpec] = {}
-    robots: set[str] = set()
-    for topic, _, data in bag:
-        namespace = parent_of(topic.name)
-        if topic.message_type == TRANSITION_TYPE:
-            robots.add(namespace)
-        elif topic.message_type == _ENVIRONMENT_TYPE and namespace not in environments:
-            environments[namespace] = EnvironmentSpec.from_message(decoder_of(topic)(data))
-    return environments, robots
 
 
 def _agreement(
@@ -289,10 +215,47 @@ def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     if not len(first):
         return np.full(first.shape[1], np.nan)
-    deviations = [values - values.mean(axis=0) for values in (first, second)]
-    spreads = [(deviation**2).mean(axis=0) for deviation in deviations]
-    covariance = (deviations[0] * deviations[1]).mean(axis=0)
-    moves = spreads[0] * spreads[1] > 1e-18
-    return np.where(
-        moves, covariance / np.sqrt(np.where(moves, spreads[0] * spreads[1], 1.0)), np.nan
+    first, second = (values - values.mean(axis=0) for values in (first, second))
+    spread = (first**2).mean(axis=0) * (second**2).mean(axis=0)
+    spread[spread <= 1e-18] = np.nan
+    return np.asarray((first * second).mean(axis=0) / np.sqrt(spread))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay the bag through the models and print how far they agree."""
+    if not arguments.threshold > 0:
+        raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
+    policies = [(path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models]
+    outcome = replay(arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold)
+    console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
+    title = f'[bold]{outcome.bag}[/bold] {outcome.robot}: {outcome.steps} steps'
+    console.print(title, highlight=False)
+    models = [
+        (model.name, model.runtime, str(model.act_us), str(model.rejected))
+        for model in outcome.models
+    ]
+    headings = ('model', 'runtime', 'act us p50/p99/max', 'rejected')
+    console.print(text_table(headings, models, title='models'))
+    for agreement in outcome.agreements:
+        _print_agreement(console, agreement, outcome.threshold)
+    for note in outcome.notes:
+        console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
+    if arguments.json:
+        write_json(arguments.json, outcome)
+    return 0
+
+
+def _print_agreement(console: Console, agreement: Agreement, threshold: float) -> None:
+    values = (agreement.rmse, agreement.max_difference, agreement.correlation)
+    rows = [
+        (name, *map(number, row)) for name, *row in zip(agreement.joints, *values, strict=True)
+    ]
+    title = f'{agreement.second} against {agreement.first}, {agreement.steps} steps'
+    console.print(text_table(('action', 'RMSE', 'maximum', 'correlation'), rows, title=title))
+    share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
+    console.print(
+        f'all joints RMSE {number(agreement.rmse_all)}; further apart than {threshold:g} on '
+        f'{agreement.parted_steps} steps ({share:.1f} %); first '
+        f'{agreement.parts_first or "nowhere"}; most {agreement.parts_most or "nowhere"}',
+        highlight=False,
     )

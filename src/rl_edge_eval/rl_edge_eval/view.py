@@ -20,7 +20,7 @@ from rl_edge_core.extras import require_extra
 from rl_edge_core.files import ensure_folder
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
-from rl_edge_eval.bag.messages import choose_robot
+from rl_edge_eval.bag.messages import BagTopic, choose_robot
 from rl_edge_eval.output.columns import make_console
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
 TIME_LINE = 'recorded'
-_NAMES = ('environment', 'transition', 'episode', 'resource_usage/*')
+_NAMES = ('environment', 'transition', 'episode')
 
 
 @dataclass
@@ -45,11 +45,6 @@ class RecordedRobot:
     scalars: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     """Times and values by the path of what is plotted."""
     texts: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def begin_ns(self) -> int:
-        """Return the time of the first of all that is plotted."""
-        return min(times[0] for times, _ in self.scalars.values())
 
     def add_scalar(self, path: str, time_ns: int, value: float) -> None:
         """Add a value to a curve; one that is not finite is a gap."""
@@ -71,17 +66,6 @@ class RecordedRobot:
         self.add_scalar('latency_ms/response', time_ns, message.response_time_us * 1e-3)
         self.add_scalar('latency_ms/inference', time_ns, message.inference_time_us * 1e-3)
 
-    def add_episode(self, message: Any, time_ns: int) -> None:
-        """Add the end of an episode."""
-        reason = f': {message.termination_reason}' if message.termination_reason else ''
-        text = f'episode {message.episode} ended{reason}: return {message.episode_return:.1f}'
-        self.texts.append((time_ns, f'{text}, {message.length} steps'))
-
-    def add_usage(self, node: str, message: Any, time_ns: int) -> None:
-        """Add what a node used."""
-        self.add_scalar(f'cpu_percent/{node}', time_ns, message.cpu_percent)
-        self.add_scalar(f'memory_mb/{node}', time_ns, message.resident_memory_mb)
-
 
 def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
     """Read the steps of ``robot`` (its namespace; None for the only one there is).
@@ -90,23 +74,33 @@ def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
     named, and RlEdgeError when none of its steps, or no environment, was recorded.
     """
     found: dict[str, RecordedRobot] = {}
-    for topic, time_ns, message in decoded(Bag(path), *_NAMES):
+    for topic, time_ns, message in decoded(Bag(path), _is_shown):
         namespace, _, name = topic.name.rpartition('/')
-        if namespace.endswith('/resource_usage'):
-            namespace = namespace.removesuffix('/resource_usage')
-            if namespace in found:
-                found[namespace].add_usage(name, message, time_ns)
-        elif name == 'environment':
+        namespace, of_a_node, _ = namespace.partition('/resource_usage')
+        if name == 'environment' and not of_a_node:
             spec = EnvironmentSpec.from_message(message)
             found.setdefault(namespace, RecordedRobot(spec, tuple(message.reward_term_names)))
-        elif namespace in found and name == 'transition':
-            found[namespace].add_transition(message, time_ns)
-        elif namespace in found:
-            found[namespace].add_episode(message, time_ns)
+        if namespace not in found:
+            continue
+        one = found[namespace]
+        if of_a_node:
+            one.add_scalar(f'cpu_percent/{name}', time_ns, message.cpu_percent)
+            one.add_scalar(f'memory_mb/{name}', time_ns, message.resident_memory_mb)
+        elif name == 'transition':
+            one.add_transition(message, time_ns)
+        elif name == 'episode':
+            reason = f': {message.termination_reason}' if message.termination_reason else ''
+            text = f'episode {message.episode} ended{reason}: return {message.episode_return:.1f}'
+            one.texts.append((time_ns, f'{text}, {message.length} steps'))
     wanted = choose_robot(path, robot, found)
     if not found[wanted].time_ns:
         raise RlEdgeError(f'{path} has no transition of {wanted or "/"}: there is nothing to see')
     return found[wanted]
+
+
+def _is_shown(topic: BagTopic) -> bool:
+    namespace, _, name = topic.name.rpartition('/')
+    return name in _NAMES or namespace.endswith('/resource_usage')
 
 
 def poses(robot: RecordedRobot, env: MujocoEnv) -> np.ndarray | None:
@@ -197,7 +191,8 @@ def log_robot(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> str:
         ground[:, :2] = found[:, :2]  # the view goes along with the robot
         out.log('path', rr.LineStrips3D([ground], colors=[(120, 120, 120)]), static=True)
     # Before the first step it stands where that led to: reports of nodes begin earlier.
-    times_ns = [min(robot.begin_ns, robot.time_ns[0] - 1), *robot.time_ns]
+    begin_ns = min(times[0] for times, _ in robot.scalars.values())
+    times_ns = [min(begin_ns, robot.time_ns[0] - 1), *robot.time_ns]
     first = np.r_[0, : len(found)]
     times = _times(rr, times_ns)
     out.log('/', rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -242,23 +237,6 @@ def _times(rr: Any, times_ns: list[int]) -> Any:
     return rr.TimeColumn(TIME_LINE, timestamp=np.array(times_ns, 'datetime64[ns]'))
 
 
-def layout(rrb: Any, robot: RecordedRobot) -> Any:
-    """Return the blueprint: the robot beside its curves, one plot per unit."""
-    groups = dict.fromkeys(path.partition('/')[0] for path in robot.scalars)
-    plots = [rrb.TimeSeriesView(origin=f'/{group}', name=group) for group in groups]
-    return rrb.Blueprint(
-        rrb.Horizontal(
-            rrb.Vertical(
-                rrb.Spatial3DView(origin='/robot', contents=['/robot/**', '/path'], name='robot'),
-                rrb.TextLogView(origin='/episodes', name='episodes'),
-                row_shares=[4, 1],
-            ),
-            rrb.Vertical(*plots),
-        ),
-        rrb.TimePanel(state='collapsed'),
-    )
-
-
 def view(path: Path, *, save: Path | None = None, robot: str | None = None) -> list[str]:
     """Show a bag in the Rerun viewer, or save it as an .rrd file; return what could not be shown.
 
@@ -270,7 +248,19 @@ def view(path: Path, *, save: Path | None = None, robot: str | None = None) -> l
 
     recorded = read_robot(path, robot)
     out = rr.RecordingStream(f'rl_edge {recorded.spec.environment_id}')
-    blueprint = layout(rrb, recorded)
+    groups = dict.fromkeys(path.partition('/')[0] for path in recorded.scalars)
+    plots = [rrb.TimeSeriesView(origin=f'/{group}', name=group) for group in groups]
+    blueprint = rrb.Blueprint(  # the robot beside its curves, one plot per unit
+        rrb.Horizontal(
+            rrb.Vertical(
+                rrb.Spatial3DView(origin='/robot', contents=['/robot/**', '/path'], name='robot'),
+                rrb.TextLogView(origin='/episodes', name='episodes'),
+                row_shares=[4, 1],
+            ),
+            rrb.Vertical(*plots),
+        ),
+        rrb.TimePanel(state='collapsed'),
+    )
     if save is None:
         out.spawn(default_blueprint=blueprint)
     else:

@@ -8,6 +8,7 @@ import pytest
 from bag_writer import BagWriter
 from loop_messages import SPEC, environment, summary, transition, write_episode, write_episodes
 
+from rl_edge_core.results import json_types
 from rl_edge_eval.metrics.run_metrics import ActionCounts, RobotMetrics
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
@@ -202,4 +203,4 @@ def test_rewards_that_are_not_finite_are_noted(tmp_path: Path) -> None:
     writer.close()
     run = metrics_of_bag(tmp_path / 'bag')
     assert any('reward is not finite' in note for note in run.notes)
-    assert run.to_dict()['robots'][0]['episodes'][0]['episode_return'] is None
+    assert json_types(run)['robots'][0]['episodes'][0]['episode_return'] is None

@@ -1,6 +1,5 @@
 """Images in bags: how smoothly they came, and what is on them."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_eval.bag.decode import IMAGE_TYPE, frames_of
 from rl_edge_eval.bag.messages import BagError
-from rl_edge_eval.frames import IMAGE_TYPE, frames_of
-from rl_edge_eval.metrics.series import ImageSmoothness, ReportSeries
+from rl_edge_eval.metrics.series import REPORT, ImageSmoothness, between
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.recording.bag_file import BagFile
 
@@ -100,10 +99,10 @@ def test_images_that_cannot_be_shown_are_an_error(
 
 def test_reports_of_a_node_can_be_cut_to_a_span() -> None:
     seconds = np.arange(5)
-    values = {f.name: 10.0 * seconds for f in fields(ReportSeries)[1:]}
-    reports = ReportSeries(seconds, **values)
+    values = [10.0 * seconds] * (len(REPORT) - 1)
+    reports = np.rec.fromarrays([seconds, *values], REPORT)
 
-    kept = reports.between(1, 3)
+    kept = between(reports, 1, 3)
 
     assert kept.time_ns.tolist() == [1, 2, 3]
     assert kept.cpu_percent.tolist() == [10.0, 20.0, 30.0]

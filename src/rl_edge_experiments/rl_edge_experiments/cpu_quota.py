@@ -73,37 +73,39 @@ def held_to(pid: int, core_percent: float) -> Iterator['CpuGroup']:
     """
     quota_us, period_us = quota_of(core_percent)
     group = make_group(f'rl_edge-{os.getpid()}-{pid}')
+    came_from = group.root / group_of(pid, group.version).lstrip('/')
     try:
-        group.limit(quota_us, period_us)
-        group.take(pid)
+        try:
+            group.limit(quota_us, period_us)
+            (group.folder / 'cgroup.procs').write_text(str(pid))
+        except OSError as error:
+            raise QuotaNotPermittedError(
+                f'{group.folder} does not take a CPU quota ({error.strerror}): run as root, '
+                f'outside of containers that forbid it'
+            ) from error
         yield group
     finally:
+        with contextlib.suppress(OSError):  # the process has ended, or its group has
+            (came_from / 'cgroup.procs').write_text(str(pid))
         group.close()
 
 
+@dataclass(frozen=True)
 class CpuGroup:
     """A control group of our own, of either version."""
 
-    def __init__(self, folder: Path, root: Path, *, version: int) -> None:
-        """Use the group that was made at ``folder``; ``root`` is that of its hierarchy."""
-        self.folder, self.version = folder, version
-        self._root = root
-        self._came_from: dict[int, Path] = {}
+    folder: Path
+    root: Path
+    """Of its hierarchy."""
+    version: int
 
     def limit(self, quota_us: int, period_us: int) -> None:
         """Set quota and period."""
-        with _permission(self.folder):
-            if self.version == 1:
-                (self.folder / 'cpu.cfs_period_us').write_text(str(period_us))
-                (self.folder / 'cpu.cfs_quota_us').write_text(str(quota_us))
-            else:
-                (self.folder / 'cpu.max').write_text(f'{quota_us} {period_us}')
-
-    def take(self, pid: int) -> None:
-        """Put a process into the group."""
-        self._came_from[pid] = self._root / group_of(pid, self.version).lstrip('/')
-        with _permission(self.folder):
-            (self.folder / 'cgroup.procs').write_text(str(pid))
+        if self.version == 1:
+            (self.folder / 'cpu.cfs_period_us').write_text(str(period_us))
+            (self.folder / 'cpu.cfs_quota_us').write_text(str(quota_us))
+        else:
+            (self.folder / 'cpu.max').write_text(f'{quota_us} {period_us}')
 
     def read(self) -> Throttling:
         """Return what was set and what it led to, as the kernel says."""
@@ -112,38 +114,30 @@ class CpuGroup:
             quota_us = int((self.folder / 'cpu.cfs_quota_us').read_text())
         else:
             quota_us, period_us = map(int, (self.folder / 'cpu.max').read_text().split())
-        return throttling_from(
-            (self.folder / 'cpu.stat').read_text(), quota_us=quota_us, period_us=period_us
-        )
+        stat = (self.folder / 'cpu.stat').read_text()
+        return throttling_from(stat, quota_us=quota_us, period_us=period_us)
 
     def close(self) -> None:
-        """Give the processes back and remove the group."""
-        for pid, group in self._came_from.items():
-            with contextlib.suppress(OSError):  # the process has ended, or its group has
-                (group / 'cgroup.procs').write_text(str(pid))
+        """Remove the group."""
         deadline = time.monotonic() + _REMOVE_TIMEOUT_SEC
-        while True:
+        while time.monotonic() < deadline:
             try:
                 self.folder.rmdir()
                 return
             except OSError:  # busy while a process in it ends
-                if time.monotonic() > deadline:
-                    return
                 time.sleep(0.05)
 
 
 def throttling_from(stat: str, *, quota_us: int, period_us: int) -> Throttling:
     """Return the counts in a ``cpu.stat``: v1 gives nanoseconds, v2 microseconds."""
     counts = {key: int(value) for key, value in (line.split() for line in stat.splitlines())}
-    throttled_sec = counts.get('throttled_time', 0) * 1e-9 + (
-        counts.get('throttled_usec', 0) * 1e-6
-    )
+    throttled_us = counts.get('throttled_usec', counts.get('throttled_time', 0) * 1e-3)
     return Throttling(
         period_us=period_us,
         quota_us=quota_us,
         periods=counts.get('nr_periods', 0),
         throttled_periods=counts.get('nr_throttled', 0),
-        throttled_sec=throttled_sec,
+        throttled_sec=throttled_us * 1e-6,
     )
 
 
@@ -176,34 +170,18 @@ def make_group(name: str) -> CpuGroup:
     """Make a group with a CPU controller; raise QuotaNotPermittedError where there is none."""
     reasons = []
     for version, root in hierarchies(Path('/proc/self/mountinfo').read_text()):
-        folder = root / name
         try:
             if version == 2:
-                _enable_cpu(root)
-            folder.mkdir()
+                if 'cpu' not in (root / 'cgroup.controllers').read_text().split():
+                    raise OSError(0, 'its CPU controller is not available')
+                (root / 'cgroup.subtree_control').write_text('+cpu')
+            (root / name).mkdir()
         except OSError as error:
             reasons.append(f'{root}: {error.strerror}')
-            continue
-        return CpuGroup(folder, root, version=version)
+        else:
+            return CpuGroup(root / name, root, version)
     why = '; '.join(reasons) or 'no cgroup hierarchy with a CPU controller is mounted'
     raise QuotaNotPermittedError(
         f'a CPU quota cannot be set here ({why}): run as root on a machine or in a container '
         f'whose /sys/fs/cgroup can be written to (docker run --privileged --cgroupns host)'
     )
-
-
-def _enable_cpu(root: Path) -> None:
-    if 'cpu' not in (root / 'cgroup.controllers').read_text().split():
-        raise OSError(0, 'its CPU controller is not available')
-    (root / 'cgroup.subtree_control').write_text('+cpu')
-
-
-@contextlib.contextmanager
-def _permission(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise QuotaNotPermittedError(
-            f'{folder} does not take a CPU quota ({error.strerror}): run as root, outside of '
-            f'containers that forbid it'
-        ) from error

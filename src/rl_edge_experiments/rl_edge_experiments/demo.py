@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_core.statistics import Interval, difference_interval, ratio_interval
+from rl_edge_core.statistics import difference_interval, ratio_interval
 from rl_edge_eval.metrics.run_metrics import NodeMetrics
 from rl_edge_eval.output.columns import (
     HIGHER,
@@ -111,10 +111,31 @@ def run_demo(values: Values) -> int:
     console = Console()
     folder = output_folder(values, 'demo')
     models = {name: choose(name, values) for name in (FULL, COMPRESSED)}
-    console.print(_announcement(models, values))
+    for name, model in models.items():
+        console.print(f'{name}: {model.model_id}')
+    if note := models[COMPRESSED].note:
+        console.print(f'note: the model is {note}')
+    seeds = f'seeds from {values["seed"]}'
+    console.print(f'{values["episodes"]} episodes each, {seeds}, lockstep')
     runs = {name: _run(name, model, values, folder, console) for name, model in models.items()}
-    write_json(folder / SUMMARY_FILE, _summary(values, models, runs))
-    note = models[COMPRESSED].note
+    summary = {
+        'configurations': values_of(runs, COLUMNS),
+        'ratios': ratios_of(runs[FULL], runs[COMPRESSED], COLUMNS),
+        'ratios_are': f'{FULL} over {COMPRESSED}',
+        # The compressed policy's mean return over the full one's, seeds paired.
+        'return_kept': ratio_interval(returns_of(runs[COMPRESSED]), returns_of(runs[FULL])),
+        'early_ends': {name: early_ends(run) for name, run in runs.items()},
+        'note': models[COMPRESSED].note,
+        'arguments': values,
+        'models': {name: model.to_mapping() for name, model in models.items()},
+        'episodes': {
+            name: [to_mapping(episode.result) for episode in run.robot.counted]
+            for name, run in runs.items()
+        },
+        'lost_transitions': {name: run.robot.lost_transitions for name, run in runs.items()},
+        'machine': describe_machine(),
+    }
+    write_json(folder / SUMMARY_FILE, summary)
     shown = {'full': runs[FULL], 'compressed': runs[COMPRESSED]}
     write_plot(folder / PLOT_FILE, shown, note=note)
     columns = (*QUALITY_COLUMNS, *_early_end_columns(runs), *POLICY_COLUMNS)
@@ -137,14 +158,6 @@ EXPERIMENT = Experiment(
     ),
     run=run_demo,
 )
-
-
-def _announcement(models: Mapping[str, ChosenModel], values: Values) -> str:
-    lines = [f'{name}: {model.model_id}' for name, model in models.items()]
-    if note := models[COMPRESSED].note:
-        lines.append(f'note: the model is {note}')
-    lines.append(f'{values["episodes"]} episodes each, seeds from {values["seed"]}, lockstep')
-    return '\n'.join(lines)
 
 
 def _run(
@@ -172,11 +185,6 @@ def _run(
         )
 
 
-def return_kept(full: RecordedRun, compressed: RecordedRun) -> Interval:
-    """Return the compressed policy's mean return over the full one's, seeds paired."""
-    return ratio_interval(returns_of(compressed), returns_of(full))
-
-
 def returns_of(run: RecordedRun) -> list[float]:
     """Return the return of each episode, by seed."""
     return [episode.episode_return for episode in run.robot.counted]
@@ -189,20 +197,18 @@ def early_ends(run: RecordedRun) -> Counter[str]:
     )
 
 
-def _early_ends_by(reason: str, run: RecordedRun) -> float:
-    return float(early_ends(run)[reason])
-
-
 def _early_end_columns(runs: Mapping[str, RecordedRun]) -> list[Column[RecordedRun]]:
     """Return a column for all early ends and one for each reason that there was."""
 
-    def ended_early(name: str, value_of: Callable[[RecordedRun], float]) -> Column[RecordedRun]:
-        return Column(name, '', value_of, LOWER, digits=0, is_difference=True)
+    def by(reason: str, run: RecordedRun) -> float:
+        return float(early_ends(run)[reason])
 
-    reasons = dict.fromkeys(reason for run in runs.values() for reason in early_ends(run))
+    names = {'episodes ended early': lambda run: float(early_ends(run).total())}
+    for run in runs.values():
+        names |= {f'  {reason}': partial(by, reason) for reason in early_ends(run)}
     return [
-        ended_early('episodes ended early', lambda run: float(early_ends(run).total())),
-        *(ended_early(f'  {reason}', partial(_early_ends_by, reason)) for reason in reasons),
+        Column(name, '', value_of, LOWER, digits=0, is_difference=True)
+        for name, value_of in names.items()
     ]
 
 
@@ -214,7 +220,7 @@ def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> l
         return [f'{len(before)} and {len(after)} whole episodes: returns cannot be compared']
     difference = difference_interval(after, before)
     change = f'{difference.estimate:+.1f}'
-    kept = return_kept(full, compressed)
+    kept = ratio_interval(after, before)
     share = f' ({100 * kept.estimate:.0f} % kept)' if min(*before, *after) > 0 else ''
     if count < FEWEST_EPISODES:
         text = f'The return differs by {change}{share}: {count} episodes are too few to tell more.'
@@ -242,24 +248,3 @@ def _more_episodes(model: ChosenModel) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         card = model.folder / 'card.md'
         return [f'{os.path.relpath(card)} has more episodes.'] if card.is_file() else []
-
-
-def _summary(
-    values: Values, models: Mapping[str, ChosenModel], runs: Mapping[str, RecordedRun]
-) -> dict[str, Any]:
-    return {
-        'configurations': values_of(runs, COLUMNS),
-        'ratios': ratios_of(runs[FULL], runs[COMPRESSED], COLUMNS),
-        'ratios_are': f'{FULL} over {COMPRESSED}',
-        'return_kept': return_kept(runs[FULL], runs[COMPRESSED]).to_dict(),
-        'early_ends': {name: dict(early_ends(run)) for name, run in runs.items()},
-        'note': models[COMPRESSED].note,
-        'arguments': dict(values),
-        'models': {name: model.to_mapping() for name, model in models.items()},
-        'episodes': {
-            name: [to_mapping(episode.result) for episode in run.robot.counted]
-            for name, run in runs.items()
-        },
-        'lost_transitions': {name: run.robot.lost_transitions for name, run in runs.items()},
-        'machine': describe_machine(),
-    }

@@ -2,8 +2,10 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,7 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.metrics.series import ratio
-from rl_edge_eval.output.columns import Column, make_console, runs_table
-from rl_edge_experiments.budget_run import (
-    NO_QUOTA,
-    BudgetRun,
-    compare,
-    next_share,
-    smallest_that_walks,
-)
+from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
 from rl_edge_experiments.experiment import (
     Experiment,
@@ -33,12 +28,48 @@ from rl_edge_experiments.experiment import (
     system_arguments,
     words_of,
 )
-from rl_edge_experiments.record_run import Conditions, RunRequest, record_run
+from rl_edge_experiments.record_run import RunRequest, record_run
 
+NO_QUOTA = 100.0
+"""Of a core, in percent: stands for no quota."""
+SMALLEST_SHARE = 0.2
+CLOSE_ENOUGH = 1.25
+"""The search ends when the smallest share that walks is less than so many times one that does
+not."""
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
-_NONE = {'throttled_sec': float('nan')}
-Measure = Callable[[float], BudgetRun]
-"""Runs the policy on a share of a core, in percent."""
+
+
+@dataclass(frozen=True)
+class BudgetRun:
+    """One run: a configuration at a real-time factor on a share of a core."""
+
+    configuration: str
+    real_time_factor: float
+    core_percent: float
+    """The quota; `NO_QUOTA` for none."""
+    returns: tuple[float, ...]
+    return_mean: float
+    forward_distance_m: float
+    """Mean of the episodes; NaN where the environment has none."""
+    mean_speed_m_per_s: float
+    """Distance over simulated time."""
+    falls: int
+    steps: int
+    cpu_ms_per_action: float
+    """CPU time of the policy's process over the actions that it answered with."""
+    missed_share: float
+    """Control periods without the action that answers them."""
+    safe_share: float
+    """Steps on which the safe action stood in."""
+    response_ms_p50: float
+    response_ms_p99: float
+    throttling: Mapping[str, Any] | None
+    """What the kernel says of the quota; None without one."""
+    return_kept: float = math.nan
+    """Of the run without a quota, as what follows; see `compare`."""
+    speed_kept: float = math.nan
+    """NaN where the environment has no distance."""
+    walks: bool = False
 
 
 def run_envelope(values: Values) -> int:
@@ -55,27 +86,41 @@ def run_envelope(values: Values) -> int:
     for configuration in configurations:
         choose(configuration, values)
     folder = output_folder(values)
-    groups = []
+    groups, verdicts = [], []
     for configuration, factor in itertools.product(configurations, factors):
-        measure = _measure(values, folder / 'envelope', configuration, factor, console)
-        group = explore(measure, shares, values)
-        groups.append(group)
-        _print_table(console, group, keep=float(values['keep']))
-    write_json(folder / 'envelope.json', _content(groups, values))
-    for group in groups:
-        console.print(_verdict(group), soft_wrap=True)
+        measure = partial(_measure, values, folder / 'envelope', console, configuration, factor)
+        runs = explore(measure, shares, keep=float(values['keep']), search=int(values['search']))
+        smallest = smallest_that_walks({one.core_percent: one.walks for one in runs})
+        groups.append(
+            {
+                'configuration': configuration,
+                'real_time_factor': factor,
+                'smallest_core_percent': smallest,
+                'runs': [asdict(one) for one in runs],
+            }
+        )
+        verdicts.append(_verdict(runs, smallest))
+        _print_table(console, runs, keep=float(values['keep']))
+    content = {'groups': groups, 'arguments': values, 'machine': describe_machine()}
+    write_json(folder / 'envelope.json', content)
+    for verdict in verdicts:
+        console.print(verdict, soft_wrap=True)
     console.print(f'written: {folder / "envelope.json"}', soft_wrap=True)
     return 0
 
 
-def explore(measure: Measure, shares: Sequence[float], values: Values) -> list[BudgetRun]:
-    """Measure the run without a quota, the shares, and what the search asks for."""
-    keep = float(values['keep'])
+def explore(
+    measure: Callable[[float], BudgetRun], shares: Sequence[float], *, keep: float, search: int
+) -> list[BudgetRun]:
+    """Measure the run without a quota, the shares, and what the search asks for.
+
+    ``measure`` runs the policy on a share of a core, in percent.
+    """
     reference = measure(NO_QUOTA)
     found = {NO_QUOTA: compare(reference, reference, keep=keep)}
     for share in sorted(set(shares) - {NO_QUOTA}, reverse=True):
         found[share] = compare(measure(share), reference, keep=keep)
-    for _ in range(int(values['search'])):
+    for _ in range(search):
         wanted = next_share({share: one.walks for share, one in found.items()})
         if wanted is None or (share := float(f'{wanted:.2g}')) in found:
             break
@@ -84,99 +129,131 @@ def explore(measure: Measure, shares: Sequence[float], values: Values) -> list[B
 
 
 def _measure(
-    values: Values, folder: Path, configuration: str, factor: float, console: Console
-) -> Measure:
-    def measure(share: float) -> BudgetRun:
-        name = f'{configuration}, real-time factor {factor:g}, {_share_text(share)}'
-        arguments = {key: to_text(values[key]) for key in _FROM_SIM} | {
-            'configuration': configuration,
-            'model': str(values['model']),
-            'recipe': recipe_of(configuration, values),
-            'mode': 'realtime',
-            'real_time_factor': str(factor),
-            'episodes': to_text(values['episodes']),
-        }
-        request = RunRequest(
-            folder / f'{configuration}-x{factor:g}-{share:g}',
-            arguments,
-            settings={'core_percent': share},
-        )
-        with console.status(name):
-            run = record_run(request, conditions=_limited(share), reuse=bool(values['reuse']))
-        robot, acting = run.robot, run.acting
-        if robot.summary is None:
-            raise RlEdgeError(f'{run.bag} has no whole episode: {"; ".join(run.metrics.notes)}')
-        console.print(f'{name}: return {robot.summary.episode_return.estimate:.0f}')
-        return BudgetRun(
-            configuration=configuration,
-            real_time_factor=factor,
-            core_percent=share,
-            returns=tuple(episode.episode_return for episode in robot.counted),
-            return_mean=robot.summary.episode_return.estimate,
-            forward_distance_m=robot.summary.forward_distance_m.estimate,
-            mean_speed_m_per_s=robot.mean_speed_m_per_s,
-            falls=robot.falls,
-            steps=robot.steps,
-            cpu_ms_per_action=acting.node('policy').cpu_ms_per_step
-            * ratio(robot.steps, robot.answered_steps),
-            missed_share=robot.missed_share,
-            safe_share=robot.safe_share,
-            response_ms_p50=acting.response_us.p50 / 1e3,
-            response_ms_p99=acting.response_us.p99 / 1e3,
-            throttling=run.conditions.get('throttling'),
-        )
+    values: Values,
+    folder: Path,
+    console: Console,
+    configuration: str,
+    factor: float,
+    share: float,
+) -> BudgetRun:
+    name = f'{configuration}, real-time factor {factor:g}, {_share_text(share)}'
+    arguments = {key: to_text(values[key]) for key in _FROM_SIM} | {
+        'configuration': configuration,
+        'model': str(values['model']),
+        'recipe': recipe_of(configuration, values),
+        'mode': 'realtime',
+        'real_time_factor': str(factor),
+        'episodes': to_text(values['episodes']),
+    }
+    request = RunRequest(
+        folder / f'{configuration}-x{factor:g}-{share:g}',
+        arguments,
+        settings={'core_percent': share},
+    )
+    conditions = partial(_limited, share=share)
+    with console.status(name):
+        run = record_run(request, conditions=conditions, reuse=bool(values['reuse']))
+    robot, acting = run.robot, run.acting
+    if robot.summary is None:
+        raise RlEdgeError(f'{run.bag} has no whole episode: {"; ".join(run.metrics.notes)}')
+    console.print(f'{name}: return {robot.summary.episode_return.estimate:.0f}')
+    # Too late actions were answered as well.
+    answered_steps = robot.steps - robot.actions.missed + robot.actions.late
+    return BudgetRun(
+        configuration=configuration,
+        real_time_factor=factor,
+        core_percent=share,
+        returns=tuple(episode.episode_return for episode in robot.counted),
+        return_mean=robot.summary.episode_return.estimate,
+        forward_distance_m=robot.summary.forward_distance_m.estimate,
+        mean_speed_m_per_s=robot.mean_speed_m_per_s,
+        falls=robot.falls,
+        steps=robot.steps,
+        cpu_ms_per_action=acting.node('policy').cpu_ms_per_step
+        * ratio(robot.steps, answered_steps),
+        missed_share=robot.missed_share,
+        safe_share=robot.safe_share,
+        response_ms_p50=acting.response_us.p50 / 1e3,
+        response_ms_p99=acting.response_us.p99 / 1e3,
+        throttling=run.conditions.get('throttling'),
+    )
 
-    return measure
+
+@contextlib.contextmanager
+def _limited(policy: RunningSystem, *, share: float) -> Iterator[dict[str, Any]]:
+    """Hold the policy to a share of a core; keep what the kernel did to it."""
+    found: dict[str, Any] = {}
+    if share >= NO_QUOTA:
+        yield found
+        return
+    with held_to(policy.pid('policy'), share) as group:
+        yield found
+        found['throttling'] = group.read().to_mapping()
 
 
-def _limited(share: float) -> Conditions:
-    @contextlib.contextmanager
-    def limit(policy: RunningSystem) -> Iterator[dict[str, Any]]:
-        found: dict[str, Any] = {}
-        if share >= NO_QUOTA:
-            yield found
-            return
-        with held_to(policy.pid('policy'), share) as group:
-            yield found
-            found['throttling'] = group.read().to_mapping()
+def compare(run: BudgetRun, reference: BudgetRun, *, keep: float) -> BudgetRun:
+    """Decide whether a run walks: it keeps ``keep`` of the reference's speed, and stays upright.
 
-    return limit
+    That is: at most half of its episodes end early. Where there is no distance the return
+    decides. The reference itself may not walk, on a computer that misses deadlines anyway.
+    """
+    kept = share_kept(run.return_mean, reference.return_mean)
+    speed = share_kept(run.mean_speed_m_per_s, reference.mean_speed_m_per_s)
+    upright = run.falls <= len(run.returns) / 2
+    walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
+    return replace(run, return_kept=kept, speed_kept=speed, walks=walks)
+
+
+def share_kept(value: float, reference: float) -> float:
+    """Return how much of ``reference`` is left: 1 for all, also of a negative return."""
+    if not math.isfinite(value) or not math.isfinite(reference) or reference == 0.0:
+        return math.nan
+    return 1.0 - (reference - value) / abs(reference)
+
+
+def smallest_that_walks(walks_at: Mapping[float, bool]) -> float | None:
+    """Return the smallest share that walks, None when none does.
+
+    A larger one that does not is taken for chance: episodes end early now and then on any
+    computer, but no policy walks on one that is too small.
+    """
+    return min((share for share, walks in walks_at.items() if walks), default=None)
+
+
+def next_share(walks_at: Mapping[float, bool]) -> float | None:
+    """Return the share to try next, None when the smallest that walks is known well enough.
+
+    Half of it while nothing smaller was tried; else between it and the largest that does not,
+    in the geometric middle. None also when nothing walks at all.
+    """
+    walks = smallest_that_walks(walks_at)
+    if walks is None:
+        return None
+    failing = [share for share, fine in walks_at.items() if not fine and share < walks]
+    if not failing:
+        half = walks / 2.0
+        return half if half >= SMALLEST_SHARE else None
+    largest = max(failing)
+    return math.sqrt(walks * largest) if walks / largest > CLOSE_ENOUGH else None
 
 
 def _share_text(share: float) -> str:
     return 'no quota' if share >= NO_QUOTA else f'{share:g} % of a core'
 
 
-def _content(groups: Sequence[Sequence[BudgetRun]], values: Values) -> dict[str, Any]:
-    return {
-        'groups': [
-            {
-                'configuration': group[0].configuration,
-                'real_time_factor': group[0].real_time_factor,
-                'smallest_core_percent': _smallest(group),
-                'runs': [asdict(one) for one in group],
-            }
-            for group in groups
-        ],
-        'arguments': dict(values),
-        'machine': describe_machine(),
-    }
-
-
-def _smallest(group: Sequence[BudgetRun]) -> float | None:
-    return smallest_that_walks({one.core_percent: one.walks for one in group})
-
-
-def _verdict(group: Sequence[BudgetRun]) -> str:
-    run, smallest = group[0], _smallest(group)
-    where = f'{run.configuration} at real-time factor {run.real_time_factor:g}'
+def _verdict(runs: Sequence[BudgetRun], smallest: float | None) -> str:
+    where = f'{runs[0].configuration} at real-time factor {runs[0].real_time_factor:g}'
     if smallest is None:
         return f'{where}: does not walk here even without a quota, so nothing can be said'
-    failing = [one.core_percent for one in group if one.core_percent < smallest]
+    failing = [one.core_percent for one in runs if one.core_percent < smallest]
     below = (
         f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller was tried'
     )
     return f'{where}: still walks with {_share_text(smallest)}; {below}'
+
+
+def _throttled_sec(run: BudgetRun) -> float:
+    return run.throttling['throttled_sec'] if run.throttling else math.nan
 
 
 COLUMNS: tuple[Column[BudgetRun], ...] = (
@@ -185,7 +262,7 @@ COLUMNS: tuple[Column[BudgetRun], ...] = (
     Column('safe', '%', lambda one: 100 * one.safe_share, digits=1),
     Column('response p50', 'ms', lambda one: one.response_ms_p50, digits=1),
     Column('p99', 'ms', lambda one: one.response_ms_p99, digits=1),
-    Column('throttled', 's', lambda one: (one.throttling or _NONE)['throttled_sec'], digits=1),
+    Column('throttled', 's', _throttled_sec, digits=1),
     Column('return', '', lambda one: one.return_mean, digits=0),
     Column('kept', '%', lambda one: 100 * one.return_kept, digits=0),
     Column('speed', 'm/s', lambda one: one.mean_speed_m_per_s, digits=2),
@@ -193,15 +270,16 @@ COLUMNS: tuple[Column[BudgetRun], ...] = (
 )
 
 
-def _print_table(console: Console, group: Sequence[BudgetRun], *, keep: float) -> None:
-    first = group[0]
-    rows = {
-        f'{_share_text(one.core_percent)}: {"walks" if one.walks else "does not walk"}': one
-        for one in group
-    }
-    table = runs_table(
-        rows,
+def _print_table(console: Console, runs: Sequence[BudgetRun], *, keep: float) -> None:
+    first = runs[0]
+    names = [
+        f'{_share_text(one.core_percent)}: {"walks" if one.walks else "does not walk"}'
+        for one in runs
+    ]
+    table = rows_table(
+        runs,
         COLUMNS,
+        names=names,
         title=f'{first.configuration}, real-time factor {first.real_time_factor:g}, '
         f'{len(first.returns)} episodes',
         note=f'walks: keeps {keep:.0%} of the speed without a quota, and at most half of the '

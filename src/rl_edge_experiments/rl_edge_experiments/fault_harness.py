@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -75,7 +75,7 @@ class FaultHarness:
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _number: Iterator[int] = field(default_factory=itertools.count)
 
-    def __enter__(self) -> 'FaultHarness':
+    def __enter__(self) -> Self:
         """Start simulator and policy."""
         with contextlib.ExitStack() as failed:
             failed.callback(self.close)
@@ -84,7 +84,7 @@ class FaultHarness:
             failed.pop_all()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop everything."""
         self.close()
 
@@ -96,8 +96,19 @@ class FaultHarness:
         """Start a system in this domain; it is stopped with the harness."""
         description = find_system(name)
         valid = {argument.name for argument in description.arguments}
-        given = self._arguments() | arguments
-        given['output_folder'] = str(self.folder / f'{name}-{next(self._number)}')
+        given = {
+            'namespace': self.namespace,
+            'environment_id': self.environment_id,
+            'model': str(self.model),
+            'load_model': 'archive',
+            'mode': self.mode,
+            'on_node_exit': 'respawn',
+            'on_policy_timeout': 'wait',
+            'policy_timeout_sec': '1.0',
+            'first_action_timeout_sec': '1.0',
+            **arguments,
+            'output_folder': str(self.folder / f'{name}-{next(self._number)}'),
+        }
         prepared = prepare(description, {key: given[key] for key in given if key in valid})
         programs = [
             Program(process.node, (*prefix, *process.command)) for process in prepared.processes
@@ -111,19 +122,6 @@ class FaultHarness:
     def _variables(self) -> dict[str, str]:
         return {'ROS_DOMAIN_ID': str(self.domain_id), **self.variables}
 
-    def _arguments(self) -> dict[str, str]:
-        return {
-            'namespace': self.namespace,
-            'environment_id': self.environment_id,
-            'model': str(self.model),
-            'load_model': 'archive',
-            'mode': self.mode,
-            'on_node_exit': 'respawn',
-            'on_policy_timeout': 'wait',
-            'policy_timeout_sec': '1.0',
-            'first_action_timeout_sec': '1.0',
-        }
-
     def start_simulator(self) -> None:
         """Start the simulator (again)."""
         self.simulator = self.start('desktop')
@@ -136,13 +134,11 @@ class FaultHarness:
     def watched(self) -> Iterator[Observer]:
         """Watch the loop with a new observer, which is `observer` meanwhile."""
         self.reports = reports = []
-
-        def take(array: DiagnosticArray) -> None:
-            reports.extend(array.status)
-
         with (
             Observer(self.namespace, domain_id=self.domain_id) as self.observer,
-            self.observer.subscribed(DiagnosticArray, '/diagnostics', take, 50),
+            self.observer.subscribed(
+                DiagnosticArray, '/diagnostics', lambda array: reports.extend(array.status), 50
+            ),
         ):
             yield self.observer
 

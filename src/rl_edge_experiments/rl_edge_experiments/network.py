@@ -34,9 +34,10 @@ def missing_rights() -> str:
 
 @dataclass(frozen=True)
 class TwoHosts:
-    """The names of two network namespaces, first and second host, and their addresses."""
+    """Two network namespaces joined by a virtual cable."""
 
     first: str
+    """The name of its namespace."""
     second: str
     first_address: str = '10.77.0.1'
     second_address: str = '10.77.0.2'
@@ -74,27 +75,24 @@ def two_hosts() -> Iterator[TwoHosts]:
         raise ConfigurationError(f'{reason}: run it as root, or with sudo')
     number = os.getpid() % 100_000
     hosts = TwoHosts(f'rle{number}a', f'rle{number}b')
+    first, second = hosts.first, hosts.second
     try:
-        _make(hosts)
+        for name in (first, second):
+            _ip('netns', 'add', name)
+            _ip('-n', name, 'link', 'set', 'lo', 'up')
+        cable = ('type', 'veth', 'peer', 'name', hosts.second_link, 'netns', second)
+        _ip('-n', first, 'link', 'add', hosts.first_link, *cable)
+        for name, link, address in (
+            (first, hosts.first_link, hosts.first_address),
+            (second, hosts.second_link, hosts.second_address),
+        ):
+            _ip('-n', name, 'address', 'add', f'{address}/24', 'dev', link)
+            _ip('-n', name, 'link', 'set', link, 'multicast', 'on', 'up')
+            _ip('-n', name, 'route', 'add', '224.0.0.0/4', 'dev', link)
         yield hosts
     finally:
-        for name in (hosts.first, hosts.second):
+        for name in (first, second):
             subprocess.run(['ip', 'netns', 'delete', name], check=False, capture_output=True)
-
-
-def _make(hosts: TwoHosts) -> None:
-    for name in (hosts.first, hosts.second):
-        _ip('netns', 'add', name)
-        _ip('-n', name, 'link', 'set', 'lo', 'up')
-    _ip('-n', hosts.first, 'link', 'add', hosts.first_link, 'type', 'veth',
-        'peer', 'name', hosts.second_link, 'netns', hosts.second)  # fmt: skip
-    for name, link, address in (
-        (hosts.first, hosts.first_link, hosts.first_address),
-        (hosts.second, hosts.second_link, hosts.second_address),
-    ):
-        _ip('-n', name, 'address', 'add', f'{address}/24', 'dev', link)
-        _ip('-n', name, 'link', 'set', link, 'multicast', 'on', 'up')
-        _ip('-n', name, 'route', 'add', '224.0.0.0/4', 'dev', link)
 
 
 def _ip(*words: str) -> None:

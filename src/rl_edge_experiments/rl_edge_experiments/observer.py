@@ -1,11 +1,11 @@
 """A small node that watches one robot: it keeps what was published and lets others wait for it."""
 
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
 
 from rclpy.client import Client
 from rclpy.context import Context
@@ -39,11 +39,7 @@ class Observer:
     """
 
     def __init__(
-        self,
-        namespace: str,
-        *,
-        domain_id: int | None = None,
-        transitions: bool = True,
+        self, namespace: str, *, domain_id: int | None = None, transitions: bool = True
     ) -> None:
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
@@ -68,7 +64,7 @@ class Observer:
         self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> 'Observer':
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -172,26 +168,18 @@ class Observer:
 
         An entity that another thread destroys while the executor waits for it ends the executor.
         """
-        done: queue.SimpleQueue[_Entity | Exception] = queue.SimpleQueue()
+        if not self._thread.is_alive():
+            raise RuntimeError('the observer has ended: make a new one')
+        done: Future[_Entity] = Future()
 
         def work() -> None:
             try:
-                done.put(do())
+                done.set_result(do())
             except Exception as error:  # it belongs to who asked
-                done.put(error)
+                done.set_exception(error)
 
-        if not self._thread.is_alive():
-            raise RuntimeError('the observer has ended: make a new one')
         self._executor.create_task(work)
-        try:
-            result = done.get(timeout=_ANSWER_SEC)
-        except queue.Empty:
-            raise TimeoutError(
-                f'the thread of the observer did not answer within {_ANSWER_SEC:g} s'
-            ) from None
-        if isinstance(result, Exception):
-            raise result
-        return result
+        return done.result(_ANSWER_SEC)
 
     def _spin(self) -> None:
         try:
@@ -202,13 +190,7 @@ class Observer:
                 raise
 
     def _keep(
-        self,
-        message_type: type,
-        topic: str,
-        profile: QoSProfile,
-        kept: list[Any],
-        *,
-        raw: bool = False,
+        self, message_type: type, topic: str, profile: QoSProfile, kept: list, *, raw: bool = False
     ) -> None:
         def append(message: Any) -> None:
             with self._changed:

@@ -41,7 +41,6 @@ _SILENCE_SEC = 120.0
 _POLL_SEC = 0.1
 _ARRIVAL_NS = 200_000_000
 """By how much later than here a message may arrive at the recorder."""
-_BUSY = 'while True: pass'
 
 Conditions = Callable[[RunningSystem], contextlib.AbstractContextManager[dict[str, Any]]]
 """What holds while the policy acts; entered with the policy's system. What is in the mapping
@@ -137,30 +136,25 @@ def record_run(
     recording in the folder is removed. Raise RunFailedError when a node exits or the policy does
     not act, and what `prepare` raises.
     """
-    loop = _Loop(request, namespace=f'run{os.getpid()}')
-    return _record([loop], conditions or _nothing, on_episodes, reuse=reuse)[0]
+    (run,) = record_runs([request], conditions=conditions, reuse=reuse, on_episodes=on_episodes)
+    return run
 
 
-def record_runs(requests: Sequence[RunRequest], *, reuse: bool = False) -> list[RecordedRun]:
+def record_runs(
+    requests: Sequence[RunRequest],
+    *,
+    conditions: Conditions | None = None,
+    reuse: bool = False,
+    on_episodes: Callable[[int], None] = lambda episodes: None,
+) -> list[RecordedRun]:
     """Run and record several loops at once, each in a namespace and a folder of its own.
 
-    They begin together, and end when each has come to its end. Recordings of equal runs are taken
-    where ``reuse`` is true.
+    They begin together, and end when each has come to its end; see `record_run`.
     """
-    loops = [
+    all_loops = [
         _Loop(request, namespace=f'run{os.getpid()}_{index}')
         for index, request in enumerate(requests)
     ]
-    return _record(loops, _nothing, lambda episodes: None, reuse=reuse)
-
-
-def _record(
-    all_loops: 'Sequence[_Loop]',
-    conditions: Conditions,
-    on_episodes: Callable[[int], None],
-    *,
-    reuse: bool,
-) -> list[RecordedRun]:
     former = [loop.former() if reuse else None for loop in all_loops]
     loops = [loop for loop, run in zip(all_loops, former, strict=True) if run is None]
     with contextlib.ExitStack() as stack:
@@ -170,7 +164,9 @@ def _record(
             loop.start_policy(stack)
         policies = [loop.wait_until_acting() for loop in loops]
         with contextlib.ExitStack() as held:
-            measured = [held.enter_context(conditions(policy)) for policy in policies]
+            measured = [
+                held.enter_context(conditions(policy)) if conditions else {} for policy in policies
+            ]
             for loop in loops:
                 loop.begin()
             for loop in loops:
@@ -179,10 +175,6 @@ def _record(
             loop.stop()
     made = (loop.recorded(found) for loop, found in zip(loops, measured, strict=True))
     return [run or next(made) for run in former]
-
-
-def _nothing(_: RunningSystem) -> contextlib.AbstractContextManager[dict[str, Any]]:
-    return contextlib.nullcontext({})
 
 
 class _Loop:
@@ -252,13 +244,9 @@ class _Loop:
         self._prepared, self._processes = self._prepare()  # anew: the bag's folder is free now
         stack.enter_context(busy_processes(self._request.load))
         domain_id = self._request.variables.get('ROS_DOMAIN_ID')
-        self._observer = stack.enter_context(
-            Observer(
-                self._namespace,
-                domain_id=int(domain_id) if domain_id else None,
-                transitions=False,
-            )
-        )
+        domain = int(domain_id) if domain_id else None
+        observer = Observer(self._namespace, domain_id=domain, transitions=False)
+        self._observer = stack.enter_context(observer)
         # Not the other way round: the recorder has to be the last to end.
         for node in ('recorder', 'sim', *(['robot'] if self._request.robot else [])):
             self._start(node, stack)
@@ -268,11 +256,10 @@ class _Loop:
         """Start the policy."""
         stack.enter_context(self._counting)
         if self._records_transitions:
-            self._counting.enter_context(
-                self._observer.subscribed(
-                    Transition, 'transition', self._on_step, qos.transition()
-                )
+            steps = self._observer.subscribed(
+                Transition, 'transition', self._on_step, qos.transition()
             )
+            self._counting.enter_context(steps)
         self._start('policy', stack)
 
     @property
@@ -284,9 +271,8 @@ class _Loop:
         (process,) = (one for one in self._processes if one.node.name == node)
         prefix = self._request.policy_prefix if node == 'policy' else ()
         program = Program(process.node, (*prefix, *process.command))
-        system = RunningSystem(
-            [program], environment={**drawing_environment(), **self._request.variables}
-        )
+        variables = {**drawing_environment(), **self._request.variables}
+        system = RunningSystem([program], environment=variables)
         self._systems[node] = stack.enter_context(system)
 
     @property
@@ -343,7 +329,7 @@ class _Loop:
             system.stop()
             outcome = system.wait()
             if outcome.exit_code:
-                raise RunFailedError(_failure(outcome.reason, system))
+                raise _failure(outcome.reason, system)
 
     def recorded(self, conditions: Mapping[str, Any]) -> RecordedRun:
         """Keep what is not in the bag beside it, and return the run."""
@@ -352,8 +338,7 @@ class _Loop:
             'end_ns': self._end_ns,
             'conditions': dict(conditions),
         }
-        content = {'settings': self._settings, 'measured': measured}
-        write_json(self._folder / RUN_FILE, content)
+        write_json(self._folder / RUN_FILE, {'settings': self._settings, 'measured': measured})
         return self._from(measured)
 
     def _from(self, measured: Mapping[str, Any]) -> RecordedRun:
@@ -365,14 +350,13 @@ class _Loop:
         while not condition():
             self._check()
             if time.monotonic() > deadline:
-                systems = self._systems
-                raise RunFailedError(_failure(otherwise, systems.get('policy', systems['sim'])))
+                raise _failure(otherwise, self._systems.get('policy', self._systems['sim']))
             time.sleep(_POLL_SEC)
 
     def _check(self) -> None:
         for system in self._systems.values():
             if not system.is_running() and (outcome := system.wait()).exit_code:
-                raise RunFailedError(_failure(outcome.reason, system))
+                raise _failure(outcome.reason, system)
 
 
 def _prepared(system: str, given: Mapping[str, str]) -> PreparedSystem:
@@ -382,18 +366,19 @@ def _prepared(system: str, given: Mapping[str, str]) -> PreparedSystem:
     return prepare(description, {name: given[name] for name in given if name in valid})
 
 
+def _failure(reason: str, running: RunningSystem) -> RunFailedError:
+    last = '\n'.join(running.log.of()[-15:])
+    return RunFailedError(f'{reason}; the last lines were\n{last}')
+
+
 @contextlib.contextmanager
 def busy_processes(count: int) -> Iterator[None]:
     """Keep ``count`` processes busy, each with a core's worth of work, while the block runs."""
-    children = [ChildProcess([sys.executable, '-c', _BUSY], os.environ) for _ in range(count)]
+    busy = [sys.executable, '-c', 'while True: pass']
+    children = [ChildProcess(busy, os.environ) for _ in range(count)]
     try:
         yield
     finally:
         for child in children:
             child.kill_group()
             child.reap()
-
-
-def _failure(reason: str, running: RunningSystem) -> str:
-    last = '\n'.join(running.log.of()[-15:])
-    return f'{reason}; the last lines were\n{last}'

@@ -1,12 +1,11 @@
 """A policy over a robot's standard topics against the same policy over our own, in real time."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import gymnasium
 import numpy as np
 import yaml
 from gymnasium.envs.mujoco import MujocoEnv
@@ -18,9 +17,10 @@ from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import Interval, ratio_interval
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
+from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.output.columns import Column, comparison_table, make_console
-from rl_edge_eval.replay import RecordedSteps, Step
+from rl_edge_eval.recorded_steps import RecordedSteps, Step
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 from rl_edge_robot.description import find_description
@@ -103,6 +103,8 @@ def unexplained_steps(bag: Path) -> tuple[int, int]:
     model = getattr(env.unwrapped, 'model', None)
     if model is None or size + parts.get('skipped_qpos', 0) != model.nq + model.nv:
         return 0, 0
+    simulation = cast(MujocoEnv, env.unwrapped)
+    unseen = np.zeros(model.nq + model.nv - size)
     env.reset(seed=0)
     checked = unexplained = 0
     before: Step | None = None
@@ -114,25 +116,18 @@ def unexplained_steps(bag: Path) -> tuple[int, int]:
             and before.step
             and np.isfinite(before.action).all()
         ):
-            moved = step.observation[:size] - before.observation[:size]
-            error = _simulated(env, before.observation[:size], before.action)
-            error -= step.observation[:size]
+            seen, after = (one.observation[:size].astype(np.float64) for one in (before, step))
+            state = np.concatenate([unseen, seen])
+            simulation.set_state(state[: model.nq], state[model.nq :])
+            simulation.data.qacc_warmstart[:] = 0.0
+            simulation.do_simulation(before.action, simulation.frame_skip)
+            reached = np.concatenate([simulation.data.qpos, simulation.data.qvel])[len(unseen) :]
             checked += 1
-            unexplained += np.linalg.norm(error) > _SAME_STEP * np.linalg.norm(moved)
+            error = np.linalg.norm(reached - after)
+            unexplained += error > _SAME_STEP * np.linalg.norm(after - seen)
         before = step
     env.close()
     return checked, int(unexplained)
-
-
-def _simulated(env: gymnasium.Env, observed: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Return the positions and velocities that ``action`` leads to from those that were seen."""
-    simulation = cast(MujocoEnv, env.unwrapped)
-    unseen = simulation.model.nq + simulation.model.nv - len(observed)
-    state = np.concatenate([np.zeros(unseen), observed.astype(np.float64)])
-    simulation.set_state(state[: simulation.model.nq], state[simulation.model.nq :])
-    simulation.data.qacc_warmstart[:] = 0.0
-    simulation.do_simulation(action, simulation.frame_skip)
-    return np.concatenate([simulation.data.qpos, simulation.data.qvel])[unseen:]
 
 
 def _at_simulator(runs: Sequence[RecordedRun]) -> Percentiles:
@@ -140,7 +135,7 @@ def _at_simulator(runs: Sequence[RecordedRun]) -> Percentiles:
     times_us = []
     for run in runs:
         shown_ns = 0
-        for topic, time_ns, _ in decoded(Bag(run.bag), 'odometry', 'commands'):
+        for topic, time_ns, _ in decoded(Bag(run.bag), _named('odometry', 'commands')):
             if topic.name.endswith('odometry'):
                 shown_ns = time_ns
             elif shown_ns and run.begin_ns < time_ns < run.end_ns:
@@ -153,13 +148,17 @@ def _added(runs: Sequence[RecordedRun]) -> tuple[float, float]:
     """Return the medians over the reports of p50 and p99 of what the robot node adds, in us."""
     found: list[tuple[float, float]] = []
     for run in runs:
-        for _, _, message in decoded(Bag(run.bag), 'diagnostics'):
+        for _, _, message in decoded(Bag(run.bag), _named('diagnostics')):
             for status in message.status:
                 values = {each.key: each.value for each in status.values}
                 if 'added_us_p50' in values:
                     found.append((float(values['added_us_p50']), float(values['added_us_p99'])))
     p50, p99 = np.median(found, axis=0) if found else (math.nan, math.nan)
     return float(p50), float(p99)
+
+
+def _named(*names: str) -> Callable[[BagTopic], bool]:
+    return lambda topic: topic.name.rpartition('/')[2] in names
 
 
 @dataclass(frozen=True)
@@ -173,30 +172,30 @@ class Regularity:
     missed_periods: int
     added_us: tuple[float, float]
     memory_mb: float
-
-    @property
-    def jitter_p99_us(self) -> float:
-        """Return by how much the 99th percentile is above the period."""
-        return self.p99_us - self.period_us
+    jitter_p99_us: float
+    """By how much the 99th percentile is above the period."""
 
     @classmethod
     def of(cls, step_on: str, run: RecordedRun) -> 'Regularity':
         """Read the bag: the last report is of the last 10 s, earlier ones count by their worst."""
         reports = [
             message
-            for _, time_ns, message in decoded(Bag(run.bag), 'control_timing')
+            for _, time_ns, message in decoded(Bag(run.bag), _named('control_timing'))
             if time_ns > run.begin_ns
         ]
         if not reports:
             raise ConfigurationError(f'{run.bag} has no control_timing: run for longer')
+        period_us = reports[-1].period_us
+        p99_us = max(each.period_us_p99 for each in reports)
         return cls(
             step_on=step_on,
-            period_us=reports[-1].period_us,
+            period_us=period_us,
             p50_us=float(np.median([each.period_us_p50 for each in reports])),
-            p99_us=max(each.period_us_p99 for each in reports),
+            p99_us=p99_us,
             missed_periods=reports[-1].missed_periods,
             added_us=_added([run]),
             memory_mb=run.robot.node('robot').peak_memory_mb,
+            jitter_p99_us=p99_us - period_us,
         )
 
 
@@ -235,27 +234,25 @@ def run_robot_proof(values: Values) -> int:
     folder = output_folder(values)
     model = choose(COMPRESSED, values)
     description = find_description(str(values['description']))
-    parts = {
-        NATIVE: ('native', ''),
-        STANDARD: ('standard', str(description)),
-    }
     found: dict[str, Interface] = {}
-    for name, (part, robot) in parts.items():
+    for name, part, robot in (
+        (NATIVE, 'native', ''),
+        (STANDARD, 'standard', str(description)),
+    ):
         with console.status(f'{values["episodes"]} episodes over {name}'):
             requests = _requests(folder / part, values, str(model.folder), robot)
             found[name] = Interface.of(record_runs(requests, reuse=bool(values['reuse'])))
-    ticks = []
-    if seconds := float(values['tick_seconds']):
-        for step_on in ('clock', 'sensors'):
-            with console.status(f'ticks at {1 / FAST_PERIOD_SEC:g} Hz on {step_on}'):
-                ticks.append(
-                    measure_ticks(folder / f'ticks_{step_on}', description, step_on, seconds)
-                )
+    ticks = {}
+    for step_on in ('clock', 'sensors') if values['tick_seconds'] else ():
+        with console.status(f'ticks at {1 / FAST_PERIOD_SEC:g} Hz on {step_on}'):
+            ticks[f'ticks on {step_on}'] = measure_ticks(
+                folder / f'ticks_{step_on}', description, step_on, float(values['tick_seconds'])
+            )
     kept = _kept(found)
     content = {
-        'return_kept': kept.to_dict(),
-        'interfaces': {name: asdict(one) for name, one in found.items()},
-        'ticks': [{**asdict(one), 'jitter_p99_us': one.jitter_p99_us} for one in ticks],
+        'return_kept': kept,
+        'interfaces': found,
+        'ticks': list(ticks.values()),
         'parallel': values['parallel'],
         'model': model.to_mapping(),
         'machine': describe_machine(),
@@ -263,8 +260,7 @@ def run_robot_proof(values: Values) -> int:
     write_json(folder / 'robot_proof.json', content)
     console.print(comparison_table(found, COLUMNS))
     if ticks:
-        by_kind = {f'ticks on {one.step_on}': one for one in ticks}
-        console.print(comparison_table(by_kind, TICK_COLUMNS))
+        console.print(comparison_table(ticks, TICK_COLUMNS))
     console.print(f'return over standard topics / own messages: {kept} (aim: within 3 %)')
     console.print(f'written: {folder / "robot_proof.json"}', soft_wrap=True)
     return 0

@@ -1,7 +1,8 @@
 """Run the compressed loop with recording for long, and fit what grows."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.metrics.run_metrics import RobotMetrics
-from rl_edge_eval.output.columns import Column, make_console, runs_table
+from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.record_run import RunRequest, record_run
 
@@ -22,8 +23,6 @@ SHORTEST_WINDOW_SEC = 1.0
 WARM_UP_SHARE = 0.2
 SHARED_MEMORY = Path('/dev/shm')
 _SHARED_MEMORY_NAMES = ('fastrtps_*', 'fastdds_*', 'sem.fastrtps_*', 'sem.fastdds_*')
-_NODES = ('sim', 'policy', 'recorder')
-_OF_A_NODE = ('unique_memory_mb', 'resident_memory_mb', 'threads', 'open_files')
 
 
 @dataclass(frozen=True)
@@ -46,23 +45,20 @@ def fit_slope(times_sec: Sequence[float], values: Sequence[float]) -> Slope:
     """
     hours = np.asarray(times_sec, np.float64) / 3600.0
     samples = np.asarray(values, np.float64)
-    if samples.shape != hours.shape or samples.size < 3:
-        raise ConfigurationError(f'{samples.size} samples at {hours.size} times: needs 3 or more')
-    centred = hours - hours.mean()
-    spread = float(centred @ centred)
-    if spread == 0.0:
-        raise ConfigurationError('all samples are of one time: no slope can be fitted')
+    if samples.shape != hours.shape or samples.size < 3 or np.ptp(hours) == 0.0:
+        raise ConfigurationError(
+            f'{samples.size} samples at {len(set(hours))} times: needs 3 or more'
+        )
     mean = float(samples.mean())
-    slope = float(centred @ (samples - mean)) / spread
-    residuals = samples - mean - slope * centred
-    error = float(np.sqrt(residuals @ residuals / (samples.size - 2) / spread))
+    (slope, _), covariance = np.polyfit(hours - hours.mean(), samples - mean, 1, cov=True)
+    margin = 1.96 * float(np.sqrt(covariance[0, 0]))
     scale = 100.0 / mean if mean else float('nan')
     return Slope(
         mean,
-        slope,
-        slope * scale,
-        (slope - 1.96 * error) * scale,
-        (slope + 1.96 * error) * scale,
+        float(slope),
+        float(slope) * scale,
+        (float(slope) - margin) * scale,
+        (float(slope) + margin) * scale,
         int(samples.size),
     )
 
@@ -75,11 +71,10 @@ def samples_of(robot: RobotMetrics) -> Samples:
     """Return what a run has over time: response times, and what its nodes used."""
     steps = robot.series
     samples = {'response_us': (steps.time_ns * 1e-9, steps.response_us)}
-    for name in _NODES:
-        reports = robot.node(name).reports
-        for attribute in _OF_A_NODE:
-            values = np.asarray(getattr(reports, attribute), np.float64)
-            samples[f'{name}_{attribute}'] = (reports.time_ns * 1e-9, values)
+    for node in ('sim', 'policy', 'recorder'):
+        reports = robot.node(node).reports
+        for name in ('unique_memory_mb', 'resident_memory_mb', 'threads', 'open_files'):
+            samples[f'{node}_{name}'] = (reports.time_ns * 1e-9, reports[name])
     return samples
 
 
@@ -107,22 +102,18 @@ def slopes_of(samples: Samples) -> dict[str, Slope]:
     return slopes
 
 
-def shared_memory_files() -> int:
-    """Count the files of Fast DDS in shared memory, of all processes of this machine."""
-    return sum(1 for name in _SHARED_MEMORY_NAMES for _ in SHARED_MEMORY.glob(name))
+def shared_memory_files() -> tuple[int, int]:
+    """Count the files of Fast DDS in shared memory, of all processes of this machine.
 
-
-def orphaned_shared_memory_files() -> int:
-    """Count those that no process has open or mapped: killed processes have left them."""
+    And those of them that no process has open or mapped: killed processes have left them.
+    """
     used: set[str] = set()
     for process in psutil.process_iter():
-        try:
+        with contextlib.suppress(psutil.Error, OSError):
             used |= {mapping.path for mapping in process.memory_maps(grouped=True)}
             used |= {file.path for file in process.open_files()}
-        except (psutil.Error, OSError):
-            continue
     files = {str(path) for name in _SHARED_MEMORY_NAMES for path in SHARED_MEMORY.glob(name)}
-    return len(files - used)
+    return len(files), len(files - used)
 
 
 def run_soak(values: Values) -> int:
@@ -142,10 +133,10 @@ def run_soak(values: Values) -> int:
         seconds=60.0 * minutes,
         variables={'ROS_DOMAIN_ID': str(values['ros_domain_id'])},
     )
-    before = shared_memory_files(), orphaned_shared_memory_files()
+    before = shared_memory_files()
     with console.status(f'soaking for {minutes:g} min'):
         run = record_run(request)
-    after = shared_memory_files(), orphaned_shared_memory_files()
+    after = shared_memory_files()
     slopes = slopes_of(samples_of(run.acting))
     content = {
         'minutes': minutes,
@@ -154,14 +145,14 @@ def run_soak(values: Values) -> int:
         'model': model.to_mapping(),
         'steps': run.acting.transitions,
         'warm_up_share': WARM_UP_SHARE,
-        'slopes': {name: asdict(slope) for name, slope in slopes.items()},
+        'slopes': slopes,
         'shared_memory_files': {'before': before[0], 'after': after[0]},
         'orphaned_shared_memory_files': {'before': before[1], 'after': after[1]},
         'bag_mb': sum(file.stat().st_size for file in run.bag.glob('*')) / 1e6,
         'machine': describe_machine(),
     }
     write_json(folder / 'soak.json', content)
-    console.print(runs_table(slopes, COLUMNS))
+    console.print(rows_table(list(slopes.values()), COLUMNS, names=list(slopes)))
     console.print(
         f'{run.acting.transitions} steps; shared-memory files before and after: {before[0]}, '
         f'{after[0]}, of these left by killed processes: {before[1]}, {after[1]}'

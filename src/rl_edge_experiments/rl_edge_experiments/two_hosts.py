@@ -15,8 +15,8 @@ from rl_edge_core.artifact import pack_artifact
 from rl_edge_core.files import sha256_of
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_eval.metrics.series import Percentiles, ratio
-from rl_edge_eval.output.columns import Column, make_console, runs_table
+from rl_edge_eval.metrics.series import Percentiles, between, ratio
+from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
@@ -42,8 +42,8 @@ class Loops:
     environment_id: str
     domain_id: int
 
-    def record(self, place: str, steps: int, *, robots: int = 1) -> list[RecordedRun]:
-        """Record robots in lockstep on one host, or with their policies on the second."""
+    def measure(self, place: str, steps: int, *, robots: int = 1) -> 'Measured':
+        """Run robots in lockstep on one host, or with their policies on the second."""
         two = place == TWO_HOSTS
         variables = OVER_UDP if two else {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
         requests = [
@@ -57,24 +57,21 @@ class Loops:
             for index in range(robots)
         ]
         with inside(self.hosts.first), environment(**variables):
-            return record_runs(requests)
+            return Measured.together(record_runs(requests), steps)
 
     @contextlib.contextmanager
     def harness(self) -> Iterator[FaultHarness]:
         """Start a loop in real time with its policy on the second host."""
-        with (
-            inside(self.hosts.first),
-            environment(**OVER_UDP),
-            FaultHarness(
-                self.folder / 'cut',
-                self.model.folder,
-                'realtime',
-                self.domain_id,
-                OVER_UDP,
-                environment_id=self.environment_id,
-                policy_prefix=self.hosts.on_second(),
-            ) as loop,
-        ):
+        loop = FaultHarness(
+            self.folder / 'cut',
+            self.model.folder,
+            'realtime',
+            self.domain_id,
+            OVER_UDP,
+            environment_id=self.environment_id,
+            policy_prefix=self.hosts.on_second(),
+        )
+        with inside(self.hosts.first), environment(**OVER_UDP), loop:
             yield loop
 
 
@@ -88,22 +85,14 @@ class Measured:
     @classmethod
     def together(cls, runs: Sequence[RecordedRun], steps: int) -> 'Measured':
         """Return what loops reached side by side, until each had made ``steps`` steps."""
-        times = [one[one >= run.begin_ns] for run in runs for one in [run.robot.series.time_ns]]
-        begin_ns = max(one[WARM_UP_STEPS] for one in times)
-        end_ns = max(one[WARM_UP_STEPS + steps - 1] for one in times)
-        series = [run.robot.series.between(int(begin_ns), int(end_ns)) for run in runs]
+        acting = [run.robot.series[run.robot.series.time_ns >= run.begin_ns] for run in runs]
+        begin_ns = max(one.time_ns[WARM_UP_STEPS] for one in acting)
+        end_ns = max(one.time_ns[WARM_UP_STEPS + steps - 1] for one in acting)
+        series = [between(one, begin_ns, end_ns) for one in acting]
         intervals = sum(len(one) for one in series) - len(series)
         return cls(
             np.concatenate([one.response_us for one in series]),
             ratio(intervals, (end_ns - begin_ns) * 1e-9),
-        )
-
-    @classmethod
-    def of_rounds(cls, rounds: Sequence['Measured']) -> 'Measured':
-        """Return what several rounds come to."""
-        return cls(
-            np.concatenate([one.response_us for one in rounds]),
-            float(np.mean([one.steps_per_sec for one in rounds])),
         )
 
     @property
@@ -193,18 +182,7 @@ def run_two_hosts(values: Values) -> int:
             write_json(folder / CUT_FILE, {'cut': cut, 'load_model': sent})
             console.print(cut)
             return 0
-        # In turns, so that a machine that changes disturbs both alike.
-        rounds: dict[str, list[Measured]] = {ONE_HOST: [], TWO_HOSTS: []}
-        for _ in range(int(values['rounds'])):
-            for place, found in rounds.items():
-                found.append(Measured.together(loops.record(place, steps), steps))
-        links = {place: Measured.of_rounds(found) for place, found in rounds.items()}
-        many = {
-            robots: Measured.together(
-                loops.record(TWO_HOSTS, steps // robots, robots=robots), steps // robots
-            )
-            for robots in (1, 2, 4)
-        }
+        links, many = _measure_links(loops, steps, rounds=int(values['rounds']))
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
     content = {
         'links': {
@@ -219,14 +197,33 @@ def run_two_hosts(values: Values) -> int:
         'machine': describe_machine(),
     }
     write_json(folder / 'two_hosts.json', content)
-    console.print(runs_table(links, COLUMNS))
+    console.print(rows_table(list(links.values()), COLUMNS, names=list(links)))
     console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
     console.print(f'link cut for {cut["cut_sec"]} s: {cut}')
     console.print(f'policy sent: {sent}')
-    together = {f'two hosts, robots together: {robots}': one for robots, one in many.items()}
-    console.print(runs_table(together, COLUMNS))
+    names = [f'two hosts, robots together: {robots}' for robots in many]
+    console.print(rows_table(list(many.values()), COLUMNS, names=names))
     console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)
     return 0
+
+
+def _measure_links(
+    loops: Loops, steps: int, *, rounds: int
+) -> tuple[dict[str, Measured], dict[int, Measured]]:
+    """Measure one host and two, and one, two and four robots together on two hosts."""
+    found: dict[str, list[Measured]] = {ONE_HOST: [], TWO_HOSTS: []}
+    for _ in range(rounds):  # in turns, so that a machine that changes disturbs both alike
+        for place, measured in found.items():
+            measured.append(loops.measure(place, steps))
+    links = {
+        place: Measured(
+            np.concatenate([one.response_us for one in measured]),
+            float(np.mean([one.steps_per_sec for one in measured])),
+        )
+        for place, measured in found.items()
+    }
+    robots = (1, 2, 4)
+    return links, {n: loops.measure(TWO_HOSTS, steps // n, robots=n) for n in robots}
 
 
 COLUMNS: tuple[Column[Measured], ...] = (

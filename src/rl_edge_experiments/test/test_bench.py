@@ -7,8 +7,7 @@ from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.resources import ResourceSample
-from rl_edge_experiments.bench import bench, lockstep, policy_process
-from rl_edge_experiments.bench.spread import section
+from rl_edge_experiments.bench import bench, lockstep, policy_process, section
 
 STARTS = {
     'floor': [(1.0, 50.0), (1.0, 50.0)],

@@ -6,7 +6,7 @@ import pytest
 
 from rl_edge_bringup.command_line import main
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_experiments.budget_run import (
+from rl_edge_experiments.envelope import (
     NO_QUOTA,
     BudgetRun,
     compare,

@@ -7,7 +7,7 @@ import pytest
 
 from rl_edge_bringup.command_line import main
 from rl_edge_core.statistics import Interval
-from rl_edge_eval.frames import Frame
+from rl_edge_eval.bag.decode import Frame
 from rl_edge_experiments.report.claims import (
     DIFFERS,
     FAILS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rl_edge_eval.metrics.series import Percentiles
-from rl_edge_eval.replay import Step
+from rl_edge_eval.recorded_steps import Step
 from rl_edge_experiments import robot_proof
 from rl_edge_sim.environment import make_environment, spec_of
 

@@ -5,9 +5,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import yaml
 
@@ -23,15 +22,15 @@ from rl_edge_eval.bag.storage_files import (
 
 METADATA_NAME = 'metadata.yaml'
 _READERS: dict[str, type[StorageFile]] = {'.mcap': McapFile, '.db3': SqliteFile}
+_STORAGES = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 _COMPRESSED = '.zstd'
 
 
-@dataclass(frozen=True)
-class BagMetadata:
+class BagMetadata(NamedTuple):
     """What metadata.yaml says of a bag: never relied on."""
 
-    files: tuple[str, ...]
-    message_counts: dict[str, int]
+    files: list[str]
+    message_counts: Counter[str]
     """By topic."""
     types: dict[str, str]
     """By topic."""
@@ -62,8 +61,7 @@ class Bag:
     @property
     def storage(self) -> str:
         """Return the format of the storage files."""
-        suffixes = {_storage_suffix(file) for file in self.files}
-        return '+'.join(sorted({'.mcap': 'mcap', '.db3': 'sqlite3'}[s] for s in suffixes))
+        return '+'.join(sorted({_STORAGES[_storage_suffix(file)] for file in self.files}))
 
     def __iter__(self) -> Iterator[BagMessage]:
         """Yield all messages, in the order in which they were written."""
@@ -114,7 +112,11 @@ class Bag:
         copies = self._copies({file.name for file in found}, listed)
         files = tuple(file for file in found if file.name not in copies)
         if self._metadata is not None:
-            self._compare_files(listed, {file.name for file in files}, copies)
+            read = {file.name for file in files}
+            for name in sorted(listed - read - copies):
+                self.notes.add(f'{name} is missing, though metadata.yaml lists it')
+            for name in sorted(read - listed):
+                self.notes.add(f'{name} is read, though metadata.yaml does not list it')
         return files
 
     def _look_around(self, file: Path) -> None:
@@ -122,8 +124,7 @@ class Bag:
         folder = file.absolute().parent
         metadata = _read_metadata(folder, Notes()) if (folder / METADATA_NAME).exists() else None
         if metadata is not None and file.name in metadata.files:
-            self._types = metadata.types
-            names = list(metadata.files)
+            self._types, names = metadata.types, metadata.files
         else:
             bag = re.sub(r'_\d+$', '', _plain_stem(file))
             pattern = re.compile(rf'{re.escape(bag)}_\d+')
@@ -152,12 +153,6 @@ class Bag:
                 copies.add(left_out)
         return copies
 
-    def _compare_files(self, listed: set[str], read: set[str], copies: set[str]) -> None:
-        for name in sorted(listed - read - copies):
-            self.notes.add(f'{name} is missing, though metadata.yaml lists it')
-        for name in sorted(read - listed):
-            self.notes.add(f'{name} is read, though metadata.yaml does not list it')
-
     def _compare_with_metadata(self) -> None:
         if self._metadata is None:
             return
@@ -165,7 +160,7 @@ class Bag:
         for topic, count in self.message_counts.items():
             read[topic.name] += count
         for name in sorted(read.keys() | self._metadata.message_counts.keys()):
-            promised = self._metadata.message_counts.get(name, 0)
+            promised = self._metadata.message_counts[name]
             if read[name] != promised:
                 self.notes.add(
                     f'{name}: {read[name]} messages read, metadata.yaml says {promised}'
@@ -200,22 +195,18 @@ def _read_metadata(folder: Path, notes: Notes) -> BagMetadata | None:
         notes.add(f'{METADATA_NAME} is missing: the recorder was killed; all files are read')
         return None
     try:
-        content = yaml.safe_load(path.read_text())
-        return _parse_metadata(content['rosbag2_bagfile_information'])
+        information = yaml.safe_load(path.read_text())['rosbag2_bagfile_information']
+        counts: Counter[str] = Counter()
+        types: dict[str, str] = {}
+        for topic in information.get('topics_with_message_count') or []:
+            name = str(topic['topic_metadata']['name'])
+            counts[name] += int(topic['message_count'])
+            types[name] = str(topic['topic_metadata'].get('type', ''))
+        files = [Path(name).name for name in information.get('relative_file_paths') or []]
+        return BagMetadata(files, counts, types)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f'not in the form of rosbag2: {type(error).__name__} {error}'
     notes.add(f'{METADATA_NAME} cannot be read ({reason}): all files are read')
     return None
-
-
-def _parse_metadata(information: Any) -> BagMetadata:
-    counts: dict[str, int] = {}
-    types: dict[str, str] = {}
-    for topic in information.get('topics_with_message_count') or []:
-        name = str(topic['topic_metadata']['name'])
-        counts[name] = counts.get(name, 0) + int(topic['message_count'])
-        types[name] = str(topic['topic_metadata'].get('type', ''))
-    files = tuple(Path(name).name for name in information.get('relative_file_paths') or [])
-    return BagMetadata(files, counts, types)

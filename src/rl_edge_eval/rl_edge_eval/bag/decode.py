@@ -1,4 +1,4 @@
-"""Decode the messages of a topic by the definition that the bag itself carries.
+"""Decode the messages of a bag by the definitions that it carries itself.
 
 `mcap-ros2-support` decodes; it knows definitions in the form of .msg files, so those in IDL are
 rewritten first. Plain CDR of both byte orders (XCDR1) is what every ROS 2 middleware writes.
@@ -6,19 +6,20 @@ rewritten first. Plain CDR of both byte orders (XCDR1) is what every ROS 2 middl
 
 import struct
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 from mcap.records import Schema
 from mcap_ros2.decoder import DecoderFactory
 
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.idl import msg_of_idl
-from rl_edge_eval.bag.messages import BagTopic
+from rl_edge_eval.bag.messages import BagError, BagTopic
 
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
 Decoder = Callable[[bytes], Any]
-_HEAD_BYTES = 4
 _PLAIN_CDR = (b'\x00\x00', b'\x00\x01')
 
 
@@ -48,7 +49,7 @@ def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
         ) from error
 
     def decode_checked(data: bytes) -> Any:
-        if len(data) < _HEAD_BYTES:
+        if len(data) < 4:  # the head says how the rest is encoded
             raise ValueError(f'no whole {name} in {len(data)} bytes')
         if data[:2] not in _PLAIN_CDR:
             raise ValueError(f'encapsulation {data[:2]!r} is not that of plain CDR')
@@ -67,24 +68,60 @@ def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
     return decode_checked
 
 
-def decoded(bag: Bag, *names: str) -> Iterator[tuple[BagTopic, int, Any]]:
-    """Yield (topic, time in ns, message) of the topics whose names end in one of ``names``.
+def decoded(
+    bag: Bag, wanted: Callable[[BagTopic], bool], *, needs: tuple[str, ...] = ()
+) -> Iterator[tuple[BagTopic, int, Any]]:
+    """Yield (topic, time in ns, message) of the topics that are wanted.
 
-    ``*`` stands for anything. Messages that can't be decoded are left out, and noted.
+    Messages that can't be decoded are left out, and noted. Raise DecodingError for a topic whose
+    messages are not understood at all; see `decoder_of`.
     """
     decoders: dict[BagTopic, Decoder | None] = {}
     for topic, time_ns, data in bag:
         if topic not in decoders:
-            is_wanted = any(fnmatchcase(topic.name, f'*/{name}') for name in names)
-            decoders[topic] = decoder_of(topic) if is_wanted else None
+            decoders[topic] = decoder_of(topic, needs=needs) if wanted(topic) else None
         decode = decoders[topic]
-        if decode is not None:
-            try:
-                message = decode(data)
-            except ValueError as error:
-                bag.notes.add(f'{topic.name}: messages that cannot be decoded', str(error))
-            else:
-                yield topic, time_ns, message
+        if decode is None:
+            continue
+        try:
+            message = decode(data)
+        except DecodingError:
+            raise
+        except Exception as error:  # malformed bytes raise many types
+            bag.notes.add_undecodable(topic, error)
+        else:
+            yield topic, time_ns, message
+
+
+class Frame(NamedTuple):
+    """One recorded image."""
+
+    time_ns: int
+    """When it arrived."""
+    pixels: np.ndarray
+    """uint8, shape (height, width, 3), RGB."""
+
+
+def frames_of(path: Path) -> Iterator[Frame]:
+    """Yield the images of a bag, as the simulator publishes them, in the order of recording.
+
+    Raise BagError when there is no bag at ``path``, when its images can't be decoded, and for
+    other images than RGB with 8 bits.
+    """
+    try:
+        for _, time_ns, image in decoded(Bag(path), lambda one: one.message_type == IMAGE_TYPE):
+            if image.encoding != 'rgb8':
+                raise BagError(f'{path}: its images are {image.encoding!r}, must be rgb8')
+            shape = (image.height, image.width, 3)
+            pixels = np.frombuffer(bytes(image.data), np.uint8)
+            if pixels.size != np.prod(shape):
+                raise BagError(
+                    f'{path}: an image of {image.width} x {image.height} has {pixels.size} bytes '
+                    f'instead of {np.prod(shape)}'
+                )
+            yield Frame(time_ns, pixels.reshape(shape))
+    except DecodingError as error:
+        raise BagError(f'{path}: {error}') from error
 
 
 def _definition_of(topic: BagTopic) -> str:

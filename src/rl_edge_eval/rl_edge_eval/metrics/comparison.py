@@ -61,24 +61,17 @@ def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
     are left out.
     """
     first, *others = bags
-    pairs = [
-        (bag, robot, _counterpart(robot, first, bag)) for bag in others for robot in bag.robots
-    ]
     return tuple(
         Comparison(
             baseline=f'{first.path} {baseline.namespace}',
             other=f'{bag.path} {robot.namespace}',
             metrics=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
         )
-        for bag, robot, baseline in pairs
-        if baseline is not None
+        for bag in others
+        for robot in bag.robots
+        for baseline in first.robots
+        if baseline.namespace == robot.namespace or len(first.robots) == len(bag.robots) == 1
     )
-
-
-def _counterpart(robot: RobotMetrics, first: RunMetrics, bag: RunMetrics) -> RobotMetrics | None:
-    if len(first.robots) == len(bag.robots) == 1:
-        return first.robots[0]
-    return next((one for one in first.robots if one.namespace == robot.namespace), None)
 
 
 def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
@@ -94,34 +87,26 @@ def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetri
     )
     compared = []
     for name, value_of in _EPISODE_METRICS.items():
-        values = (np.array([value_of(e) for e in side], float) for side in (left, right))
-        compared.append(_compared(name, *values, is_paired=is_paired))
+        first, second = (np.array([value_of(e) for e in side], float) for side in (left, right))
+        finite = [values[np.isfinite(values)] for values in (first, second)]
+        if not all(values.size for values in finite):
+            compared.append(ComparedMetric(name, float('nan'), float('nan'), None, ''))
+            continue
+        if is_paired and all(values.size == len(left) for values in finite):
+            interval, method = difference_interval(second, first), PAIRED
+        else:
+            interval, method = unpaired_difference(*finite), UNPAIRED
+        before, after = (float(values.mean()) for values in finite)
+        compared.append(ComparedMetric(name, before, after, interval, method))
     return compared
 
 
-def _compared(
-    name: str, baseline: np.ndarray, other: np.ndarray, *, is_paired: bool
-) -> ComparedMetric:
-    is_whole = bool(np.isfinite(baseline).all() and np.isfinite(other).all())
-    baseline, other = baseline[np.isfinite(baseline)], other[np.isfinite(other)]
-    if not baseline.size or not other.size:
-        return ComparedMetric(name, float('nan'), float('nan'), None, '')
-    if is_paired and is_whole:
-        interval, method = difference_interval(other, baseline), PAIRED
-    else:
-        interval, method = unpaired_difference(baseline, other), UNPAIRED
-    return ComparedMetric(name, float(baseline.mean()), float(other.mean()), interval, method)
-
-
 def _nodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
-    by_name = {_short(node.node): node for node in other.nodes}
+    nodes = {node.node.rpartition('/')[2]: node for node in baseline.nodes}
+    others = {node.node.rpartition('/')[2]: node for node in other.nodes}
     return [
-        ComparedMetric(f'{name}: {what}', value_of(node), value_of(by_name[name]), None, '')
-        for node in baseline.nodes
-        if (name := _short(node.node)) in by_name
+        ComparedMetric(f'{name}: {what}', value_of(node), value_of(others[name]), None, '')
+        for name, node in nodes.items()
+        if name in others
         for what, value_of in _NODE_METRICS.items()
     ]
-
-
-def _short(node: str) -> str:
-    return node.rpartition('/')[2]

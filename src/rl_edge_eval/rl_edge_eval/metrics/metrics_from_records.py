@@ -1,7 +1,8 @@
 """Turn what was kept while streaming into the metrics of a robot."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from rl_edge_eval.metrics.run_metrics import (
     RobotMetrics,
     over_steps,
 )
-from rl_edge_eval.metrics.series import Percentiles, StepSeries, intervals_sec, rate_hz, ratio
+from rl_edge_eval.metrics.series import Percentiles, Series, intervals_sec, joined, rate_hz, ratio
 
 _POLICY_STATES = ('unconfigured', 'inactive', 'active', 'refusing', 'failed', 'finalized')
 _RELATIVE_TOLERANCE = 1e-6
@@ -47,23 +48,28 @@ def metrics_from_records(
         for record in records
     )
     before = sum(record.steps - len(record.live) for record in records)
-    _add_notes(records, episodes, before, where=robot.namespace or '/', notes=notes)
-    reports = {name: node.series() for name, node in robot.nodes.items()}
-    metrics = over_steps(episodes, reports, breaks_ns)
+    where = robot.namespace or '/'
+    for remark, example in _remarks(records, episodes, before):
+        notes.add(f'{where}: {remark}', example)
+    for record in records:
+        # An episode from before the recording has a summary and no steps: it lost nothing here.
+        if record.summary is not None and (record.steps or record.began_live):
+            length = int(record.summary.length)
+            robot.sequence.end_episode(record.run_id, record.episode, length)
     return RobotMetrics(
         namespace=robot.namespace,
         environment_id=environment.environment_id if environment is not None else '',
         spec_hash=spec.hash if spec else '',
         mode=environment.mode if environment is not None else '',
         control_period_sec=period_sec,
-        lost_transitions=_lost(robot, records),
+        lost_transitions=robot.sequence.lost - robot.before_first,
         duplicate_transitions=robot.sequence.duplicates,
         reordered_transitions=robot.reordered,
         steps_before_recording=robot.before_first + before,
         policies=tuple(_policy(message) for message in robot.policy_status),
         image_times_ns=np.asarray(image_times_ns, np.int64),
         breaks_ns=breaks_ns,
-        **metrics,
+        **over_steps(episodes, robot.reports(), breaks_ns),
     )
 
 
@@ -76,14 +82,11 @@ def find_history(records: Sequence[EpisodeRecord]) -> None:
     """
     for run_id in {record.run_id for record in records}:
         run = [record for record in records if record.run_id == run_id]
-        steps = StepSeries.joined([record.series() for record in run])
-        from_ns = _live_from_ns(steps) if len(steps) else 0
-        first = min(
-            (record.episode for record in run if record.steps and max(record.time_ns) >= from_ns),
-            default=2**32,
-        )
+        live_from_ns = _live_from_ns(joined([record.series for record in run]))
         for record in run:
-            record.live_from_ns = from_ns
+            record.live_from_ns = live_from_ns
+        first = min((record.episode for record in run if len(record.live)), default=2**32)
+        for record in run:
             before = record.steps - len(record.live)
             record.began_live = record.episode > first or (
                 record.episode == first
@@ -92,7 +95,9 @@ def find_history(records: Sequence[EpisodeRecord]) -> None:
             )
 
 
-def _live_from_ns(steps: StepSeries) -> int:
+def _live_from_ns(steps: Series) -> int:
+    if not len(steps):
+        return 0
     waited_sec = np.cumsum(np.nan_to_num(steps.response_us, nan=0.0), dtype=np.float64) * 1e-6
     waited_sec -= waited_sec[0]
     elapsed_sec = (steps.time_ns - steps.time_ns[0]) * 1e-9
@@ -102,29 +107,22 @@ def _live_from_ns(steps: StepSeries) -> int:
     return int(steps.time_ns[last]) + 1 if is_history else int(steps.time_ns[0])
 
 
-def _lost(robot: RobotRecord, records: Sequence[EpisodeRecord]) -> int:
-    """Return how many steps were made since the first recorded one and are not in the bag."""
-    for record in records:
-        # An episode from before the recording has a summary and no steps: it lost nothing here.
-        if record.summary is not None and (record.steps or record.began_live):
-            length = int(record.summary.length)
-            robot.sequence.end_episode(record.run_id, record.episode, length)
-    return robot.sequence.lost - robot.before_first
-
-
 def _episode(
     record: EpisodeRecord, *, names: Sequence[str], period_sec: float, breaks_ns: tuple[int, ...]
 ) -> EpisodeMetrics:
     """Return the metrics of one episode: its summary's where there is one, else sums."""
     steps, hashes = record.live, tuple(record.model_hashes)
     own = _from_summary(record) if record.summary is not None else _from_steps(record, period_sec)
+    terms = own.pop('terms')
+    if len(names) != len(terms):
+        names = [f'term_{index}' for index in range(len(terms))]
     # Recorded time is known of live steps alone, simulated time of all.
     is_live = len(steps) == record.steps
     span_sec = float(intervals_sec(steps.time_ns, breaks_ns).sum()) if is_live else math.nan
     return EpisodeMetrics(
         run_id=record.run_id,
         episode=record.episode,
-        reward_terms=_named_terms(own.pop('terms'), names),
+        reward_terms=dict(zip(names, terms, strict=True)),
         recorded_steps=record.steps,
         response_us=Percentiles.of(steps.response_us),
         inference_us=Percentiles.of(steps.inference_us),
@@ -154,12 +152,7 @@ def _from_summary(record: EpisodeRecord) -> dict[str, Any]:
         # Bags of before it was told apart have no reason.
         'termination_reason': str(getattr(message, 'termination_reason', '')),
         'actions': ActionCounts(
-            missed=int(message.missed_actions),
-            late=int(message.late_actions),
-            duplicate=int(message.duplicate_actions),
-            foreign=int(message.foreign_actions),
-            rejected=int(message.rejected_actions),
-            safe=int(message.safe_actions),
+            *(int(getattr(message, f'{field.name}_actions')) for field in fields(ActionCounts))
         ),
     }
 
@@ -182,95 +175,57 @@ def _from_steps(record: EpisodeRecord, period_sec: float) -> dict[str, Any]:
     }
 
 
-def _named_terms(terms: Sequence[float], names: Sequence[str]) -> dict[str, float]:
-    if len(names) != len(terms):
-        names = [f'term_{index}' for index in range(len(terms))]
-    return dict(zip(names, terms, strict=True))
-
-
 def _policy(message: Any) -> PolicyMetrics:
+    values = {field.name: getattr(message, field.name) for field in fields(PolicyMetrics)}
     known = 0 <= message.state < len(_POLICY_STATES)
-    return PolicyMetrics(
-        model_id=message.model_id,
-        model_hash=message.model_hash,
-        runtime=message.runtime,
-        exploration=message.exploration,
-        state=_POLICY_STATES[message.state] if known else f'{message.state}?',
-        reason=message.reason,
-        first_action_sec=float(message.first_action_sec),
-        actions=int(message.actions),
-        rejected_observations=int(message.rejected_observations),
-        swaps=int(message.swaps),
-    )
+    values['state'] = _POLICY_STATES[message.state] if known else f'{message.state}?'
+    return PolicyMetrics(**values)
 
 
-def _add_notes(
-    records: Sequence[EpisodeRecord],
-    episodes: Sequence[EpisodeMetrics],
-    before: int,
-    *,
-    where: str,
-    notes: Notes,
-) -> None:
+def _remarks(
+    records: Sequence[EpisodeRecord], episodes: Sequence[EpisodeMetrics], before: int
+) -> Iterator[tuple[str, str]]:
+    """Yield what is odd, and an example of it; ``before`` steps were made before the recording."""
     for record, episode in zip(records, episodes, strict=True):
-        _compare_with_transitions(record, episode, where=where, notes=notes)
+        yield from _disagreements(record, episode)
     if before:
-        notes.add(
-            f'{where}: {before} transitions from before the recording came all at once when it '
-            f'began: left out of rates and latencies'
+        yield (
+            f'{before} transitions from before the recording came all at once when it began: left '
+            f'out of rates and latencies',
+            '',
         )
     for episode in episodes:
         name = f'episode {episode.episode}'
         if episode.ended_by == UNFINISHED:
-            notes.add(
-                f'{where}: episodes still open at the end of the bag: not in the means', name
-            )
+            yield 'episodes still open at the end of the bag: not in the means', name
         elif episode.ended_by not in COUNTED:
-            notes.add(
-                f'{where}: episodes ended by {episode.ended_by}: shown, but not in the means', name
-            )
+            yield f'episodes ended by {episode.ended_by}: shown, but not in the means', name
         elif episode.recorded_steps and not episode.recorded_as_it_happened:
-            notes.add(
-                f'{where}: episodes that began before the recording: shown, but not in the means',
-                name,
-            )
+            yield 'episodes that began before the recording: shown, but not in the means', name
         if episode.models > 1:
-            notes.add(f'{where}: episodes in which more than one model acted', name)
-    hashes = dict.fromkeys(
-        model for record in records if record.steps for model in record.model_hashes if model
-    )
+            yield 'episodes in which more than one model acted', name
+    hashes = dict.fromkeys(model for record in records for model in record.model_hashes)
     if len(hashes) > 1:
-        notes.add(
-            f'{where}: {len(hashes)} models acted, the means are over the episodes of all: '
-            f'{", ".join(model[:12] for model in hashes)}'
-        )
+        models = ', '.join(model[:12] for model in hashes)
+        yield f'{len(hashes)} models acted, the means are over the episodes of all: {models}', ''
 
 
-def _compare_with_transitions(
-    record: EpisodeRecord, episode: EpisodeMetrics, *, where: str, notes: Notes
-) -> None:
-    """Note where a summary and the transitions it sums up disagree."""
+def _disagreements(record: EpisodeRecord, episode: EpisodeMetrics) -> Iterator[tuple[str, str]]:
+    """Yield where a summary and the transitions it sums up disagree."""
     name = f'episode {record.episode}'
     if record.summary is None:
         if episode.ended_by != UNFINISHED:
-            notes.add(
-                f'{where}: episodes without a summary: metrics are sums over their transitions',
-                name,
-            )
-        return
-    if not record.steps:
-        notes.add(
-            f'{where}: episodes without transitions: shown as their summaries have them, but not '
-            f'in the means',
+            yield 'episodes without a summary: metrics are sums over their transitions', name
+    elif not record.steps:
+        yield (
+            'episodes without transitions: shown as their summaries have them, but not in the '
+            'means',
             name,
         )
-        return
-    is_whole = record.steps == episode.length
-    agrees = math.isclose(
-        record.reward, episode.episode_return, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-6
-    )
-    if is_whole and not agrees and not math.isnan(record.reward):
-        notes.add(
-            f'{where}: episodes whose transitions do not sum to the return in their summary',
-            f'{name} has {episode.episode_return}, its transitions sum to {record.reward}',
-        )
+    elif record.steps == episode.length and not math.isnan(record.reward):
+        total = episode.episode_return
+        if not math.isclose(record.reward, total, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-6):
+            yield (
+                'episodes whose transitions do not sum to the return in their summary',
+                f'{name} has {total}, its transitions sum to {record.reward}',
+            )

@@ -1,9 +1,8 @@
 """What is kept of one robot while its messages stream by."""
 
 import math
-from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+import struct
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.transition_sequence import Arrival, TransitionSequence
 from rl_edge_eval.bag.messages import Notes
-from rl_edge_eval.metrics.series import ReportSeries, StepSeries
+from rl_edge_eval.metrics.series import REPORT, STEP, Series
 
 TRANSITION_TYPE = 'rl_edge_interfaces/msg/Transition'
 TRANSITION_FIELDS = (
@@ -21,6 +20,12 @@ TRANSITION_FIELDS = (
     *('response_time_us', 'inference_time_us'),
 )
 """Of a Transition, what is looked at here and in a replay."""
+
+
+# Packed as `STEP` and `REPORT` are laid out.
+_pack_step = struct.Struct('=qqffd').pack
+_pack_report = struct.Struct('=qq7d').pack
+_REPORTED = tuple(name for name in REPORT.fields or () if name != 'time_ns')
 
 
 @dataclass
@@ -43,12 +48,8 @@ class EpisodeRecord:
     truncated: bool = False
     model_hashes: dict[str, None] = field(default_factory=dict)
     """In order of their first use; an episode may see a swap."""
-    time_ns: array = field(default_factory=lambda: array('q'))
-    """Of recording, one per step, as the arrays below."""
-    step: array = field(default_factory=lambda: array('q'))
-    response_us: array = field(default_factory=lambda: array('f'))
-    inference_us: array = field(default_factory=lambda: array('f'))
-    forward_position_m: array = field(default_factory=lambda: array('d'))
+    packed: bytearray = field(default_factory=bytearray)
+    """The recorded steps; see `series`."""
     summary: Any = None
     """The decoded EpisodeSummary, once there is one."""
     summary_ns: int = 0
@@ -61,28 +62,25 @@ class EpisodeRecord:
     @property
     def steps(self) -> int:
         """Return how many transitions were taken."""
-        return len(self.time_ns)
+        return len(self.packed) // STEP.itemsize
 
     @property
-    def live(self) -> StepSeries:
-        """Return the steps that were recorded while they happened."""
-        steps = self.series()
-        return steps.where(steps.time_ns >= self.live_from_ns)
-
-    def series(self) -> StepSeries:
+    def series(self) -> Series:
         """Return the steps as arrays."""
-        return StepSeries(
-            np.frombuffer(self.time_ns, np.int64),
-            np.frombuffer(self.step, np.int64),
-            np.frombuffer(self.response_us, np.float32),
-            np.frombuffer(self.inference_us, np.float32),
-            np.frombuffer(self.forward_position_m, np.float64),
-        )
+        return np.frombuffer(self.packed, STEP).view(np.recarray)
+
+    @property
+    def live(self) -> Series:
+        """Return the steps that were recorded while they happened."""
+        return self.series[self.series.time_ns >= self.live_from_ns]
 
     def add(self, row: Any, time_ns: int) -> None:
         """Take one decoded Transition that was not seen before."""
         self.reward += row.reward
-        self._add_terms(row.reward_terms)
+        terms, sums = row.reward_terms, self.reward_terms
+        sums.extend([0.0] * (len(terms) - len(sums)))
+        for index, term in enumerate(terms):
+            sums[index] += term
         self.safe_actions += row.safe_action
         stamp = row.header.stamp
         sim_time_sec = stamp.sec + stamp.nanosec * 1e-9
@@ -94,41 +92,14 @@ class EpisodeRecord:
             self.last_position, self.last_sim_sec = row.forward_position, sim_time_sec
         self.terminated = self.terminated or row.terminated
         self.truncated = self.truncated or row.truncated
-        if row.model_hash and row.model_hash not in self.model_hashes:  # none: the safe action
+        if row.model_hash:  # none: the safe action
             self.model_hashes[row.model_hash] = None
-        self.time_ns.append(time_ns)
-        self.step.append(row.step)
-        self.response_us.append(row.response_time_us)
-        self.inference_us.append(row.inference_time_us)
-        self.forward_position_m.append(row.forward_position)
-
-    def _add_terms(self, terms: Sequence[float]) -> None:
-        if len(self.reward_terms) < len(terms):
-            self.reward_terms.extend([0.0] * (len(terms) - len(self.reward_terms)))
-        sums = self.reward_terms
-        for index, term in enumerate(terms):
-            sums[index] += term
-
-
-class NodeRecord:
-    """One node's reports of its resources, a few numbers per second."""
-
-    def __init__(self) -> None:
-        """Start without a report."""
-        self._columns = {
-            one.name: array('q' if one.name in ('time_ns', 'pid') else 'd')
-            for one in fields(ReportSeries)
-        }
-
-    def add(self, message: Any, time_ns: int) -> None:
-        """Take one decoded ResourceUsage message."""
-        for name, values in self._columns.items():
-            values.append(time_ns if name == 'time_ns' else getattr(message, name))
-
-    def series(self) -> ReportSeries:
-        """Return the reports as arrays."""
-        return ReportSeries(
-            **{name: np.frombuffer(c, c.typecode) for name, c in self._columns.items()}
+        self.packed += _pack_step(
+            time_ns,
+            row.step,
+            row.response_time_us,
+            row.inference_time_us,
+            row.forward_position,
         )
 
 
@@ -146,7 +117,7 @@ class RobotRecord:
         """Transitions that were recorded after a later step; see `add_transition`."""
         self._newest_ns = 0
         self.episodes: dict[tuple[int, int], EpisodeRecord] = {}
-        self.nodes: dict[str, NodeRecord] = {}
+        self._reports: dict[str, bytearray] = {}
         self.environment: Any = None
         self.spec: EnvironmentSpec | None = None
         self.policy_status: list[Any] = []
@@ -168,15 +139,22 @@ class RobotRecord:
         if row.run_id not in self._runs:
             self._runs.add(row.run_id)
             self.before_first += row.step
-        episode = self._episode(row.run_id, row.episode)
-        episode.add(row, time_ns)
+        self._episode(row).add(row, time_ns)
         if not math.isfinite(row.reward):
             self._note('transitions whose reward is not finite: the return is not either')
-        return self._has_right_size(row)
+        sizes = (len(row.observation), len(row.action))
+        self._sizes = self._sizes or sizes
+        if sizes != self._sizes:
+            self._note(
+                'transitions of a wrong size: their rewards count, a replay leaves them out',
+                f'episode {row.episode} step {row.step} has {sizes[0]} observation and '
+                f'{sizes[1]} action values instead of {self._sizes[0]} and {self._sizes[1]}',
+            )
+        return sizes == self._sizes
 
     def add_summary(self, message: Any, time_ns: int) -> None:
         """Take a decoded EpisodeSummary."""
-        episode = self._episode(message.run_id, message.episode)
+        episode = self._episode(message)
         if episode.summary is not None:
             self._note('episode summaries that came twice: the first counts')
             return
@@ -210,38 +188,28 @@ class RobotRecord:
 
     def add_policy_status(self, message: Any, _: int = 0) -> None:
         """Take a decoded PolicyStatus."""
-        status = self.policy_status
-        same = status and (status[-1].state, status[-1].model_hash) == (
-            message.state,
-            message.model_hash,
-        )
-        if same:
-            status[-1] = message
-        else:
-            status.append(message)
+        last = self.policy_status[-1] if self.policy_status else None
+        if last and (last.state, last.model_hash) == (message.state, message.model_hash):
+            self.policy_status.pop()
+        self.policy_status.append(message)
 
     def add_resources(self, message: Any, time_ns: int) -> None:
         """Take a decoded ResourceUsage."""
-        self.nodes.setdefault(message.node, NodeRecord()).add(message, time_ns)
+        values = (getattr(message, name) for name in _REPORTED)
+        self._reports.setdefault(message.node, bytearray()).extend(_pack_report(time_ns, *values))
 
-    def _episode(self, run_id: int, episode: int) -> EpisodeRecord:
-        key = (run_id, episode)
+    def reports(self) -> dict[str, Series]:
+        """Return what each node reported."""
+        return {
+            node: np.frombuffer(packed, REPORT).view(np.recarray)
+            for node, packed in self._reports.items()
+        }
+
+    def _episode(self, message: Any) -> EpisodeRecord:
+        key = (message.run_id, message.episode)
         if key not in self.episodes:
-            self.episodes[key] = EpisodeRecord(run_id, episode)
+            self.episodes[key] = EpisodeRecord(*key)
         return self.episodes[key]
-
-    def _has_right_size(self, row: Any) -> bool:
-        sizes = (len(row.observation), len(row.action))
-        if self._sizes is None:
-            self._sizes = sizes
-        if sizes == self._sizes:
-            return True
-        self._note(
-            'transitions of a wrong size: their rewards count, a replay leaves them out',
-            f'episode {row.episode} step {row.step} has {sizes[0]} observation and {sizes[1]} '
-            f'action values instead of {self._sizes[0]} and {self._sizes[1]}',
-        )
-        return False
 
     def _note(self, remark: str, example: str = '') -> None:
         self._notes.add(f'{self.namespace or "/"}: {remark}', example)

@@ -6,9 +6,8 @@
     run.robot.node('policy').peak_memory_mb
     acting = run.between(begin_ns, end_ns)           # what was recorded in a span of time
     acting.robot.node('policy').cpu_ms_per_step
-    acting.robot.image_smoothness(period_sec)
 
-A value that is missing is NaN here, None in JSON (`to_dict`) and ``-`` in a table
+A value that is missing is NaN here, None in JSON and ``-`` in a table
 (`rl_edge_eval.output.columns.number`). What was recorded over time is there too, as arrays
 (`EpisodeMetrics.series`, `NodeMetrics.reports`, `RobotMetrics.image_times_ns`), for plots and for
 `between`; JSON leaves it out.
@@ -26,14 +25,13 @@ import numpy as np
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
-from rl_edge_core.results import json_types
 from rl_edge_eval.metrics.series import (
-    ImageSmoothness,
     Percentiles,
-    ReportSeries,
-    StepSeries,
+    Series,
+    between,
     breaks_between,
     intervals_sec,
+    joined,
     rate_hz,
     ratio,
 )
@@ -57,15 +55,6 @@ class ActionCounts:
     foreign: int = 0
     rejected: int = 0
     safe: int = 0
-
-    def __add__(self, other: 'ActionCounts') -> 'ActionCounts':
-        """Return the sums."""
-        return ActionCounts(
-            **{
-                f.name: getattr(self, f.name) + getattr(other, f.name)
-                for f in dataclasses.fields(self)
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class EpisodeMetrics:
     """False: it began before the recording did, or none of its transitions is in the bag."""
     ended_ns: int
     """When its summary was recorded; 0 without one."""
-    series: StepSeries = field(repr=False, compare=False, metadata=_NOT_IN_JSON)
+    series: Series = field(repr=False, compare=False, metadata=_NOT_IN_JSON)
     """Its recorded steps."""
 
     @property
@@ -132,7 +121,7 @@ class EpisodeMetrics:
 
     def between(self, begin_ns: int, end_ns: int, breaks_ns: tuple[int, ...]) -> 'EpisodeMetrics':
         """Return the whole episode, its latencies and rate of the steps in a span of time."""
-        series = self.series.between(begin_ns, end_ns)
+        series = between(self.series, begin_ns, end_ns)
         return dataclasses.replace(
             self,
             recorded_steps=len(series),
@@ -162,13 +151,13 @@ class NodeMetrics:
     """Highest since the start of a process: loading included."""
     unique_memory_mb_mean: float
     threads_max: int
-    reports: ReportSeries = field(repr=False, compare=False, metadata=_NOT_IN_JSON)
+    reports: Series = field(repr=False, compare=False, metadata=_NOT_IN_JSON)
 
     @classmethod
     def of(
         cls,
         node: str,
-        reports: ReportSeries,
+        reports: Series,
         *,
         step_times_ns: np.ndarray,
         breaks_ns: tuple[int, ...] = (),
@@ -185,11 +174,11 @@ class NodeMetrics:
             samples=len(reports),
             processes=len(set(reports.pid.tolist())),
             cpu_percent_mean=100.0 * ratio(cpu_sec, elapsed_sec),
-            cpu_percent_max=_maximum(reports.cpu_percent),
+            cpu_percent_max=Percentiles.of(reports.cpu_percent).max,
             cpu_ms_per_step=1e3 * ratio(cpu_sec, steps) if counted.any() else math.nan,
             resident_memory_mb_mean=_mean(reports.resident_memory_mb),
-            resident_memory_mb_max=_maximum(reports.resident_memory_mb),
-            peak_memory_mb=_maximum(reports.peak_memory_mb),
+            resident_memory_mb_max=Percentiles.of(reports.resident_memory_mb).max,
+            peak_memory_mb=Percentiles.of(reports.peak_memory_mb).max,
             unique_memory_mb_mean=_mean(reports.unique_memory_mb),
             threads_max=int(reports.threads.max(initial=0)),
             reports=reports,
@@ -272,19 +261,14 @@ class RobotMetrics:
         return tuple(sorted(counted, key=lambda e: (e.seed is None, e.seed or 0, e.episode)))
 
     @cached_property
-    def series(self) -> StepSeries:
+    def series(self) -> Series:
         """Return the recorded steps of all episodes."""
-        return StepSeries.joined([episode.series for episode in self.episodes])
+        return joined([episode.series for episode in self.episodes])
 
     @property
     def steps(self) -> int:
         """Return the steps of all episodes, by their lengths."""
         return sum(episode.length for episode in self.episodes)
-
-    @property
-    def answered_steps(self) -> int:
-        """Return the actions that the policy answered with, too late ones included."""
-        return self.steps - self.actions.missed + self.actions.late
 
     @property
     def missed_share(self) -> float:
@@ -313,12 +297,6 @@ class RobotMetrics:
         known = [p.first_action_sec for p in self.policies if math.isfinite(p.first_action_sec)]
         return known[-1] if known else math.nan
 
-    def image_smoothness(self, period_sec: float) -> ImageSmoothness | None:
-        """Return how smoothly images came that were due each ``period_sec``; None without them."""
-        return ImageSmoothness.of(
-            self.image_times_ns, period_sec=period_sec, breaks_ns=self.breaks_ns
-        )
-
     def between(self, begin_ns: int, end_ns: int) -> 'RobotMetrics':
         """Return the metrics of a span of time; see `RunMetrics.between`."""
         episodes = tuple(
@@ -332,7 +310,7 @@ class RobotMetrics:
             image_times_ns=images[(images >= begin_ns) & (images <= end_ns)],
             **over_steps(
                 episodes,
-                {n.node: n.reports.between(begin_ns, end_ns) for n in self.nodes},
+                {n.node: between(n.reports, begin_ns, end_ns) for n in self.nodes},
                 self.breaks_ns,
             ),
         )
@@ -340,16 +318,17 @@ class RobotMetrics:
 
 def over_steps(
     episodes: tuple[EpisodeMetrics, ...],
-    reports: dict[str, ReportSeries],
+    reports: dict[str, Series],
     breaks_ns: tuple[int, ...],
 ) -> dict[str, Any]:
     """Return those fields of `RobotMetrics` that follow from episodes and reports."""
-    series = StepSeries.joined([episode.series for episode in episodes])
+    series = joined([episode.series for episode in episodes])
     counted = [episode.result for episode in episodes if episode.counts]
+    actions = [dataclasses.astuple(episode.actions) for episode in episodes]
     return {
         'episodes': episodes,
         'summary': summarize(counted) if counted else None,
-        'actions': sum((episode.actions for episode in episodes), ActionCounts()),
+        'actions': ActionCounts(*(sum(counts) for counts in zip(*actions, strict=True))),
         'response_us': Percentiles.of(series.response_us),
         'inference_us': Percentiles.of(series.inference_us),
         'transitions': sum(episode.recorded_steps for episode in episodes),
@@ -401,11 +380,6 @@ class RunMetrics:
             end_ns=min(end_ns, self.end_ns),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types, without arrays; NaN becomes None."""
-        plain: dict[str, Any] = json_types(self)
-        return plain
-
 
 def _rate_of_summaries(episodes: Iterable[EpisodeMetrics], breaks_ns: tuple[int, ...]) -> float:
     ended = sorted((e.ended_ns, e.length) for e in episodes if e.ended_ns)
@@ -418,8 +392,3 @@ def _rate_of_summaries(episodes: Iterable[EpisodeMetrics], breaks_ns: tuple[int,
 def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
-
-
-def _maximum(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) if finite.size else math.nan

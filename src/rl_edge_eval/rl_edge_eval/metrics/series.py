@@ -1,12 +1,12 @@
 """What was recorded over time, and its order statistics and rates.
 
 Times are those of recording, on the system clock, int64 ns, ascending. Where that clock jumped,
-`rl_edge_eval.metrics.time_axis` has taken the jump out: ``breaks_ns`` are the times at which it
+`metrics_of_bag` has taken the jump out: ``breaks_ns`` are the times at which it
 did so, and an interval that holds one of them is counted nowhere.
 """
 
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,64 +48,43 @@ class Percentiles:
         return f'{self.p50:.0f} / {self.p99:.0f} / {self.max:.0f}'
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Arrays of one length, one value per recording."""
-
-    time_ns: np.ndarray
-    """When each was recorded, int64, shape (n,)."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self.time_ns)
-
-    def between(self, begin_ns: int, end_ns: int) -> Self:
-        """Return what was recorded from ``begin_ns`` to ``end_ns``, both included."""
-        return self.where((self.time_ns >= begin_ns) & (self.time_ns <= end_ns))
-
-    def where(self, kept: np.ndarray) -> Self:
-        """Return those for which ``kept``, bool of shape (n,), is true."""
-        return type(self)(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
-
-
-@dataclass(frozen=True, eq=False)
-class StepSeries(Series):
-    """The steps of one episode, or of several."""
-
-    step: np.ndarray
-    """int64."""
-    response_us: np.ndarray
-    """Observation published to action received, steady clock, float32; NaN without an answer."""
-    inference_us: np.ndarray
-    """As the policy reported it, float32; NaN without an answer."""
-    forward_position_m: np.ndarray
-    """After the step, float64; NaN where there is none."""
-
-    @classmethod
-    def joined(cls, parts: list['StepSeries']) -> 'StepSeries':
-        """Return all steps of ``parts`` in the order in which they were recorded."""
-        if not parts:
-            empty = np.empty(0)
-            return cls(empty.astype(np.int64), empty.astype(np.int64), empty, empty, empty)
-        columns = {
-            f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)
-        }
-        order = np.argsort(columns['time_ns'], kind='stable')
-        return cls(**{name: column[order] for name, column in columns.items()})
+STEP = np.dtype(
+    [
+        ('time_ns', np.int64),
+        ('step', np.int64),
+        ('response_us', np.float32),  # observation published to action received, steady clock
+        ('inference_us', np.float32),  # as the policy reported it
+        ('forward_position_m', np.float64),  # after the step
+    ]
+)
+"""A recorded step; its latencies are NaN without an answer, its position where there is none."""
+REPORT = np.dtype(
+    [
+        ('time_ns', np.int64),
+        ('pid', np.int64),
+        ('cpu_percent', np.float64),
+        ('cpu_seconds', np.float64),
+        ('resident_memory_mb', np.float64),
+        ('peak_memory_mb', np.float64),
+        ('unique_memory_mb', np.float64),
+        ('threads', np.float64),
+        ('open_files', np.float64),
+    ]
+)
+"""What a node reports of its resources once per second; see ResourceUsage.msg."""
+Series = np.recarray
+"""Steps or reports: an array for each name, all of shape (n,)."""
 
 
-@dataclass(frozen=True, eq=False)
-class ReportSeries(Series):
-    """What one node reported of its resources, once per second; see ResourceUsage.msg."""
+def between(series: Series, begin_ns: int, end_ns: int) -> Series:
+    """Return what was recorded from ``begin_ns`` to ``end_ns``, both included."""
+    return series[(series.time_ns >= begin_ns) & (series.time_ns <= end_ns)]
 
-    pid: np.ndarray
-    cpu_percent: np.ndarray
-    cpu_seconds: np.ndarray
-    resident_memory_mb: np.ndarray
-    peak_memory_mb: np.ndarray
-    unique_memory_mb: np.ndarray
-    threads: np.ndarray
-    open_files: np.ndarray
+
+def joined(parts: Sequence[Series]) -> Series:
+    """Return the steps of all ``parts`` in the order in which they were recorded."""
+    steps = np.concatenate([np.empty(0, STEP), *parts]).view(np.recarray)
+    return steps[np.argsort(steps.time_ns, kind='stable')]
 
 
 @dataclass(frozen=True)
@@ -137,11 +116,10 @@ class ImageSmoothness:
         if not gaps_sec.size:
             return None
         late = int((gaps_sec > LATE_PERIODS * period_sec).sum())
-        total_sec = float(gaps_sec.sum())
         return cls(
             images=int(np.asarray(times_ns).size),
             period_ms=1e3 * period_sec,
-            rate_hz=gaps_sec.size / total_sec if total_sec else float('nan'),
+            rate_hz=ratio(gaps_sec.size, float(gaps_sec.sum())),
             interval_ms=Percentiles.of(1e3 * gaps_sec),
             late_share=share_interval(late, gaps_sec.size),
         )

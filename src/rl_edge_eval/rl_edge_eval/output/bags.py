@@ -66,8 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
     comparisons = compare(bags)
     console = make_console(data_on_stdout=STANDARD_OUTPUT in (arguments.json, arguments.csv))
     for bag in bags:
-        _print_bag(console, bag)
-    _print_comparisons(console, comparisons)
+        console.print(
+            f'[bold]{bag.path}[/bold]: {bag.storage}, {bag.messages} messages in '
+            f'{bag.duration_sec:.1f} s on {len(bag.topics)} topics',
+            highlight=False,
+        )
+        for robot in bag.robots:
+            _print_robot(console, robot)
+        for note in bag.notes:
+            console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
+    for comparison in comparisons:
+        _print_comparison(console, comparison)
     if arguments.json:
         compared = [
             {'baseline': one.baseline, 'other': one.other, 'figures': one.metrics}
@@ -84,33 +93,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_bag(console: Console, bag: RunMetrics) -> None:
-    console.print(
-        f'[bold]{bag.path}[/bold]: {bag.storage}, {bag.messages} messages in '
-        f'{bag.duration_sec:.1f} s on {len(bag.topics)} topics',
-        highlight=False,
-    )
-    for robot in bag.robots:
-        _print_robot(console, robot)
-    for note in bag.notes:
-        console.print(f'  [yellow]note[/yellow] {note}', highlight=False, markup=True)
-
-
-def _print_comparisons(console: Console, comparisons: Iterable[Comparison]) -> None:
-    for comparison in comparisons:
-        rows = [
-            (
-                metric.name,
-                number(metric.baseline),
-                number(metric.other),
-                str(metric.difference or number(metric.other - metric.baseline)),
-                metric.method or '-',
-            )
-            for metric in comparison.metrics
-        ]
-        headings = ('metric', 'first', 'this', 'difference [95 %]', 'interval')
-        title = f'{comparison.other} against {comparison.baseline}'
-        console.print(text_table(headings, rows, title=title))
+def _print_comparison(console: Console, comparison: Comparison) -> None:
+    rows = [
+        (
+            metric.name,
+            number(metric.baseline),
+            number(metric.other),
+            str(metric.difference or number(metric.other - metric.baseline)),
+            metric.method or '-',
+        )
+        for metric in comparison.metrics
+    ]
+    headings = ('metric', 'first', 'this', 'difference [95 %]', 'interval')
+    title = f'{comparison.other} against {comparison.baseline}'
+    console.print(text_table(headings, rows, title=title))
 
 
 def _print_robot(console: Console, robot: RobotMetrics) -> None:
@@ -165,25 +161,20 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
 
 def to_csv(bags: Sequence[RunMetrics]) -> str:
     """Return one row per episode, of all bags and robots; what is missing is empty."""
-    rows = [
-        {'bag': bag.path, 'robot': robot.namespace, **_flat(episode)}
-        for bag in bags
-        for robot in bag.robots
-        for episode in robot.episodes
-    ]
+    rows = []
+    for bag in bags:
+        for robot in bag.robots:
+            for episode in robot.episodes:
+                row: dict[str, Any] = {'bag': bag.path, 'robot': robot.namespace}
+                for name, value in json_types(episode).items():
+                    if isinstance(value, dict):
+                        row |= {f'{name}.{key}': item for key, item in value.items()}
+                    else:
+                        row[name] = value
+                rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row) or {'bag': None, 'robot': None}
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(names), restval='', lineterminator='\n')
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(rows)  # None is written as nothing
     return stream.getvalue()
-
-
-def _flat(episode: EpisodeMetrics) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in json_types(episode).items():
-        if isinstance(value, dict):
-            row |= {f'{name}.{key}': item for key, item in value.items()}
-        else:
-            row[name] = value
-    return {name: '' if item is None else item for name, item in row.items()}

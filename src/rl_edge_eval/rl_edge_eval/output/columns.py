@@ -7,11 +7,10 @@ A column is a name, a unit and how to take its value from a run:
         Column('steps per second', '1/s', lambda run: run.robot.steps_per_sec, HIGHER, digits=0),
     )
     console.print(comparison_table({'full': full, 'compressed': compressed}, COLUMNS))
-    console.print(runs_table(runs, COLUMNS))
+    console.print(rows_table(list(runs.values()), COLUMNS, names=list(runs)))
     write_json(path, values_of(runs, COLUMNS))
 """
 
-import html
 import json
 import math
 import sys
@@ -57,24 +56,14 @@ class Column(Generic[Row]):
         return f'{self.name} ({self.unit})' if self.unit else self.name
 
     @property
-    def heading_with_direction(self) -> str:
-        """Return the heading with an arrow where one direction is better."""
-        arrow = {HIGHER: ' ↑', LOWER: ' ↓'}.get(self.better, '')
-        return f'{self.heading}{arrow}'
-
-    @property
     def json_key(self) -> str:
         """Return the key of its values in JSON."""
         return self.key or self.name.replace(' ', '_')
 
     def cell(self, row: Row) -> str:
-        """Write the value of a row."""
+        """Write the value of a row; ``-`` where it is missing."""
         value = self.value_of(row)
-        return value if isinstance(value, str) else self.text(value)
-
-    def text(self, value: float) -> str:
-        """Write a value of this column; ``-`` where it is missing."""
-        return number(value, digits=self.digits)
+        return value if isinstance(value, str) else number(value, digits=self.digits)
 
     def compare(self, first: float, second: float) -> str:
         """Write how the second value differs from the first: ``-12.0``, ``6.5x less``, same."""
@@ -151,22 +140,18 @@ def text_table(
 def comparison_rows(
     runs: Mapping[str, Row], columns: Iterable[Column[Row]]
 ) -> list[tuple[str, ...]]:
-    """Return the texts of `comparison_table`, a row per column."""
+    """Return the texts of `comparison_table`, a row per column.
+
+    An arrow behind a heading says which direction is better.
+    """
     rows = []
     for column in columns:
-        values = [float(column.value_of(run)) for run in runs.values()]
-        cells = [column.text(value) for value in values]
-        if len(values) == 2:
-            cells.append(column.compare(*values))
-        rows.append((column.heading_with_direction, *cells))
+        heading = column.heading + {HIGHER: ' ↑', LOWER: ' ↓'}.get(column.better, '')
+        cells = [column.cell(run) for run in runs.values()]
+        if len(runs) == 2:
+            cells.append(column.compare(*(float(column.value_of(run)) for run in runs.values())))
+        rows.append((heading, *cells))
     return rows
-
-
-def runs_table(
-    runs: Mapping[str, Row], columns: Sequence[Column[Row]], *, title: str = '', note: str = ''
-) -> Table:
-    """Return a table with a line per run."""
-    return rows_table(list(runs.values()), columns, title=title, note=note, names=list(runs))
 
 
 def rows_table(
@@ -184,18 +169,6 @@ def rows_table(
         for index, row in enumerate(rows)
     ]
     return text_table(headings, texts, title=title, note=note)
-
-
-def html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an HTML table of texts, which are escaped; the first of each row names it."""
-    head = ''.join(f'<th>{html.escape(text)}</th>' for text in headings)
-    lines = [
-        f'<tr><th scope="row">{html.escape(name)}</th>'
-        + ''.join(f'<td>{html.escape(text)}</td>' for text in texts)
-        + '</tr>'
-        for name, *texts in rows
-    ]
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def make_console(*, data_on_stdout: bool) -> Console:

@@ -1,11 +1,13 @@
 """A rosbag2 bag being written: complete up to its last flush, in one file or in several."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ class Limits:
     def file_bytes(self) -> float:
         """Return how large a file gets."""
         size_mb = self.file_mb or self.bag_mb / FILES_OF_A_CAPPED_BAG
-        return size_mb * _BYTES_PER_MB if size_mb else float('inf')
+        return size_mb * _BYTES_PER_MB if size_mb else inf
 
 
 @dataclass
@@ -53,12 +55,8 @@ class _File:
     name: str
     begin_ns: int = 2**63 - 1
     end_ns: int = 0
-    counts: dict[int, int] | None = None
+    counts: Counter[int] = field(default_factory=Counter)
     """Messages by topic."""
-
-    @property
-    def messages(self) -> int:
-        return sum((self.counts or {}).values())
 
     def times(self) -> dict[str, Any]:
         begin_ns = min(self.begin_ns, self.end_ns)
@@ -125,8 +123,7 @@ class BagFile:
         with self._closed_on_failure():
             self._file.write(self._numbers[topic], time_ns, published_ns or time_ns, data)
         entry.begin_ns, entry.end_ns = min(entry.begin_ns, time_ns), max(entry.end_ns, time_ns)
-        counts = entry.counts = entry.counts or {}
-        counts[topic] = counts.get(topic, 0) + 1
+        entry.counts[topic] += 1
         self.messages_written += 1
         if topic in self._repeated:
             self._repeated[topic] = data
@@ -136,7 +133,12 @@ class BagFile:
         with self._closed_on_failure():
             self._file.flush()
             self._disk.sync(self._file.sync)
-            if self._is_full():
+            entry, limits = self._files[-1], self._limits
+            age_sec = (entry.end_ns - entry.begin_ns) * 1e-9
+            if entry.counts and (
+                (limits.file_sec and age_sec >= limits.file_sec)
+                or (limits.file_bytes < inf and self._file.size_bytes >= limits.file_bytes)
+            ):
                 self._split()
 
     def close(self) -> None:
@@ -155,15 +157,6 @@ class BagFile:
         """Return the storage file that is written to."""
         return self._file.path
 
-    def _is_full(self) -> bool:
-        entry, limits = self._files[-1], self._limits
-        if not entry.messages:
-            return False
-        age_sec = (entry.end_ns - entry.begin_ns) * 1e-9
-        return bool(limits.file_sec and age_sec >= limits.file_sec) or (
-            limits.file_bytes < float('inf') and self._file.size_bytes >= limits.file_bytes
-        )
-
     def _split(self) -> None:
         now_ns = self._files[-1].end_ns
         self._finish_file()
@@ -171,17 +164,13 @@ class BagFile:
         for topic, data in self._repeated.items():
             if data is not None:
                 self.write(topic, now_ns, data)
-        if self._limits.bag_mb:
-            self._delete_oldest()
-
-    def _delete_oldest(self) -> None:
+        if not self._limits.bag_mb:
+            return
         # Room for the file that has begun is taken into account.
         most = self._limits.bag_mb * _BYTES_PER_MB - self._limits.file_bytes
-        closed = self._files[:-1]
-        sizes = [(self.folder / entry.name).stat().st_size for entry in closed]
-        while closed and sum(sizes) > most:
-            (self.folder / closed.pop(0).name).unlink()
-            sizes.pop(0)
+        closed = [self.folder / entry.name for entry in self._files[:-1]]
+        while closed and sum(file.stat().st_size for file in closed) > most:
+            closed.pop(0).unlink()
             self._files.pop(0)
             self.files_deleted += 1
 
@@ -203,7 +192,7 @@ class BagFile:
             'storage_identifier': self._storage_name,
             'relative_file_paths': [entry.name for entry in files],
             **whole.times(),
-            'message_count': sum(entry.messages for entry in files),
+            'message_count': sum(entry.counts.total() for entry in files),
             'topics_with_message_count': [
                 {
                     'topic_metadata': {
@@ -213,13 +202,16 @@ class BagFile:
                         'offered_qos_profiles': yaml.safe_load(topic.offered_qos) or [],
                         'type_description_hash': topic.definition.type_hash,
                     },
-                    'message_count': sum((f.counts or {}).get(number, 0) for f in files),
+                    'message_count': sum(entry.counts[number] for entry in files),
                 }
                 for number, topic in enumerate(self._topics)
             ],
             'compression_format': '',
             'compression_mode': '',
-            'files': [{'path': f.name, **f.times(), 'message_count': f.messages} for f in files],
+            'files': [
+                {'path': entry.name, **entry.times(), 'message_count': entry.counts.total()}
+                for entry in files
+            ],
             'custom_data': None,
             'ros_distro': 'rl_edge',
         }

@@ -37,39 +37,23 @@ def message_definition(message_type: str) -> MessageDefinition:
 
     Raise ConfigurationError when its package or .msg file is not installed.
     """
-    texts = {message_type: _text_of(message_type)}
+    texts = {message_type: _installed(message_type, '.msg').read_text()}
     waiting = [message_type]
     while waiting:
-        for used in _types_used_by(waiting.pop(), texts):
-            texts[used] = _text_of(used)
-            waiting.append(used)
+        current = waiting.pop()
+        for line in texts[current].splitlines():
+            field = _FIELD.match(line.split('#')[0])
+            if not field or field[1].split('<')[0] in _BASE_TYPES:
+                continue
+            *package, name = field[1].split('/')  # without one it is that of the type around it
+            used = f'{package[0] if package else current.split("/")[0]}/msg/{name}'
+            if used not in texts:
+                texts[used] = _installed(used, '.msg').read_text()
+                waiting.append(used)
     text = texts.pop(message_type)
     for used in sorted(texts):
         text += f'\n{_SEPARATOR}\nMSG: {used.replace("/msg/", "/")}\n{texts[used]}'
     return MessageDefinition(text, _type_hash_of(message_type))
-
-
-def _types_used_by(message_type: str, known: dict[str, str]) -> list[str]:
-    package = message_type.split('/')[0]
-    used = []
-    for line in known[message_type].splitlines():
-        field = _FIELD.match(line.split('#')[0])
-        if not field or field[1].split('<')[0] in _BASE_TYPES:
-            continue
-        full = _full_name(field[1], package)
-        if full not in known and full not in used:
-            used.append(full)
-    return used
-
-
-def _full_name(name: str, package: str) -> str:
-    parts = name.split('/')
-    owner = parts[0] if len(parts) > 1 else package
-    return f'{owner}/msg/{parts[-1]}'
-
-
-def _text_of(message_type: str) -> str:
-    return _installed(message_type, '.msg').read_text()
 
 
 def _type_hash_of(message_type: str) -> str:

@@ -43,35 +43,32 @@ def run(arguments: argparse.Namespace) -> int:
     recorded: list[float] = []
     for pair in range(arguments.pairs):
         for is_recorded in (False, True) if pair % 2 == 0 else (True, False):
-            rate, what = _one_run(arguments, is_recorded=is_recorded)
+            with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
+                bag = Path(folder) / 'bag'
+                rate = steps_per_second(
+                    arguments.model,
+                    seconds=arguments.seconds,
+                    bag=bag if is_recorded else None,
+                    domain_id=arguments.domain,
+                    storage=arguments.storage,
+                )
+                what = _recorded_in(bag) if is_recorded else 'not recorded'
             (recorded if is_recorded else plain).append(rate)
             console.print(f'pair {pair + 1}: {rate:,.0f} steps/s, {what}', highlight=False)
     kept = ratio_interval(recorded, plain)
     console.print(f'recorded over not recorded: {kept} (95 % over {kept.count} pairs)')
     if arguments.json:
-        metrics = {'steps_per_sec': plain, 'steps_per_sec_recorded': recorded}
-        write_json(arguments.json, {**metrics, 'kept': kept.to_dict()})
+        metrics = {'steps_per_sec': plain, 'steps_per_sec_recorded': recorded, 'kept': kept}
+        write_json(arguments.json, metrics)
     return 0
 
 
-def _one_run(arguments: argparse.Namespace, *, is_recorded: bool) -> tuple[float, str]:
-    """Return steps per second, and what was recorded."""
-    with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
-        bag = Path(folder) / 'bag'
-        rate = steps_per_second(
-            arguments.model,
-            seconds=arguments.seconds,
-            bag=bag if is_recorded else None,
-            domain_id=arguments.domain,
-            storage=arguments.storage,
-        )
-        if not is_recorded:
-            return rate, 'not recorded'
-        (robot,) = metrics_of_bag(bag).robots
-        return rate, (
-            f'{robot.transitions} transitions recorded, {robot.lost_transitions} lost, '
-            f'{robot.steps_before_recording} before the recorder was connected'
-        )
+def _recorded_in(bag: Path) -> str:
+    robot = metrics_of_bag(bag).robot
+    return (
+        f'{robot.transitions} transitions recorded, {robot.lost_transitions} lost, '
+        f'{robot.steps_before_recording} before the recorder was connected'
+    )
 
 
 def steps_per_second(

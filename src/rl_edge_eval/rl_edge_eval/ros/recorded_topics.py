@@ -1,35 +1,37 @@
 """Follow the graph: a raw subscription for each topic that is wanted, emptied on demand."""
 
-import importlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import yaml
 from rclpy.callback_groups import CallbackGroup
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
 from rclpy.subscription import Subscription
 
-from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection
 from rl_edge_core.ros import qos
 from rl_edge_eval.recording.arrival_order import Received
 from rl_edge_eval.recording.message_definitions import message_definition
 from rl_edge_eval.recording.storage_writers import RecordedTopic
-from rl_edge_interfaces.msg import (
-    Environment,
-    EpisodeSummary,
-    PolicyStatus,
-    Transition,
-)
 
 _EXPECTED = {
-    'environment': (Environment, qos.environment),
-    'transition': (Transition, qos.transition),
-    'episode': (EpisodeSummary, qos.episode),
-    'policy_status': (PolicyStatus, qos.policy_status),
+    'environment': ('Environment', qos.environment),
+    'transition': ('Transition', qos.transition),
+    'episode': ('EpisodeSummary', qos.episode),
+    'policy_status': ('PolicyStatus', qos.policy_status),
 }
 """Topics of the loop, by the last part of their names: subscribed to before anyone publishes
 them, so that the first message is not lost while the graph is being discovered. In this order: a
@@ -80,10 +82,10 @@ class RecordedTopics:
         self._topics: dict[str, Subscribed] = {}
         self._retired: list[Subscribed] = []
         self._refused: set[str] = set()
-        for kind, (message_class, profile) in _EXPECTED.items():
+        for kind, (message, profile) in _EXPECTED.items():
             for name in selection.known_names:
                 if _last(name) == kind:
-                    self._subscribe(name, _type_name(message_class), (profile(),))
+                    self._subscribe(name, f'rl_edge_interfaces/msg/{message}', (profile(),))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,8 +95,24 @@ class RecordedTopics:
     def discover(self) -> None:
         """Subscribe to what is new in the graph, and anew where publishers ask for other QoS."""
         for name, types in self._node.get_topic_names_and_types():
-            if self._selection.wants(name) and name not in self._refused:
-                self._follow(name, types)
+            if not self._selection.wants(name) or name in self._refused:
+                continue
+            publishers = self._node.get_publishers_info_by_topic(name)
+            offers = tuple(publisher.qos_profile for publisher in publishers)
+            known = self._topics.get(name)
+            if not offers:
+                continue
+            if known is None and len(types) > 1:
+                self._refuse(name, f'it has several types: {", ".join(types)}')
+            elif known is None:
+                self._subscribe(name, types[0], offers)
+            elif not all(_receives_from(known.profile, offer) for offer in offers):
+                self._node.get_logger().warning(
+                    f'{name}: a publisher offers less than was asked for; subscribing again'
+                )
+                # The old one is emptied on, since it may hold messages; it gets no new ones.
+                self._retired.append(known)
+                self._subscribe(name, known.topic.message_type, offers)
 
     def has_publishers(self) -> bool:
         """Return whether anyone still publishes a topic of the loop."""
@@ -107,36 +125,23 @@ class RecordedTopics:
     def take(self) -> Iterator[Received[Subscribed]]:
         """Yield what has arrived, topic by topic."""
         for topic in (*self._topics.values(), *self._retired):
-            yield from _take_all(topic)
-
-    def _follow(self, name: str, types: Sequence[str]) -> None:
-        publishers = self._node.get_publishers_info_by_topic(name)
-        if not publishers:
-            return
-        offers = tuple(publisher.qos_profile for publisher in publishers)
-        known = self._topics.get(name)
-        if known is None:
-            if len(types) > 1:
-                self._refuse(name, f'it has several types: {", ".join(types)}')
-                return
-            self._subscribe(name, types[0], offers)
-        elif not all(receives_from(known.profile, offer) for offer in offers):
-            self._node.get_logger().warning(
-                f'{name}: a publisher offers less than was asked for; subscribing again'
-            )
-            # The old one is emptied on, since it may hold messages; it gets no new ones.
-            self._retired.append(known)
-            self._subscribe(name, known.topic.message_type, offers)
+            handle, message_class = topic.subscription.handle, topic.subscription.msg_type
+            with suppress(InvalidHandle), handle:
+                while (taken := handle.take_message(message_class, True)) is not None:
+                    data, info = taken
+                    published_ns = info.get('source_timestamp', 0)
+                    yield Received(info['received_timestamp'], topic, data, published_ns)
 
     def _subscribe(self, name: str, message_type: str, offers: tuple[QoSProfile, ...]) -> None:
         profile = matching_profile(offers)
         if _last(name) in _AS_THEY_HAPPEN:
             qos.from_now_on(profile)
         try:
-            message_class = _import_message(message_type)
             topic = RecordedTopic(
                 name, message_type, message_definition(message_type), to_yaml(offers)
             )
+            package, _, type_name = message_type.partition('/msg/')
+            message_class = getattr(import_module(f'{package}.msg'), type_name)
             subscription = self._node.create_subscription(
                 message_class,
                 name,
@@ -161,27 +166,21 @@ def matching_profile(offers: Sequence[QoSProfile]) -> QoSProfile:
     Reliable and transient local only when every publisher offers it. Without a publisher:
     reliable and volatile.
     """
-    reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-    transient_local = bool(offers) and all(
-        offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers
-    )
-    return QoSProfile(
+    profile = QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=SUBSCRIPTION_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL
-        if transient_local
-        else DurabilityPolicy.VOLATILE,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
     )
+    if any(offer.reliability != ReliabilityPolicy.RELIABLE for offer in offers):
+        profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    if offers and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return profile
 
 
-def receives_from(subscription: QoSProfile, offer: QoSProfile) -> bool:
-    """Return whether DDS connects a subscription with a publisher that offers ``offer``."""
-    asks_reliable = subscription.reliability == ReliabilityPolicy.RELIABLE
-    asks_history = subscription.durability == DurabilityPolicy.TRANSIENT_LOCAL
-    offers_reliable = offer.reliability == ReliabilityPolicy.RELIABLE
-    offers_history = offer.durability == DurabilityPolicy.TRANSIENT_LOCAL
-    return (offers_reliable or not asks_reliable) and (offers_history or not asks_history)
+def _receives_from(profile: QoSProfile, offer: QoSProfile) -> bool:
+    return bool(qos_check_compatible(offer, profile)[0] != QoSCompatibility.ERROR)
 
 
 def to_yaml(offers: Sequence[QoSProfile]) -> str:
@@ -193,10 +192,10 @@ def to_yaml(offers: Sequence[QoSProfile]) -> str:
                 'depth': offer.depth,
                 'reliability': offer.reliability.name.lower(),
                 'durability': offer.durability.name.lower(),
-                'deadline': _to_time(offer.deadline.nanoseconds),
-                'lifespan': _to_time(offer.lifespan.nanoseconds),
+                'deadline': _to_time(offer.deadline),
+                'lifespan': _to_time(offer.lifespan),
                 'liveliness': offer.liveliness.name.lower(),
-                'liveliness_lease_duration': _to_time(offer.liveliness_lease_duration.nanoseconds),
+                'liveliness_lease_duration': _to_time(offer.liveliness_lease_duration),
                 'avoid_ros_namespace_conventions': offer.avoid_ros_namespace_conventions,
             }
             for offer in offers
@@ -204,22 +203,9 @@ def to_yaml(offers: Sequence[QoSProfile]) -> str:
     )
 
 
-def _to_time(nanoseconds: int) -> dict[str, int]:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+def _to_time(duration: Duration) -> dict[str, int]:
+    seconds, rest = divmod(duration.nanoseconds, 1_000_000_000)
     return {'sec': seconds, 'nsec': rest}
-
-
-def _take_all(topic: Subscribed) -> Iterator[Received[Subscribed]]:
-    handle, message_class = topic.subscription.handle, topic.subscription.msg_type
-    try:
-        with handle:
-            while (taken := handle.take_message(message_class, True)) is not None:
-                data, info = taken
-                yield Received(
-                    info['received_timestamp'], topic, data, info.get('source_timestamp', 0)
-                )
-    except InvalidHandle:
-        return
 
 
 def _never_called(_: bytes) -> None:
@@ -228,22 +214,3 @@ def _never_called(_: bytes) -> None:
 
 def _last(name: str) -> str:
     return name.rpartition('/')[2]
-
-
-def _type_name(message_class: Any) -> str:
-    return f'{message_class.__module__.split(".")[0]}/msg/{message_class.__name__}'
-
-
-def _import_message(message_type: str) -> Any:
-    package, _, name = message_type.partition('/msg/')
-    if not package or not name or '/' in name:
-        raise ConfigurationError(
-            f'{message_type!r} is no ROS type of the form package/msg/Name; services, actions and '
-            f'what other DDS programs publish are not recorded'
-        )
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f'{message_type} is not installed ({error}); install or source {package}'
-        ) from error

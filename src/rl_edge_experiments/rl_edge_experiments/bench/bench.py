@@ -3,6 +3,7 @@
 import importlib.util
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
+from rl_edge_bringup.models import ModelRequest, choose_model
 from rl_edge_compress.benchmark import Candidate, candidates, time_in_turns
 from rl_edge_compress.timing_worker import BARE_INTERPRETER, KERAS_CALL, KERAS_GRAPH
 from rl_edge_core.artifact import FULL_RECIPE, load_manifest
-from rl_edge_core.files import user_path
 from rl_edge_core.parameters import Setting, Values
-from rl_edge_core.results import (
-    describe_machine,
-    result_folder,
-    write_json,
-)
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.output.columns import text_table
+from rl_edge_experiments.bench import section
 from rl_edge_experiments.bench.lockstep import measure_lockstep
 from rl_edge_experiments.bench.policy_process import measure_policy_process
-from rl_edge_experiments.bench.spread import section
-from rl_edge_experiments.experiment import Experiment
+from rl_edge_experiments.experiment import Experiment, output_folder
 from rl_edge_policy.runtimes import choose_runtime
 
 RESULT_FILE = 'bench.json'
@@ -50,7 +46,7 @@ def run_bench(values: Values) -> int:
     Raise StorageError or ArtifactError before anything runs.
     """
     console = Console()
-    folder = result_folder(user_path(str(values['output'] or results_folder())))
+    folder = output_folder(values)
     model = choose_model(ModelRequest('compressed', str(values['model'])))
     rounds = int(values['rounds'])
     console.print(f'model: {model.model_id} {model.note}'.strip())
@@ -58,19 +54,14 @@ def run_bench(values: Values) -> int:
         console.print('onnxruntime is not installed (extra onnx): it is left out')
     result: dict[str, Any] = {'model': model.to_mapping(), 'machine': describe_machine()}
     with tempfile.TemporaryDirectory(prefix='rl_edge_bench_') as scratch:
+        output = Path(scratch)
         for name, measure in (
-            ('inference', lambda: measure_inference(model.folder, rounds=rounds)),
-            (
-                'lockstep',
-                lambda: measure_lockstep(model.folder, rounds=rounds, output=Path(scratch)),
-            ),
-            (
-                'policy_process',
-                lambda: measure_policy_process(model.folder, rounds=rounds, output=Path(scratch)),
-            ),
+            ('inference', measure_inference),
+            ('lockstep', partial(measure_lockstep, output=output)),
+            ('policy_process', partial(measure_policy_process, output=output)),
         ):
             with console.status(f'{name}: {rounds} rounds'):
-                result[name] = measure()
+                result[name] = measure(model.folder, rounds=rounds)
             console.print(f'{name}: done')
     write_json(folder / RESULT_FILE, result)
     console.print(_table(result))

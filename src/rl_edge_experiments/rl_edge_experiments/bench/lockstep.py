@@ -10,9 +10,9 @@ import numpy as np
 
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.artifact import Manifest, load_manifest
+from rl_edge_experiments.bench import section
 from rl_edge_experiments.bench.echo_client import EchoClient
 from rl_edge_experiments.bench.policy_process import BaselineNode
-from rl_edge_experiments.bench.spread import section
 from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
@@ -27,12 +27,19 @@ def measure_lockstep(folder: Path, *, rounds: int, output: Path) -> dict[str, An
     manifest = load_manifest(folder)
     policy = load_policy(folder)
     episodes = _episodes_for(_STEPS, manifest, policy)
+    arguments = {
+        'environment_id': manifest.environment.environment_id,
+        'model': str(folder),
+        'episodes': str(episodes),
+        # Nobody receives the transitions: what is measured is the loop alone.
+        'record_topics': 'environment,episode,resource_usage/*',
+    }
     rows = []
     for _ in range(rounds):
         step, inference = _simulation_and_inference_us(manifest, policy, episodes)
-        environment_id = manifest.environment.environment_id
-        loop_us = _loop_us(folder, environment_id, episodes=episodes, output=output)
-        rows.append((step, _echo_us(manifest), inference, loop_us))
+        # From the end of the first episode to the last.
+        run = record_run(RunRequest(output / 'lockstep', arguments))
+        rows.append((step, _echo_us(manifest), inference, 1e6 / run.robot.steps_per_sec))
     return section(values_of(np.array(rows)), rounds=rounds, episodes=episodes)
 
 
@@ -105,18 +112,3 @@ def _echo_us(manifest: Manifest) -> float:
         started = time.perf_counter()
         simulator.measure(_STEPS)
         return 1e6 * (time.perf_counter() - started) / _STEPS
-
-
-def _loop_us(folder: Path, environment_id: str, *, episodes: int, output: Path) -> float:
-    """Return the mean time of a step of the loop, from the end of the first episode to the last.
-
-    Nobody receives the transitions: what is measured is the loop alone.
-    """
-    arguments = {
-        'environment_id': environment_id,
-        'model': str(folder),
-        'episodes': str(episodes),
-        'record_topics': 'environment,episode,resource_usage/*',
-    }
-    run = record_run(RunRequest(output / 'lockstep', arguments))
-    return 1e6 / run.robot.steps_per_sec

@@ -17,9 +17,8 @@ from rl_edge_bringup.running_system import RunningSystem, Startable
 from rl_edge_bringup.systems import CONFIGURATIONS, NodeDescription, find_system
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
-from rl_edge_experiments.bench import baseline_node
+from rl_edge_experiments.bench import baseline_node, section
 from rl_edge_experiments.bench.echo_client import EchoClient
-from rl_edge_experiments.bench.spread import section
 
 FLOOR = 'floor'
 COMPRESSED, FULL = CONFIGURATIONS
@@ -60,10 +59,18 @@ def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[s
     """Return the section ``policy_process`` of bench.json."""
     manifest = load_manifest(folder)
     namespace = f'bench{os.getpid()}'
-    processes = {
-        FLOOR: _floor(folder, manifest, namespace),
-        **{name: _policy(name, folder, namespace, output) for name in CONFIGURATIONS},
-    }
+    entry = manifest.entry(manifest.compressed_recipe())
+    floor = BaselineNode(namespace, str(folder / entry.file), entry.runtimes[0])
+    processes: dict[str, tuple[Startable, ...]] = {FLOOR: (floor,)}
+    for name in CONFIGURATIONS:
+        given = {
+            'configuration': name,
+            'model': str(choose_model(ModelRequest(name, str(folder))).folder),
+            'namespace': namespace,
+            'output': str(output / name),
+            'log_level': 'warn',
+        }
+        processes[name] = prepare(find_system('edge'), given).processes
     starts: dict[str, list[Start]] = {name: [] for name in processes}
     generator = np.random.default_rng(0)
     for _ in range(rounds):
@@ -74,9 +81,14 @@ def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[s
 
 def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, np.ndarray]:
     """Return memory and time to the first action by process, and their ratios round by round."""
-    peak = {name: _values(starts[name], 'peak_memory_mb') for name in starts}
-    unique = {name: _values(starts[name], 'unique_memory_mb') for name in starts}
-    first = {name: np.array([start.first_action_sec for start in starts[name]]) for name in starts}
+    peak, unique, first = (
+        {name: np.array([value_of(start) for start in starts[name]]) for name in starts}
+        for value_of in (
+            lambda start: start.usage.peak_memory_mb,
+            lambda start: start.usage.unique_memory_mb,
+            lambda start: start.first_action_sec,
+        )
+    )
     return {
         'memory_over_floor': peak[COMPRESSED] / peak[FLOOR],
         'start_speedup': first[FULL] / first[COMPRESSED],
@@ -86,27 +98,6 @@ def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, np.ndarray]:
         **{f'{name}_unique_memory_mb': unique[name] for name in starts},
         **{f'{name}_first_action_s': first[name] for name in starts},
     }
-
-
-def _values(starts: Sequence[Start], name: str) -> np.ndarray:
-    return np.array([getattr(start.usage, name) for start in starts])
-
-
-def _floor(folder: Path, manifest: Manifest, namespace: str) -> tuple[Startable, ...]:
-    entry = manifest.entry(manifest.compressed_recipe())
-    return (BaselineNode(namespace, str(folder / entry.file), entry.runtimes[0]),)
-
-
-def _policy(name: str, folder: Path, namespace: str, output: Path) -> tuple[Startable, ...]:
-    model = choose_model(ModelRequest(name, str(folder)))
-    given = {
-        'configuration': name,
-        'model': str(model.folder),
-        'namespace': namespace,
-        'output': str(output / name),
-        'log_level': 'warn',
-    }
-    return prepare(find_system('edge'), given).processes
 
 
 def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> Start:

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_core.statistics import Interval, mean_interval, ratio_interval
-from rl_edge_eval.metrics.comparison import unpaired_difference
+from rl_edge_core.statistics import (
+    Interval,
+    mean_interval,
+    ratio_interval,
+    unpaired_difference,
+)
 from rl_edge_experiments.experiment import FEWEST_EPISODES
 from rl_edge_experiments.report.sides import ALONE, Pair, Side
 
@@ -68,11 +72,8 @@ def above(interval: Interval, limit: float) -> str:
 
 def below(interval: Interval, limit: float) -> str:
     """Say whether all of an interval is at or below a limit, above it, or neither."""
-    if not np.isfinite([interval.low, interval.high]).all():
-        return OPEN
-    if interval.high <= limit:
-        return HOLDS
-    return FAILS if interval.low > limit else OPEN
+    mirrored = replace(interval, low=-interval.high, high=-interval.low)
+    return above(mirrored, -limit)
 
 
 def worst(verdicts: Sequence[str]) -> str:
@@ -91,10 +92,7 @@ def check_claims(pairs: Sequence[Pair]) -> list[Claim]:
 
 
 def _memory(pair: Pair) -> Finding:
-    full, compressed = (
-        side.acting[ALONE].run.usage_of('policy').resident_memory_mb_max
-        for side in pair.sides.values()
-    )
+    full, compressed = (side.acting[ALONE]['policy_resident_mb'] for side in pair.sides.values())
     saved_mb = full - compressed
     return Finding(
         HOLDS if saved_mb >= MEMORY_SAVED_MB else FAILS,
@@ -103,7 +101,7 @@ def _memory(pair: Pair) -> Finding:
 
 
 def _cpu(pair: Pair) -> Finding:
-    differences = {name: pair.cpu_difference(name) for name in pair.conditions}
+    differences = pair.cpu_differences()
     return Finding(
         worst([below(difference, 0.0) for difference in differences.values()]),
         '; '.join(f'{name} {difference} % of a core' for name, difference in differences.items()),
@@ -123,20 +121,23 @@ def _stutter(pair: Pair) -> Finding:
 
 def _smoothness(side: Side) -> Finding:
     """Return whether images came in time, alone and loaded."""
-    shares = {name: one.images.late_share for name, one in side.acting.items() if one.images}
+    shares = {
+        name: one['pictures'].late_share for name, one in side.acting.items() if one['pictures']
+    }
     if not shares:
         return Finding(MISSING, 'nothing was rendered')
-    figures = (
-        f'{name} {100 * share.estimate:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}] late'
-        for name, share in shares.items()
-    )
+    figures = (f'{name} {_percent(share)} late' for name, share in shares.items())
     verdict = worst([below(share, LATE_SHARE) for share in shares.values()])
     return Finding(verdict, '; '.join(figures))
 
 
+def _percent(share: Interval) -> str:
+    return f'{100 * share.estimate:.1f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]'
+
+
 def _highest_cpu(pair: Pair) -> Finding:
     cores = os.cpu_count() or 1
-    highest = pair.full.acting[ALONE].loop_cpu_percent_max / cores
+    highest = pair.full.acting[ALONE]['loop_cpu_percent_max'] / cores
     return Finding(
         HOLDS if highest >= HIGHEST_CPU_PERCENT else FAILS,
         f'up to {highest:.0f} % of {cores} cores',
@@ -156,8 +157,7 @@ def _accuracy(pair: Pair) -> Finding:
     kept = ratio_interval(compressed, full)
     return Finding(
         above(kept, RETURN_KEPT),
-        f'{100 * kept.estimate:.1f} % [{100 * kept.low:.1f}, {100 * kept.high:.1f}] of the return '
-        f'kept over {full.size} episodes',
+        f'{_percent(kept)} of the return kept over {full.size} episodes',
     )
 
 

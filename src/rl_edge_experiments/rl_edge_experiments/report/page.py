@@ -1,12 +1,11 @@
 """The report as one HTML page that needs nothing beside it."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from rl_edge_eval.output.columns import html_table
 from rl_edge_experiments.report.claims import DIFFERS, FAILS, HOLDS, OPEN, Claim
 from rl_edge_experiments.report.sides import Pair
 
@@ -75,8 +74,7 @@ def _verdict(verdict: str) -> str:
     return f'<span class="{_CLASSES.get(verdict, "small")}">{escape(verdict)}</span>'
 
 
-def _pair_parts(pair: Pair, images: Iterable[Path]) -> list[str]:
-    table = html_table(HEADINGS, pair.rows())
+def _pair_parts(pair: Pair, images: Sequence[Path]) -> list[str]:
     identity = f'{pair.full.model.model_id} and {pair.compressed.model.model_id}'
     notes = [
         f'{run}: {note}'
@@ -87,10 +85,21 @@ def _pair_parts(pair: Pair, images: Iterable[Path]) -> list[str]:
     return [
         f'<h2>{escape(pair.name)}</h2>',
         f'<p>{escape(identity)}</p>',
-        table,
+        _metrics_table(pair),
         *(_embedded(image, pair.name) for image in images),
         *(f'<p class="small">{escape(note)}</p>' for note in notes),
     ]
+
+
+def _metrics_table(pair: Pair) -> str:
+    head = ''.join(f'<th>{heading}</th>' for heading in HEADINGS)
+    lines = [
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + ''.join(f'<td>{escape(text)}</td>' for text in texts)
+        + '</tr>'
+        for name, *texts in pair.rows()
+    ]
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def _mapping_table(mapping: Mapping[str, Any]) -> str:

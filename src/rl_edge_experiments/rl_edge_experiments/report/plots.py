@@ -2,50 +2,54 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rl_edge_core.files import write_atomically
-from rl_edge_eval.frames import Frame, frames_of
+from rl_edge_eval.bag.decode import Frame, frames_of
+from rl_edge_experiments.clip import captioned, side_by_side, write_gif
 from rl_edge_experiments.demo_plot import COLORS, draw_distribution, draw_returns
 from rl_edge_experiments.record_run import RecordedRun
-from rl_edge_experiments.report.sides import LOADED, Pair
-from rl_edge_experiments.video import captioned, side_by_side, write_gif
+from rl_edge_experiments.report.sides import ALONE, LOADED, Pair
 
-matplotlib.use('agg')
-
-_DOTS_PER_INCH = 100
 _VIDEO_STEP_MS = 50.0
-_STYLES = {'alone': '-', 'loaded': ':'}
+_STYLES = {ALONE: '-', LOADED: ':'}
 
 
 def write_plot(path: Path, pair: Pair) -> None:
     """Draw memory, CPU, images and latency over time, and returns, of both sides."""
     figure = Figure(figsize=(12, 7), layout='constrained')
-    axes = figure.subplots(2, 3).ravel()
-    runs = {
-        f'{name}, {condition}': one.run
-        for name, side in pair.sides.items()
-        for condition, one in side.acting.items()
-    }
-    reports = {name: run.robot.node('policy').reports for name, run in runs.items()}
-    memory = {name: (one.time_ns, one.resident_memory_mb) for name, one in reports.items()}
-    _draw_over_time(axes[0], 'policy process, resident memory (MB)', runs, memory)
-    cpu = {name: (one.time_ns, one.cpu_percent) for name, one in reports.items()}
-    _draw_over_time(axes[1], 'policy process, CPU (% of a core)', runs, cpu)
-    images = {name: run.acting.image_times_ns for name, run in runs.items()}
-    gaps = {name: (times[1:], np.diff(times) * 1e-6) for name, times in images.items()}
-    _draw_over_time(axes[2], 'from image to image (ms)', runs, gaps)
-    steps = {name: run.acting.series for name, run in runs.items()}
-    responses = {name: one.response_us / 1e3 for name, one in steps.items()}
-    draw_distribution(axes[3], 'observation to action (ms)', responses)
-    over_time = {name: (one.time_ns, responses[name]) for name, one in steps.items()}
-    _draw_over_time(axes[4], 'observation to action (ms)', runs, over_time, yscale='log')
-    draw_returns(axes[5], {name: side.quality_run for name, side in pair.sides.items()})
+    memory, cpu, gaps, distribution, latency, returns = figure.subplots(2, 3).ravel()
+    responses = {}
+    for side_name, side in pair.sides.items():
+        for condition, run in side.runs.items():
+            name = f'{side_name}, {condition}'
+            style = {'color': COLORS[side_name], 'ls': _STYLES[condition], 'label': name}
+            reports, steps = run.robot.node('policy').reports, run.acting.series
+            images_ns = run.acting.image_times_ns
+            responses[name] = steps.response_us / 1e3
+            for axes, times_ns, values in (
+                (memory, reports.time_ns, reports.resident_memory_mb),
+                (cpu, reports.time_ns, reports.cpu_percent),
+                (gaps, images_ns[1:], np.diff(images_ns) * 1e-6),
+                (latency, steps.time_ns, responses[name]),
+            ):
+                axes.plot((times_ns - run.begin_ns) * 1e-9, values, lw=0.8, **style)
+    for axes, title, yscale in (
+        (memory, 'policy process, resident memory (MB)', 'linear'),
+        (cpu, 'policy process, CPU (% of a core)', 'linear'),
+        (gaps, 'from image to image (ms)', 'linear'),
+        (latency, 'observation to action (ms)', 'log'),
+    ):
+        axes.axvline(0.0, color='grey', lw=0.6)
+        axes.set(title=title, xlabel='time from the first action (s)', yscale=yscale)
+        if yscale == 'linear':
+            axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
+    draw_distribution(distribution, 'observation to action (ms)', responses)
+    draw_returns(returns, {name: side.quality_run for name, side in pair.sides.items()})
     figure.suptitle(f'{pair.name}: full and compressed, alone and beside busy processes')
-    write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
+    write_atomically(path, lambda file: figure.savefig(file, dpi=100))
 
 
 def write_video(path: Path, pair: Pair, *, seconds: float) -> bool:
@@ -54,9 +58,9 @@ def write_video(path: Path, pair: Pair, *, seconds: float) -> bool:
     Each image stays until the next one had arrived, so that stutter is seen where there was some.
     Beside busy processes where that was run.
     """
-    condition = LOADED if LOADED in pair.conditions else pair.conditions[0]
+    condition = LOADED if LOADED in pair.full.runs else ALONE
     shown = {
-        f'{name}, {condition}': _shown(side.acting[condition].run, seconds=seconds)
+        f'{name}, {condition}': _shown(side.runs[condition], seconds=seconds)
         for name, side in pair.sides.items()
     }
     if not all(shown.values()):
@@ -66,7 +70,7 @@ def write_video(path: Path, pair: Pair, *, seconds: float) -> bool:
         side_by_side(captioned(left, captions[0]), captioned(right, captions[1]))
         for left, right in zip(*shown.values(), strict=False)
     ]
-    write_gif(path, frames, [_VIDEO_STEP_MS] * len(frames))
+    write_gif(path, frames, period_ms=_VIDEO_STEP_MS)
     return True
 
 
@@ -87,23 +91,3 @@ def newest_at(frames: list[Frame], moments_ns: np.ndarray) -> list[np.ndarray]:
     arrivals = np.array([frame.time_ns for frame in frames])
     indices = np.searchsorted(arrivals, moments_ns, side='right') - 1
     return [frames[max(int(index), 0)].pixels for index in indices]
-
-
-def _draw_over_time(
-    axes: Axes,
-    title: str,
-    runs: dict[str, RecordedRun],
-    samples: dict[str, tuple[np.ndarray, np.ndarray]],
-    *,
-    yscale: str = 'linear',
-) -> None:
-    """Draw times of recording and values of each run, from its first action on."""
-    for name, (times_ns, values) in samples.items():
-        side, _, condition = name.partition(', ')
-        seconds = (times_ns - runs[name].begin_ns) * 1e-9
-        axes.plot(seconds, values, _STYLES[condition], lw=0.8, color=COLORS[side], label=name)
-    axes.axvline(0.0, color='grey', lw=0.6)
-    axes.set(title=title, xlabel='time from the first action (s)', yscale=yscale)
-    if yscale == 'linear':
-        axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)

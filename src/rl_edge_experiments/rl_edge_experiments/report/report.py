@@ -30,7 +30,7 @@ from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 from rl_edge_experiments.report.claims import Claim, check_claims
 from rl_edge_experiments.report.page import HEADINGS, render_page
 from rl_edge_experiments.report.plots import write_plot, write_video
-from rl_edge_experiments.report.sides import ALONE, LOADED, ActingRun, Pair, Side
+from rl_edge_experiments.report.sides import ALONE, LOADED, Pair, Side, measure
 
 PAGE_FILE, SUMMARY_FILE = 'index.html', 'summary.json'
 STUDY_MODELS = ('actor_critic', 'ppo', 'best')
@@ -60,11 +60,30 @@ def run_report(values: Values) -> int:
         manifest = load_manifest(full.model.folder)
         has_float = _FLOAT_RECIPE in manifest.recipes
         float_bytes = manifest.entry(_FLOAT_RECIPE).bytes if has_float else 0
-        pair = Pair(_short(name, names), full, compressed, float_bytes)
+        short = Path(name).name
+        is_unique = [Path(one).name for one in names].count(short) == 1
+        pair = Pair(short if is_unique else name, full, compressed, float_bytes)
         console.print(text_table(HEADINGS, pair.rows(), title=pair.name))
         pairs.append(pair)
     claims = check_claims(pairs)
-    _write(folder, pairs, claims, values=values, missing=missing)
+    machine = describe_machine()
+    page = render_page(
+        pairs,
+        claims,
+        missing=missing,
+        introduction=_introduction(values),
+        machine=machine,
+        images={pair.name: _write_images(folder, pair) for pair in pairs},
+    )
+    write_atomically(folder / PAGE_FILE, page)
+    content = {
+        'models': {pair.name: pair.to_mapping() for pair in pairs},
+        'claims': [claim.to_mapping() for claim in claims],
+        'missing': missing,
+        'arguments': values,
+        'machine': machine,
+    }
+    write_json(folder / SUMMARY_FILE, content)
     console.print(_claims_table(claims))
     console.print(f'written: {folder / PAGE_FILE}, {folder / SUMMARY_FILE}', soft_wrap=True)
     return 0
@@ -118,20 +137,6 @@ def _side(
         return run
 
     quality = record('lockstep', {'mode': 'lockstep', 'episodes': to_text(values['episodes'])})
-    acting = _acting_arguments(values, period_sec)
-    seconds, load = float(values['seconds']), int(values['load'])
-    runs = {ALONE: record(ALONE, acting, seconds=seconds)}
-    if load:
-        runs[LOADED] = record(LOADED, acting, seconds=seconds, load=load)
-    return Side(
-        model=model,
-        file_bytes=manifest.entry(model.recipe).bytes,
-        quality_run=quality,
-        acting={what: ActingRun(run, period_sec) for what, run in runs.items()},
-    )
-
-
-def _acting_arguments(values: Values, period_sec: float) -> dict[str, str]:
     arguments = {'mode': 'realtime', 'render': str(values['render'])}
     if values['render'] == 'topic':
         arguments |= {
@@ -140,44 +145,20 @@ def _acting_arguments(values: Values, period_sec: float) -> dict[str, str]:
             'render_width': to_text(values['picture_width']),
             'render_height': to_text(values['picture_height']),
         }
-    return arguments
-
-
-def _short(name: str, names: Sequence[str]) -> str:
-    short = Path(name).name
-    return short if [Path(one).name for one in names].count(short) == 1 else name
-
-
-def _write(
-    folder: Path,
-    pairs: Sequence[Pair],
-    claims: Sequence[Claim],
-    *,
-    values: Values,
-    missing: Sequence[str],
-) -> None:
-    machine = describe_machine()
-    images = {pair.name: _images(folder, pair) for pair in pairs}
-    page = render_page(
-        pairs,
-        claims,
-        missing=missing,
-        introduction=_introduction(values),
-        machine=machine,
-        images=images,
+    seconds, load = float(values['seconds']), int(values['load'])
+    runs = {ALONE: record(ALONE, arguments, seconds=seconds)}
+    if load:
+        runs[LOADED] = record(LOADED, arguments, seconds=seconds, load=load)
+    return Side(
+        model=model,
+        file_bytes=manifest.entry(model.recipe).bytes,
+        quality_run=quality,
+        runs=runs,
+        acting={what: measure(run, image_period_sec=period_sec) for what, run in runs.items()},
     )
-    write_atomically(folder / PAGE_FILE, page)
-    content: dict[str, Any] = {
-        'models': {pair.name: pair.to_mapping() for pair in pairs},
-        'claims': [claim.to_mapping() for claim in claims],
-        'missing': list(missing),
-        'arguments': dict(values),
-        'machine': machine,
-    }
-    write_json(folder / SUMMARY_FILE, content)
 
 
-def _images(folder: Path, pair: Pair) -> list[Path]:
+def _write_images(folder: Path, pair: Pair) -> list[Path]:
     name = pair.name.strip('/').replace('/', '-')
     plot, video = folder / f'{name}.png', folder / f'{name}.gif'
     write_plot(plot, pair)
