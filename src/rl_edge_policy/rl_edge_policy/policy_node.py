@@ -152,6 +152,7 @@ class PolicyNode(GuardedLifecycleNode):
         if self._closed:
             return
         self._closed = True
+        gc.unfreeze()  # in a process that goes on, the node's DDS participant would stay for ever
         self._answered_run = None
         if self._reports.state != PolicyStatus.FAILED:
             self._reports.enter(PolicyStatus.FINALIZED, '')

@@ -1,8 +1,10 @@
 """The policy node in this process, on a graph of its own, with a peer that plays the simulator."""
 
 import dataclasses
+import gc
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -686,3 +688,23 @@ def test_its_attributes_are_not_those_of_rclpy(graph, artifacts):
     node = graph.policy(artifacts / 'plane', autostart=False)
     own = {name for name in vars(node) if name not in inherited}
     assert {'_policy', '_settings', '_reply', '_reports'} <= own
+
+
+def dds_threads():
+    names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]
+    return sum(name.startswith('dds.') for name in names)
+
+
+def test_a_closed_node_leaves_no_participant_behind(ros_domain_id, artifacts):
+    """On one machine a participant finds others by their numbers, of which there are few."""
+    gc.collect()
+    before = dds_threads()
+    for _ in range(2):
+        graph = Graph(ros_domain_id)
+        graph.policy(artifacts / 'plane')
+        graph.status(lambda status: status.state == PolicyStatus.ACTIVE)
+        assert dds_threads() > before
+        graph.close()
+        del graph
+    gc.collect()
+    assert dds_threads() <= max(before, 1)  # one watches over shared memory as long as we live
