@@ -182,7 +182,11 @@ def where_to_look(node: Node) -> list[str]:
         f'both sides need the same ROS_DOMAIN_ID (here {node.context.get_domain_id()}) and '
         f'namespace (here {node.get_namespace()})',
         f'ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}'
-        + (', which finds nodes of this machine only' if reach == 'LOCALHOST' else ''),
+        + (
+            ', which finds nodes of this machine only, 32 of a domain'
+            if reach == 'LOCALHOST'
+            else ''
+        ),
     ]
     owners = _owners_of_shared_memory()
     if owners:
