@@ -111,7 +111,9 @@ def loop_of_mode(request, mode, tmp_path_factory) -> Iterator[LoopOfMode]:
     model = ensure_untrained(ENVIRONMENT, '', results_folder() / UNTRAINED)
     domain_id = _option(request.config, 'domain', 91)
     folder = tmp_path_factory.mktemp(f'loop-{mode}')
-    holder = LoopOfMode(lambda: FaultLoop(folder, model, mode, domain_id))
+    holder = LoopOfMode(
+        lambda: FaultLoop(folder, model, mode, domain_id, qos=str(HERE / 'qos_watched.yaml'))
+    )
     yield holder
     holder.close()
 

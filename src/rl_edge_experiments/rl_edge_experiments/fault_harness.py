@@ -66,6 +66,7 @@ class FaultHarness:
     """Added to the environment of the nodes."""
     environment_id: str = ENVIRONMENT
     namespace: str = NAMESPACE
+    qos: str = 'default'
     policy_prefix: tuple[str, ...] = ()
     """Words before the policy's command line, such as those that run it on another host."""
     simulator: RunningSystem = field(init=False)
@@ -102,6 +103,7 @@ class FaultHarness:
             'model': str(self.model),
             'load_model': 'archive',
             'mode': self.mode,
+            'qos': self.qos,
             'on_node_exit': 'respawn',
             'on_policy_timeout': 'wait',
             'policy_timeout_sec': '1.0',

@@ -25,6 +25,9 @@ from rl_edge_interfaces.msg import (
     Transition,
 )
 
+TRANSITION_DEPTH = 20_000
+"""An observer counts what is lost, and must not be who loses it when others keep it from running:
+a fast loop makes 5,000 transitions per second."""
 _LOOK_AGAIN_SEC = 0.1
 _ANSWER_SEC = 60.0
 """How long the thread that serves the node may take to do what it is asked for."""
@@ -52,7 +55,9 @@ class Observer:
         self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
         if transitions:
-            self._keep(Transition, 'transition', qos.transition(), self._raw, raw=True)
+            profile = qos.transition()
+            profile.depth = TRANSITION_DEPTH
+            self._keep(Transition, 'transition', profile, self._raw, raw=True)
         self._keep(EpisodeSummary, 'episode', qos.episode(), self.episodes)
         self._keep(Environment, 'environment', qos.environment(), self.environments)
         self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
