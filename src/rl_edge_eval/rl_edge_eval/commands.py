@@ -5,31 +5,25 @@ from rl_edge_core.shared_parameters import RecorderParameters
 
 _RUN = 'rl_edge_eval.__main__:main'
 
-COMMANDS = (
-    Command(
-        name='bag',
-        group='look',
-        help='what recorded runs were like: tables, plots, JSON, CSV',
-        run=_RUN,
-        words=('bag',),
-        example='results/report/bags/* --plots plots',
-    ),
-    Command(
-        name='replay',
-        group='look',
-        help='give the observations of a bag to a model and compare its actions',
-        run=_RUN,
-        words=('replay',),
-        example='mybag --model models/ant_v5/best',
-    ),
-    Command(
-        name='view',
-        group='look',
-        help='a bag in the Rerun viewer: the robot in 3D, actions, rewards, latency, CPU',
-        run=_RUN,
-        words=('view',),
-        example='mybag --save mybag.rrd',
-    ),
+COMMANDS = tuple(
+    Command(name=name, group='look', help=text, run=_RUN, words=(name,), example=example)
+    for name, text, example in (
+        (
+            'bag',
+            'what recorded runs were like: tables, plots, JSON, CSV',
+            'results/report/bags/* --plots plots',
+        ),
+        (
+            'replay',
+            'give the observations of a bag to a model and compare its actions',
+            'mybag --model models/ant_v5/best',
+        ),
+        (
+            'view',
+            'a bag in the Rerun viewer: the robot in 3D, actions, rewards, latency, CPU',
+            'mybag --save mybag.rrd',
+        ),
+    )
 )
 
 

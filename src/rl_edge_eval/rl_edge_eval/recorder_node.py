@@ -20,7 +20,7 @@ from rl_edge_core.shared_parameters import NUMBER, RecorderParameters
 from rl_edge_eval.commands import record_node
 from rl_edge_eval.recording.arrival_order import ArrivalOrder, Received
 from rl_edge_eval.recording.bag_file import BagFile, Limits
-from rl_edge_eval.ros.recorded_topics import RecordedTopics, Subscribed
+from rl_edge_eval.ros.recorded_topics import RecordedTopics
 
 _DISCOVERY_PERIOD_SEC = 0.25
 _TAKE_PERIOD_SEC = 0.05
@@ -53,7 +53,7 @@ class RecorderNode(Node):
             folder = free_folder(folder) if settings.if_exists == NUMBER else folder
         self._bag = BagFile(folder, settings.storage, limits=limits)
         self._numbers: dict[str, int] = {}
-        self._order: ArrivalOrder[Subscribed] = ArrivalOrder()
+        self._order = ArrivalOrder()
         self._failure = ''
         self._closing = threading.Event()
         self._diagnostics = DiagnosticsPublisher(self)
@@ -107,7 +107,7 @@ class RecorderNode(Node):
         for message in self._topics.take():
             self._order.add(message)
 
-    def _write(self, messages: Iterable[Received[Subscribed]]) -> None:
+    def _write(self, messages: Iterable[Received]) -> None:
         for time_ns, subscribed, data, published_ns, _ in messages:
             topic = subscribed.topic
             number = self._numbers.get(topic.name)

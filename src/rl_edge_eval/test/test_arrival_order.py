@@ -6,21 +6,21 @@ OFFSET = 1000
 """System time less steady time, while no clock is set."""
 
 
-def begin(order: ArrivalOrder[str], steady_ns: int, *, offset_ns: int = OFFSET) -> None:
+def begin(order: ArrivalOrder, steady_ns: int, *, offset_ns: int = OFFSET) -> None:
     order.begin(system_ns=steady_ns + offset_ns, steady_ns=steady_ns)
 
 
-def arrive(order: ArrivalOrder[str], *messages: tuple[int, str]) -> None:
+def arrive(order: ArrivalOrder, *messages: tuple[int, str]) -> None:
     for time_ns, topic in messages:
         order.add(Received(time_ns + OFFSET, topic, b''))
 
 
-def released(messages: list[Received[str]]) -> list[int]:
+def released(messages: list[Received]) -> list[int]:
     return [message.time_ns - OFFSET for message in messages]
 
 
 def test_what_arrived_during_a_round_waits_for_the_next() -> None:
-    order: ArrivalOrder[str] = ArrivalOrder()
+    order = ArrivalOrder()
     # Round 1 began at 10. Topic a is emptied at 11, topic b at 12; a message of a at 11.5 is
     # therefore only seen in round 2, and must come before the one of b at 11.8.
     begin(order, 10)
@@ -38,7 +38,7 @@ def test_what_arrived_during_a_round_waits_for_the_next() -> None:
 
 @pytest.mark.parametrize('jump_ns', [-(10**12), 10**12])
 def test_a_clock_that_is_set_holds_no_message_back_and_changes_no_order(jump_ns: int) -> None:
-    order: ArrivalOrder[str] = ArrivalOrder()
+    order = ArrivalOrder()
     begin(order, 100)
     arrive(order, (90, 'a'))
     assert released(order.release()) == [90]

@@ -3,10 +3,10 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,7 +16,6 @@ from rl_edge_core.configuration import to_mapping
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import difference_interval, ratio_interval
-from rl_edge_eval.metrics.run_metrics import NodeMetrics
 from rl_edge_eval.output.columns import (
     HIGHER,
     LOWER,
@@ -43,7 +42,7 @@ _FIRST_ACTION_TIMEOUT_SEC = 300.0
 """A slow start is a result here, and no failure."""
 
 
-def _mean(attribute: str) -> Any:
+def _mean(attribute: str) -> Callable[[RecordedRun], float]:
     def value_of(run: RecordedRun) -> float:
         summary = run.robot.summary
         return float(getattr(summary, attribute).estimate) if summary else float('nan')
@@ -51,53 +50,34 @@ def _mean(attribute: str) -> Any:
     return value_of
 
 
-def _policy(run: RecordedRun) -> NodeMetrics:
-    return run.robot.node('policy')
+_distance_m, _length = _mean('forward_distance_m'), _mean('episode_length')
+_inference_p50, _inference_p99 = (attrgetter(f'robot.inference_us.{p}') for p in ('p50', 'p99'))
+_response_p50, _response_p99 = (attrgetter(f'robot.response_us.{p}') for p in ('p50', 'p99'))
+_first_action_sec = attrgetter('robot.first_action_sec')
+
+
+def _peak_memory_mb(run: RecordedRun) -> float:
+    return run.robot.node('policy').peak_memory_mb
 
 
 def _cpu_ms(run: RecordedRun) -> float:
     return run.acting.node('policy').cpu_ms_per_step
 
 
-_FIRST_ACTION = 'start to first action'
 QUALITY_COLUMNS: tuple[Column[RecordedRun], ...] = (
     Column('return', '', _mean('episode_return'), HIGHER, 1, 'return_mean', True),
-    Column(
-        'forward distance', 'm', _mean('forward_distance_m'), HIGHER, 2, 'forward_distance_m', True
-    ),
-    Column(
-        'episode length', 'steps', _mean('episode_length'), HIGHER, 0, 'episode_length_mean', True
-    ),
+    Column('forward distance', 'm', _distance_m, HIGHER, 2, 'forward_distance_m', True),
+    Column('episode length', 'steps', _length, HIGHER, 0, 'episode_length_mean', True),
 )
 POLICY_COLUMNS: tuple[Column[RecordedRun], ...] = (
-    Column(
-        'peak memory', 'MB', lambda run: _policy(run).peak_memory_mb, LOWER, 1, 'policy_memory_mb'
-    ),
+    Column('peak memory', 'MB', _peak_memory_mb, LOWER, 1, 'policy_memory_mb'),
     Column('CPU per action', 'ms', _cpu_ms, LOWER, 3, 'policy_cpu_ms_per_action'),
-    Column(_FIRST_ACTION, 's', lambda run: run.robot.first_action_sec, LOWER, 2, 'first_action_s'),
-    Column(
-        'inference p50', 'us', lambda r: r.robot.inference_us.p50, LOWER, 1, 'inference_us_p50'
-    ),
-    Column(
-        'inference p99', 'us', lambda r: r.robot.inference_us.p99, LOWER, 1, 'inference_us_p99'
-    ),
-    Column(
-        'observation to action p50',
-        'us',
-        lambda r: r.robot.response_us.p50,
-        LOWER,
-        0,
-        'response_us_p50',
-    ),
-    Column(
-        'observation to action p99',
-        'us',
-        lambda r: r.robot.response_us.p99,
-        LOWER,
-        0,
-        'response_us_p99',
-    ),
-    Column('steps', '1/s', lambda run: run.robot.steps_per_sec, HIGHER, 0, 'steps_per_s'),
+    Column('start to first action', 's', _first_action_sec, LOWER, 2, 'first_action_s'),
+    Column('inference p50', 'us', _inference_p50, LOWER, 1, 'inference_us_p50'),
+    Column('inference p99', 'us', _inference_p99, LOWER, 1, 'inference_us_p99'),
+    Column('observation to action p50', 'us', _response_p50, LOWER, 0, 'response_us_p50'),
+    Column('observation to action p99', 'us', _response_p99, LOWER, 0, 'response_us_p99'),
+    Column('steps', '1/s', attrgetter('robot.steps_per_sec'), HIGHER, 0, 'steps_per_s'),
 )
 COLUMNS = (*QUALITY_COLUMNS, *POLICY_COLUMNS)
 
@@ -115,8 +95,7 @@ def run_demo(values: Values) -> int:
         console.print(f'{name}: {model.model_id}')
     if note := models[COMPRESSED].note:
         console.print(f'note: the model is {note}')
-    seeds = f'seeds from {values["seed"]}'
-    console.print(f'{values["episodes"]} episodes each, {seeds}, lockstep')
+    console.print(f'{values["episodes"]} episodes each, seeds from {values["seed"]}, lockstep')
     runs = {name: _run(name, model, values, folder, console) for name, model in models.items()}
     summary = {
         'configurations': values_of(runs, COLUMNS),

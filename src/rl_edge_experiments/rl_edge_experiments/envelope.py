@@ -4,8 +4,8 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,37 +39,9 @@ not."""
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
 
 
-@dataclass(frozen=True)
-class BudgetRun:
-    """One run: a configuration at a real-time factor on a share of a core."""
-
-    configuration: str
-    real_time_factor: float
-    core_percent: float
-    """The quota; `NO_QUOTA` for none."""
-    returns: tuple[float, ...]
-    return_mean: float
-    forward_distance_m: float
-    """Mean of the episodes; NaN where the environment has none."""
-    mean_speed_m_per_s: float
-    """Distance over simulated time."""
-    falls: int
-    steps: int
-    cpu_ms_per_action: float
-    """CPU time of the policy's process over the actions that it answered with."""
-    missed_share: float
-    """Control periods without the action that answers them."""
-    safe_share: float
-    """Steps on which the safe action stood in."""
-    response_ms_p50: float
-    response_ms_p99: float
-    throttling: Mapping[str, Any] | None
-    """What the kernel says of the quota; None without one."""
-    return_kept: float = math.nan
-    """Of the run without a quota, as what follows; see `compare`."""
-    speed_kept: float = math.nan
-    """NaN where the environment has no distance."""
-    walks: bool = False
+Run = dict[str, Any]
+"""One run, a configuration at a real-time factor on a share of a core: its values by their keys
+in envelope.json."""
 
 
 def run_envelope(values: Values) -> int:
@@ -90,13 +62,13 @@ def run_envelope(values: Values) -> int:
     for configuration, factor in itertools.product(configurations, factors):
         measure = partial(_measure, values, folder / 'envelope', console, configuration, factor)
         runs = explore(measure, shares, keep=float(values['keep']), search=int(values['search']))
-        smallest = smallest_that_walks({one.core_percent: one.walks for one in runs})
+        smallest = smallest_that_walks({one['core_percent']: one['walks'] for one in runs})
         groups.append(
             {
                 'configuration': configuration,
                 'real_time_factor': factor,
                 'smallest_core_percent': smallest,
-                'runs': [asdict(one) for one in runs],
+                'runs': runs,
             }
         )
         verdicts.append(_verdict(runs, smallest))
@@ -110,8 +82,8 @@ def run_envelope(values: Values) -> int:
 
 
 def explore(
-    measure: Callable[[float], BudgetRun], shares: Sequence[float], *, keep: float, search: int
-) -> list[BudgetRun]:
+    measure: Callable[[float], Run], shares: Sequence[float], *, keep: float, search: int
+) -> list[Run]:
     """Measure the run without a quota, the shares, and what the search asks for.
 
     ``measure`` runs the policy on a share of a core, in percent.
@@ -121,7 +93,7 @@ def explore(
     for share in sorted(set(shares) - {NO_QUOTA}, reverse=True):
         found[share] = compare(measure(share), reference, keep=keep)
     for _ in range(search):
-        wanted = next_share({share: one.walks for share, one in found.items()})
+        wanted = next_share({share: one['walks'] for share, one in found.items()})
         if wanted is None or (share := float(f'{wanted:.2g}')) in found:
             break
         found[share] = compare(measure(share), reference, keep=keep)
@@ -135,7 +107,7 @@ def _measure(
     configuration: str,
     factor: float,
     share: float,
-) -> BudgetRun:
+) -> Run:
     name = f'{configuration}, real-time factor {factor:g}, {_share_text(share)}'
     arguments = {key: to_text(values[key]) for key in _FROM_SIM} | {
         'configuration': configuration,
@@ -159,24 +131,24 @@ def _measure(
     console.print(f'{name}: return {robot.summary.episode_return.estimate:.0f}')
     # Too late actions were answered as well.
     answered_steps = robot.steps - robot.actions.missed + robot.actions.late
-    return BudgetRun(
-        configuration=configuration,
-        real_time_factor=factor,
-        core_percent=share,
-        returns=tuple(episode.episode_return for episode in robot.counted),
-        return_mean=robot.summary.episode_return.estimate,
-        forward_distance_m=robot.summary.forward_distance_m.estimate,
-        mean_speed_m_per_s=robot.mean_speed_m_per_s,
-        falls=robot.falls,
-        steps=robot.steps,
-        cpu_ms_per_action=acting.node('policy').cpu_ms_per_step
-        * ratio(robot.steps, answered_steps),
-        missed_share=robot.missed_share,
-        safe_share=robot.safe_share,
-        response_ms_p50=acting.response_us.p50 / 1e3,
-        response_ms_p99=acting.response_us.p99 / 1e3,
-        throttling=run.conditions.get('throttling'),
-    )
+    cpu_ms_per_step = acting.node('policy').cpu_ms_per_step
+    return {
+        'configuration': configuration,
+        'real_time_factor': factor,
+        'core_percent': share,
+        'returns': [episode.episode_return for episode in robot.counted],
+        'return_mean': robot.summary.episode_return.estimate,
+        'forward_distance_m': robot.summary.forward_distance_m.estimate,
+        'mean_speed_m_per_s': robot.mean_speed_m_per_s,
+        'falls': robot.falls,
+        'steps': robot.steps,
+        'cpu_ms_per_action': cpu_ms_per_step * ratio(robot.steps, answered_steps),
+        'missed_share': robot.missed_share,
+        'safe_share': robot.safe_share,
+        'response_ms_p50': acting.response_us.p50 / 1e3,
+        'response_ms_p99': acting.response_us.p99 / 1e3,
+        'throttling': run.conditions.get('throttling'),
+    }
 
 
 @contextlib.contextmanager
@@ -191,17 +163,18 @@ def _limited(policy: RunningSystem, *, share: float) -> Iterator[dict[str, Any]]
         found['throttling'] = group.read().to_mapping()
 
 
-def compare(run: BudgetRun, reference: BudgetRun, *, keep: float) -> BudgetRun:
-    """Decide whether a run walks: it keeps ``keep`` of the reference's speed, and stays upright.
+def compare(run: Run, reference: Run, *, keep: float) -> Run:
+    """Add what a run keeps of one without a quota, and whether it walks.
 
-    That is: at most half of its episodes end early. Where there is no distance the return
-    decides. The reference itself may not walk, on a computer that misses deadlines anyway.
+    It does when it keeps ``keep`` of the speed, and at most half of its episodes end early. Where
+    there is no distance the return decides. The reference itself may not walk, on a computer that
+    misses deadlines anyway.
     """
-    kept = share_kept(run.return_mean, reference.return_mean)
-    speed = share_kept(run.mean_speed_m_per_s, reference.mean_speed_m_per_s)
-    upright = run.falls <= len(run.returns) / 2
+    kept = share_kept(run['return_mean'], reference['return_mean'])
+    speed = share_kept(run['mean_speed_m_per_s'], reference['mean_speed_m_per_s'])
+    upright = run['falls'] <= len(run['returns']) / 2
     walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
-    return replace(run, return_kept=kept, speed_kept=speed, walks=walks)
+    return {**run, 'return_kept': kept, 'speed_kept': speed, 'walks': walks}
 
 
 def share_kept(value: float, reference: float) -> float:
@@ -241,51 +214,51 @@ def _share_text(share: float) -> str:
     return 'no quota' if share >= NO_QUOTA else f'{share:g} % of a core'
 
 
-def _verdict(runs: Sequence[BudgetRun], smallest: float | None) -> str:
-    where = f'{runs[0].configuration} at real-time factor {runs[0].real_time_factor:g}'
+def _verdict(runs: Sequence[Run], smallest: float | None) -> str:
+    first = runs[0]
+    where = f'{first["configuration"]} at real-time factor {first["real_time_factor"]:g}'
     if smallest is None:
         return f'{where}: does not walk here even without a quota, so nothing can be said'
-    failing = [one.core_percent for one in runs if one.core_percent < smallest]
+    failing = [one['core_percent'] for one in runs if one['core_percent'] < smallest]
     below = (
         f'{_share_text(max(failing))} is too little' if failing else 'nothing smaller was tried'
     )
     return f'{where}: still walks with {_share_text(smallest)}; {below}'
 
 
-def _throttled_sec(run: BudgetRun) -> float:
-    return run.throttling['throttled_sec'] if run.throttling else math.nan
+def _throttled_sec(run: Run) -> float:
+    return run['throttling']['throttled_sec'] if run['throttling'] else math.nan
 
 
-COLUMNS: tuple[Column[BudgetRun], ...] = (
-    Column('CPU per action', 'ms', lambda one: one.cpu_ms_per_action, digits=2),
-    Column('missed', '%', lambda one: 100 * one.missed_share, digits=1),
-    Column('safe', '%', lambda one: 100 * one.safe_share, digits=1),
-    Column('response p50', 'ms', lambda one: one.response_ms_p50, digits=1),
-    Column('p99', 'ms', lambda one: one.response_ms_p99, digits=1),
+COLUMNS: tuple[Column[Run], ...] = (
+    Column('CPU per action', 'ms', itemgetter('cpu_ms_per_action'), digits=2),
+    Column('missed', '%', lambda one: 100 * one['missed_share'], digits=1),
+    Column('safe', '%', lambda one: 100 * one['safe_share'], digits=1),
+    Column('response p50', 'ms', itemgetter('response_ms_p50'), digits=1),
+    Column('p99', 'ms', itemgetter('response_ms_p99'), digits=1),
     Column('throttled', 's', _throttled_sec, digits=1),
-    Column('return', '', lambda one: one.return_mean, digits=0),
-    Column('kept', '%', lambda one: 100 * one.return_kept, digits=0),
-    Column('speed', 'm/s', lambda one: one.mean_speed_m_per_s, digits=2),
-    Column('ended early', '', lambda one: one.falls, digits=0),
+    Column('return', '', itemgetter('return_mean'), digits=0),
+    Column('kept', '%', lambda one: 100 * one['return_kept'], digits=0),
+    Column('speed', 'm/s', itemgetter('mean_speed_m_per_s'), digits=2),
+    Column('ended early', '', itemgetter('falls'), digits=0),
 )
 
 
-def _print_table(console: Console, runs: Sequence[BudgetRun], *, keep: float) -> None:
+def _print_table(console: Console, runs: Sequence[Run], *, keep: float) -> None:
     first = runs[0]
     names = [
-        f'{_share_text(one.core_percent)}: {"walks" if one.walks else "does not walk"}'
+        f'{_share_text(one["core_percent"])}: {"walks" if one["walks"] else "does not walk"}'
         for one in runs
     ]
-    table = rows_table(
-        runs,
-        COLUMNS,
-        names=names,
-        title=f'{first.configuration}, real-time factor {first.real_time_factor:g}, '
-        f'{len(first.returns)} episodes',
-        note=f'walks: keeps {keep:.0%} of the speed without a quota, and at most half of the '
-        f'episodes end early',
+    title = (
+        f'{first["configuration"]}, real-time factor {first["real_time_factor"]:g}, '
+        f'{len(first["returns"])} episodes'
     )
-    console.print(table)
+    note = (
+        f'walks: keeps {keep:.0%} of the speed without a quota, and at most half of the '
+        f'episodes end early'
+    )
+    console.print(rows_table(runs, COLUMNS, names=names, title=title, note=note))
 
 
 EXPERIMENT = Experiment(

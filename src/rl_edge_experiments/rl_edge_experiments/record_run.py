@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -187,7 +186,6 @@ class _Loop:
         self._systems: dict[str, RunningSystem] = {}
         self._observer: Observer
         self._steps = 0
-        self._acts = threading.Event()
         self._counting = contextlib.ExitStack()
         self._first = self._begin_ns = self._end_ns = 0
         self._deadline_sec = math.inf
@@ -275,19 +273,14 @@ class _Loop:
         system = RunningSystem([program], environment=variables)
         self._systems[node] = stack.enter_context(system)
 
-    @property
-    def _driver(self) -> RunningSystem:
-        return self._systems[self._request.driver]
-
     def _on_step(self, _: Transition) -> None:
         self._steps += 1
-        self._acts.set()
 
     def wait_until_acting(self) -> RunningSystem:
         """Wait for the first step; from then on the recorder alone receives them, if possible."""
         if self._records_transitions:
             self._wait_for(
-                lambda: self._acts.is_set() or not self._driver.is_running(),
+                lambda: self._steps > 0 or not self._systems[self._request.driver].is_running(),
                 'the policy did not act',
             )
         if not self._request.steps:
@@ -301,7 +294,7 @@ class _Loop:
 
     def wait_until_over(self, on_episodes: Callable[[int], None]) -> None:
         """Wait until the run has come to its end and the policy has reported once more."""
-        steps, driver = self._request.steps, self._driver
+        steps, driver = self._request.steps, self._systems[self._request.driver]
         while driver.is_running() and time.monotonic() < self._deadline_sec:
             self._check()
             on_episodes(len(self._observer.episodes))

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import yaml
@@ -37,55 +37,39 @@ _SAME_STEP = 1e-3
 the action of the step before to 4e-3 at the very least (1,000 steps of Ant-v5)."""
 
 
-@dataclass(frozen=True)
-class Interface:
-    """What the runs over one interface came to."""
+Found = Mapping[str, Any]
+"""What runs came to, by its keys in robot_proof.json."""
 
-    returns: Mapping[int, float]
-    """By seed."""
-    ended_early: int
-    distance_m: float
-    """Mean."""
-    response_us: Percentiles
-    """Observation published to action received, where observations are made."""
-    at_simulator_us: Percentiles
-    """State published to what answers it received, at the simulator."""
-    added_us: tuple[float, float]
-    """p50 and p99 of what the robot node adds itself; NaN without one."""
-    missed_share: float
-    steps: int
-    unexplained_steps: int
-    """Answered steps that the recorded action does not explain: another one acted."""
-    cpu_percent: Mapping[str, float]
-    memory_mb: Mapping[str, float]
-    """Peak, by node."""
 
-    @classmethod
-    def of(cls, runs: Sequence[RecordedRun]) -> 'Interface':
-        """Read the bags of one interface."""
-        episodes = [episode for run in runs for episode in run.robot.counted]
-        nodes = [node.node.rpartition('/')[2] for node in runs[0].robot.nodes]
-        response = Percentiles.of(np.concatenate([run.robot.series.response_us for run in runs]))
-        has_robot = 'robot' in nodes
-        checked = [unexplained_steps(run.bag) for run in runs]
-        return cls(
-            returns={episode.seed or 0: episode.episode_return for episode in episodes},
-            ended_early=sum(run.robot.falls for run in runs),
-            distance_m=float(np.mean([episode.forward_distance_m for episode in episodes])),
-            response_us=response,
-            at_simulator_us=_at_simulator(runs) if has_robot else response,
-            added_us=_added(runs) if has_robot else (math.nan, math.nan),
-            missed_share=float(np.mean([run.robot.missed_share for run in runs])),
-            steps=sum(steps for steps, _ in checked),
-            unexplained_steps=sum(unexplained for _, unexplained in checked),
-            cpu_percent={
-                name: float(np.mean([run.robot.node(name).cpu_percent_mean for run in runs]))
-                for name in nodes
-            },
-            memory_mb={
-                name: max(run.robot.node(name).peak_memory_mb for run in runs) for name in nodes
-            },
-        )
+def read_interface(runs: Sequence[RecordedRun]) -> Found:
+    """Return what the runs over one interface came to, from their bags."""
+    robots = [run.robot for run in runs]
+    episodes = [episode for robot in robots for episode in robot.counted]
+    nodes = [node.node.rpartition('/')[2] for node in robots[0].nodes]
+    response = Percentiles.of(np.concatenate([robot.series.response_us for robot in robots]))
+    has_robot = 'robot' in nodes
+    checked = [unexplained_steps(run.bag) for run in runs]
+    return {
+        'returns': {episode.seed or 0: episode.episode_return for episode in episodes},
+        'ended_early': sum(robot.falls for robot in robots),
+        'distance_m': float(np.mean([episode.forward_distance_m for episode in episodes])),
+        # Observation published to action received, where observations are made.
+        'response_us': response,
+        # State published to what answers it received, at the simulator.
+        'at_simulator_us': _at_simulator(runs) if has_robot else response,
+        # p50 and p99 of what the robot node adds itself.
+        'added_us': _added(runs) if has_robot else (math.nan, math.nan),
+        'missed_share': float(np.mean([robot.missed_share for robot in robots])),
+        'steps': sum(steps for steps, _ in checked),
+        'unexplained_steps': sum(unexplained for _, unexplained in checked),
+        'cpu_percent': {
+            name: float(np.mean([robot.node(name).cpu_percent_mean for robot in robots]))
+            for name in nodes
+        },
+        'memory_mb': {
+            name: max(robot.node(name).peak_memory_mb for robot in robots) for name in nodes
+        },
+    }
 
 
 def unexplained_steps(bag: Path) -> tuple[int, int]:
@@ -161,45 +145,33 @@ def _named(*names: str) -> Callable[[BagTopic], bool]:
     return lambda topic: topic.name.rpartition('/')[2] in names
 
 
-@dataclass(frozen=True)
-class Regularity:
-    """How regular the ticks of the robot node are."""
+def read_ticks(step_on: str, run: RecordedRun) -> Found:
+    """Return how regular the ticks of the robot node are, from the bag.
 
-    step_on: str
-    period_us: float
-    p50_us: float
-    p99_us: float
-    missed_periods: int
-    added_us: tuple[float, float]
-    memory_mb: float
-    jitter_p99_us: float
-    """By how much the 99th percentile is above the period."""
-
-    @classmethod
-    def of(cls, step_on: str, run: RecordedRun) -> 'Regularity':
-        """Read the bag: the last report is of the last 10 s, earlier ones count by their worst."""
-        reports = [
-            message
-            for _, time_ns, message in decoded(Bag(run.bag), _named('control_timing'))
-            if time_ns > run.begin_ns
-        ]
-        if not reports:
-            raise ConfigurationError(f'{run.bag} has no control_timing: run for longer')
-        period_us = reports[-1].period_us
-        p99_us = max(each.period_us_p99 for each in reports)
-        return cls(
-            step_on=step_on,
-            period_us=period_us,
-            p50_us=float(np.median([each.period_us_p50 for each in reports])),
-            p99_us=p99_us,
-            missed_periods=reports[-1].missed_periods,
-            added_us=_added([run]),
-            memory_mb=run.robot.node('robot').peak_memory_mb,
-            jitter_p99_us=p99_us - period_us,
-        )
+    Its last report is of the last 10 s, earlier ones count by their worst.
+    """
+    reports = [
+        message
+        for _, time_ns, message in decoded(Bag(run.bag), _named('control_timing'))
+        if time_ns > run.begin_ns
+    ]
+    if not reports:
+        raise ConfigurationError(f'{run.bag} has no control_timing: run for longer')
+    period_us = reports[-1].period_us
+    p99_us = max(each.period_us_p99 for each in reports)
+    return {
+        'step_on': step_on,
+        'period_us': period_us,
+        'p50_us': float(np.median([each.period_us_p50 for each in reports])),
+        'p99_us': p99_us,
+        'missed_periods': reports[-1].missed_periods,
+        'added_us': _added([run]),
+        'memory_mb': run.robot.node('robot').peak_memory_mb,
+        'jitter_p99_us': p99_us - period_us,
+    }
 
 
-def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float) -> Regularity:
+def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float) -> Found:
     """Run a robot at 50 Hz, stepping on the clock or on its sensors, with an untrained policy."""
     from rl_edge_compress.untrained import ensure_untrained  # TensorFlow, needed here alone
 
@@ -225,7 +197,7 @@ def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float)
         seconds=seconds,
         robot=str(path),
     )
-    return Regularity.of(step_on, record_run(request))
+    return read_ticks(step_on, record_run(request))
 
 
 def run_robot_proof(values: Values) -> int:
@@ -234,14 +206,14 @@ def run_robot_proof(values: Values) -> int:
     folder = output_folder(values)
     model = choose(COMPRESSED, values)
     description = find_description(str(values['description']))
-    found: dict[str, Interface] = {}
+    found: dict[str, Found] = {}
     for name, part, robot in (
         (NATIVE, 'native', ''),
         (STANDARD, 'standard', str(description)),
     ):
         with console.status(f'{values["episodes"]} episodes over {name}'):
             requests = _requests(folder / part, values, str(model.folder), robot)
-            found[name] = Interface.of(record_runs(requests, reuse=bool(values['reuse'])))
+            found[name] = read_interface(record_runs(requests, reuse=bool(values['reuse'])))
     ticks = {}
     for step_on in ('clock', 'sensors') if values['tick_seconds'] else ():
         with console.status(f'ticks at {1 / FAST_PERIOD_SEC:g} Hz on {step_on}'):
@@ -266,9 +238,9 @@ def run_robot_proof(values: Values) -> int:
     return 0
 
 
-def _kept(found: Mapping[str, Interface]) -> Interval:
+def _kept(found: Mapping[str, Found]) -> Interval:
     """Pair the episodes by seed: one that a safety stop ended counts on neither side."""
-    standard, native = found[STANDARD].returns, found[NATIVE].returns
+    standard, native = found[STANDARD]['returns'], found[NATIVE]['returns']
     seeds = sorted(standard.keys() & native.keys())
     return ratio_interval([standard[seed] for seed in seeds], [native[seed] for seed in seeds])
 
@@ -294,29 +266,29 @@ def _requests(folder: Path, values: Values, model: str, robot: str) -> list[RunR
     ]
 
 
-COLUMNS: tuple[Column[Interface], ...] = (
-    Column('return', '', lambda one: float(np.mean(list(one.returns.values()))), digits=1),
-    Column('episodes', '', lambda one: len(one.returns), digits=0),
-    Column('ended early', '', lambda one: one.ended_early, digits=0),
-    Column('distance', 'm', lambda one: one.distance_m, digits=1),
-    Column('response p50', 'us', lambda one: one.response_us.p50, digits=0),
-    Column('response p99', 'us', lambda one: one.response_us.p99, digits=0),
-    Column('response at the simulator p50', 'us', lambda one: one.at_simulator_us.p50, digits=0),
-    Column('response at the simulator p99', 'us', lambda one: one.at_simulator_us.p99, digits=0),
-    Column('added by robot_node p50', 'us', lambda one: one.added_us[0], digits=0),
-    Column('periods missed', '%', lambda one: 100.0 * one.missed_share, digits=2),
-    Column('steps checked', '', lambda one: one.steps, digits=0),
-    Column('of these not explained', '', lambda one: one.unexplained_steps, digits=0),
-    Column('robot_node, peak', 'MB', lambda one: one.memory_mb.get('robot', math.nan), digits=0),
-    Column('policy, peak', 'MB', lambda one: one.memory_mb.get('policy', math.nan), digits=0),
+COLUMNS: tuple[Column[Found], ...] = (
+    Column('return', '', lambda one: float(np.mean(list(one['returns'].values()))), digits=1),
+    Column('episodes', '', lambda one: len(one['returns']), digits=0),
+    Column('ended early', '', itemgetter('ended_early'), digits=0),
+    Column('distance', 'm', itemgetter('distance_m'), digits=1),
+    Column('response p50', 'us', lambda one: one['response_us'].p50, digits=0),
+    Column('response p99', 'us', lambda one: one['response_us'].p99, digits=0),
+    Column('response at the simulator p50', 'us', lambda o: o['at_simulator_us'].p50, digits=0),
+    Column('response at the simulator p99', 'us', lambda o: o['at_simulator_us'].p99, digits=0),
+    Column('added by robot_node p50', 'us', lambda one: one['added_us'][0], digits=0),
+    Column('periods missed', '%', lambda one: 100.0 * one['missed_share'], digits=2),
+    Column('steps checked', '', itemgetter('steps'), digits=0),
+    Column('of these not explained', '', itemgetter('unexplained_steps'), digits=0),
+    Column('robot_node, peak', 'MB', lambda o: o['memory_mb'].get('robot', math.nan), digits=0),
+    Column('policy, peak', 'MB', lambda o: o['memory_mb'].get('policy', math.nan), digits=0),
 )
-TICK_COLUMNS: tuple[Column[Regularity], ...] = (
-    Column('period p50', 'us', lambda one: one.p50_us, digits=0),
-    Column('jitter p99', 'us', lambda one: one.jitter_p99_us, digits=0),
-    Column('periods missed', '', lambda one: one.missed_periods, digits=0),
-    Column('added p50', 'us', lambda one: one.added_us[0], digits=0),
-    Column('added p99', 'us', lambda one: one.added_us[1], digits=0),
-    Column('robot_node, peak', 'MB', lambda one: one.memory_mb, digits=0),
+TICK_COLUMNS: tuple[Column[Found], ...] = (
+    Column('period p50', 'us', itemgetter('p50_us'), digits=0),
+    Column('jitter p99', 'us', itemgetter('jitter_p99_us'), digits=0),
+    Column('periods missed', '', itemgetter('missed_periods'), digits=0),
+    Column('added p50', 'us', lambda one: one['added_us'][0], digits=0),
+    Column('added p99', 'us', lambda one: one['added_us'][1], digits=0),
+    Column('robot_node, peak', 'MB', itemgetter('memory_mb'), digits=0),
 )
 
 EXPERIMENT = Experiment(

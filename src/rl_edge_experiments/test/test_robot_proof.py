@@ -1,13 +1,11 @@
 """The proof over standard topics: which steps the recorded action explains, and what is paired."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.recorded_steps import Step
 from rl_edge_experiments import robot_proof
 from rl_edge_sim.environment import make_environment, spec_of
@@ -64,20 +62,7 @@ def test_an_environment_whose_state_is_not_observed_is_not_checked(monkeypatch):
 
 
 def test_returns_are_paired_by_seed():
-    none = Percentiles.of([])
-    native = robot_proof.Interface(
-        returns={0: 100.0, 1: 50.0, 2: 10.0},
-        ended_early=0,
-        distance_m=1.0,
-        response_us=none,
-        at_simulator_us=none,
-        added_us=(0.0, 0.0),
-        missed_share=0.0,
-        steps=0,
-        unexplained_steps=0,
-        cpu_percent={},
-        memory_mb={},
-    )
-    standard = replace(native, returns={2: 11.0, 0: 110.0, 7: 1.0})
+    native = {'returns': {0: 100.0, 1: 50.0, 2: 10.0}}
+    standard = {'returns': {2: 11.0, 0: 110.0, 7: 1.0}}
     kept = robot_proof._kept({robot_proof.NATIVE: native, robot_proof.STANDARD: standard})
     assert (kept.estimate, kept.count) == (pytest.approx(1.1), 2)

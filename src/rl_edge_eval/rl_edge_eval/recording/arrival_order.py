@@ -1,17 +1,15 @@
 """Messages in the order of their arrival, though topics are emptied one after the other."""
 
 from operator import attrgetter
-from typing import Generic, NamedTuple, TypeVar
-
-Topic = TypeVar('Topic')
+from typing import Any, NamedTuple
 
 
-class Received(NamedTuple, Generic[Topic]):
+class Received(NamedTuple):
     """One serialized message."""
 
     time_ns: int
     """When it arrived, system clock."""
-    topic: Topic
+    topic: Any
     data: bytes
     published_ns: int = 0
     """When it was published, system clock of the publisher; 0 where that is not known."""
@@ -19,7 +17,7 @@ class Received(NamedTuple, Generic[Topic]):
     """When it arrived, steady clock; given by `ArrivalOrder`."""
 
 
-class ArrivalOrder(Generic[Topic]):
+class ArrivalOrder:
     """Hold messages back until no earlier one can come.
 
     A round empties the topics one by one. What arrives during a round is seen for the topics
@@ -32,7 +30,7 @@ class ArrivalOrder(Generic[Topic]):
 
     def __init__(self) -> None:
         """Start with nothing held back."""
-        self._held: list[Received[Topic]] = []
+        self._held: list[Received] = []
         self._began_ns = 0
         self._offset_ns: int | None = None
 
@@ -43,18 +41,18 @@ class ArrivalOrder(Generic[Topic]):
         self._earlier_ns, self._began_ns = self._began_ns, steady_ns
         self._offset_ns = offset_ns
 
-    def add(self, message: Received[Topic]) -> None:
+    def add(self, message: Received) -> None:
         """Take one message of the present round."""
         self._held.append(message._replace(steady_ns=self._steady_ns(message.time_ns)))
 
-    def release(self) -> list[Received[Topic]]:
+    def release(self) -> list[Received]:
         """End the round; return what is final, in order."""
         self._held.sort(key=attrgetter('steady_ns'))
         final = [message for message in self._held if message.steady_ns <= self._began_ns]
         del self._held[: len(final)]
         return final
 
-    def release_all(self) -> list[Received[Topic]]:
+    def release_all(self) -> list[Received]:
         """Return everything, in order."""
         self._held.sort(key=attrgetter('steady_ns'))
         final, self._held = self._held, []
@@ -63,8 +61,9 @@ class ArrivalOrder(Generic[Topic]):
     def _steady_ns(self, system_ns: int) -> int:
         now = system_ns - (self._offset_ns or 0)
         before = system_ns - self._earlier_offset_ns
-        # Both are the same unless the clock was set meanwhile; then one is far off.
-        return min(now, before, key=self._distance)
 
-    def _distance(self, steady_ns: int) -> int:
-        return max(self._earlier_ns - steady_ns, steady_ns - self._began_ns, 0)
+        def distance(steady_ns: int) -> int:
+            return max(self._earlier_ns - steady_ns, steady_ns - self._began_ns, 0)
+
+        # Both are the same unless the clock was set meanwhile; then one is far off.
+        return min(now, before, key=distance)

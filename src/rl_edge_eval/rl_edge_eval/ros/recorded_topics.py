@@ -122,7 +122,7 @@ class RecordedTopics:
             if _last(name) in _EXPECTED
         )
 
-    def take(self) -> Iterator[Received[Subscribed]]:
+    def take(self) -> Iterator[Received]:
         """Yield what has arrived, topic by topic."""
         for topic in (*self._topics.values(), *self._retired):
             handle, message_class = topic.subscription.handle, topic.subscription.msg_type

@@ -75,31 +75,26 @@ def _verdict(verdict: str) -> str:
 
 
 def _pair_parts(pair: Pair, images: Sequence[Path]) -> list[str]:
-    identity = f'{pair.full.model.model_id} and {pair.compressed.model.model_id}'
-    notes = [
-        f'{run}: {note}'
-        for side in pair.sides.values()
-        for run, notes in side.notes().items()
-        for note in notes
-    ]
-    return [
-        f'<h2>{escape(pair.name)}</h2>',
-        f'<p>{escape(identity)}</p>',
-        _metrics_table(pair),
-        *(_embedded(image, pair.name) for image in images),
-        *(f'<p class="small">{escape(note)}</p>' for note in notes),
-    ]
-
-
-def _metrics_table(pair: Pair) -> str:
     head = ''.join(f'<th>{heading}</th>' for heading in HEADINGS)
-    lines = [
+    rows = [
         f'<tr><th scope="row">{escape(name)}</th>'
         + ''.join(f'<td>{escape(text)}</td>' for text in texts)
         + '</tr>'
         for name, *texts in pair.rows()
     ]
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    parts = [
+        f'<h2>{escape(pair.name)}</h2>',
+        f'<p>{escape(f"{pair.full.model.model_id} and {pair.compressed.model.model_id}")}</p>',
+        f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>',
+    ]
+    for image in images:
+        data = base64.b64encode(image.read_bytes()).decode()
+        source = f'data:image/{image.suffix.lstrip(".")};base64,{data}'
+        parts.append(f'<p><img alt="{escape(pair.name)}" src="{source}"></p>')
+    for side in pair.sides.values():
+        for run, notes in side.notes().items():
+            parts += [f'<p class="small">{escape(f"{run}: {note}")}</p>' for note in notes]
+    return parts
 
 
 def _mapping_table(mapping: Mapping[str, Any]) -> str:
@@ -110,9 +105,3 @@ def _mapping_table(mapping: Mapping[str, Any]) -> str:
         )
         rows.append(f'<tr><td>{escape(key)}</td><td>{escape(str(text))}</td></tr>')
     return f'<table class="text small">{"".join(rows)}</table>'
-
-
-def _embedded(image: Path, name: str) -> str:
-    kind = image.suffix.lstrip('.')
-    data = base64.b64encode(image.read_bytes()).decode()
-    return f'<p><img alt="{escape(name)}" src="data:image/{kind};base64,{data}"></p>'
