@@ -95,8 +95,8 @@ class RenderThread:
         except Exception as error:
             self._fail(
                 f'{_first_line(error)}: rendering needs OpenGL; set MUJOCO_GL=egl (with libegl1 '
-                f'installed) or MUJOCO_GL=osmesa (with libosmesa6) where there is no display, or '
-                f'use render none'
+                f'and libopengl0 installed) or MUJOCO_GL=osmesa (with libosmesa6) where there is '
+                f'no display, or use render none'
             )
 
     def _draw_until_closed(self, env: gymnasium.Env) -> None:

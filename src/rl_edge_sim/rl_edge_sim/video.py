@@ -25,8 +25,8 @@ from rl_edge_sim.reward_terms import forward_position
 from rl_edge_sim.rollout import ActionOf, RolloutStep, rollout
 
 _NO_OPENGL = (
-    'set MUJOCO_GL=egl (with libegl1 installed) or MUJOCO_GL=osmesa (with libosmesa6) where '
-    'there is no display'
+    'set MUJOCO_GL=egl (with libegl1 and libopengl0 installed) or MUJOCO_GL=osmesa (with '
+    'libosmesa6) where there is no display'
 )
 
 
