@@ -68,7 +68,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bench = command(
         'bench', 'bench', 'messages per second and memory, against bare mcap and mcap-ros2-support'
     )
-    bench.add_argument('--bag', type=Path, help='bag of MCAP files; without it one is made')
     bench.add_argument('--steps', type=int, default=72_000, help='of the bag made (72000: 1 h)')
     bench.add_argument('--repeats', type=int, default=3, help='passes of each kind, in turns (3)')
 

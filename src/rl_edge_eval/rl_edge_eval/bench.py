@@ -21,6 +21,7 @@ from rl_edge_core.resources import sample_resources
 from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
 
 _STEP_NS = 50_000_000
+_EPISODE_STEPS = 1000
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,9 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.repeats < 1 or arguments.steps < 1:
         raise ConfigurationError('--repeats and --steps must be 1 or more')
     with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
-        bag = arguments.bag or write_walk(Path(folder) / 'walk', steps=arguments.steps)
-        if not mcap_files(bag):
-            raise ConfigurationError(f'{bag} has no .mcap file: there is nothing to compare with')
+        bag = write_walk(Path(folder), steps=arguments.steps)
         passes = np.array(
             [
                 (*_in_own_process(bare_pass, bag), *_in_own_process(evaluation_pass, bag))
@@ -63,12 +62,9 @@ def bare_pass(bag: Path) -> int:
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
-    count = 0
-    for path in mcap_files(bag):
-        with path.open('rb') as file:
-            reader = make_reader(file, decoder_factories=[DecoderFactory()])
-            count += sum(1 for _ in reader.iter_decoded_messages())
-    return count
+    with bag.open('rb') as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        return sum(1 for _ in reader.iter_decoded_messages())
 
 
 def evaluation_pass(bag: Path) -> int:
@@ -76,11 +72,6 @@ def evaluation_pass(bag: Path) -> int:
     from rl_edge_eval.metrics_of_bag import metrics_of_bag
 
     return metrics_of_bag(bag).messages
-
-
-def mcap_files(bag: Path) -> list[Path]:
-    """Return the MCAP files of a bag."""
-    return sorted(bag.glob('*.mcap')) if bag.is_dir() else [bag]
 
 
 def _in_own_process(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]:
@@ -99,33 +90,30 @@ def _measured(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]:
     return count, seconds, cpu_seconds, sample_resources(psutil.Process()).peak_memory_mb
 
 
-def write_walk(folder: Path, *, steps: int, episode_steps: int = 1000) -> Path:
+def write_walk(folder: Path, *, steps: int) -> Path:
     """Write a bag as the default topics of an Ant-v5 run of ``steps`` steps at 20 Hz fill it."""
     from mcap_ros2.writer import Writer
 
     from rl_edge_eval.recording.message_definitions import message_definition
 
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    with (folder / 'walk_0.mcap').open('wb') as file, Writer(file) as writer:
+    bag, generator = folder / 'walk_0.mcap', np.random.default_rng(0)
+    with bag.open('wb') as file, Writer(file) as writer:
         schemas = {
             kind: writer.register_msgdef(name, message_definition(name).text)
             for kind in ('Transition', 'ResourceUsage', 'EpisodeSummary')
             for name in [f'rl_edge_interfaces/msg/{kind}']
         }
         for step in range(steps):
-            for topic, kind, values in _walk(step, episode_steps, generator):
+            for topic, kind, values in _walk(step, generator):
                 time_ns = (step + 1) * _STEP_NS
                 writer.write_message(f'/ant0/{topic}', schemas[kind], values, time_ns)
-    return folder
+    return bag
 
 
-def _walk(
-    step: int, episode_steps: int, generator: np.random.Generator
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _walk(step: int, generator: np.random.Generator) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield topic, type and values of what a step publishes; what is left out is 0."""
-    episode, in_episode = divmod(step, episode_steps)
-    is_last = in_episode == episode_steps - 1
+    episode, in_episode = divmod(step, _EPISODE_STEPS)
+    is_last = in_episode == _EPISODE_STEPS - 1
     address = {'run_id': 1, 'episode': episode}
     transition = {
         **address,
@@ -146,6 +134,7 @@ def _walk(
         usage = {'node': '/ant0/sim', 'pid': 1, 'cpu_seconds': 0.025 * step}
         yield 'resource_usage/sim', 'ResourceUsage', usage
     if is_last:
-        sums = {'episode_return': 1.0 * episode_steps, 'reward_terms': [0.25 * episode_steps] * 4}
-        summary = {**address, 'seed': episode, 'length': episode_steps, 'ended_by': 1, **sums}
+        length = _EPISODE_STEPS
+        sums = {'episode_return': 1.0 * length, 'reward_terms': [0.25 * length] * 4}
+        summary = {**address, 'seed': episode, 'length': length, 'ended_by': 1, **sums}
         yield 'episode', 'EpisodeSummary', summary

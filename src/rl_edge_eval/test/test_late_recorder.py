@@ -179,11 +179,11 @@ def test_a_span_of_time_is_selected(tmp_path: Path) -> None:
     run = metrics_of_bag(tmp_path / 'bag')
     # Reports from 3.0 to 9.0 s: 0.6 s of CPU for the 60 steps after the first.
     times = run.robot.series.time_ns
-    acting = run.between(times[0], times[-1]).robot
+    acting = run.robot.between(times[0], times[-1])
     assert acting.node('policy').cpu_ms_per_step == pytest.approx(10.0)
     assert acting.node('/ant0/policy').resident_memory_mb_max == 97.0
     assert acting.transitions == run.robot.transitions == 70
-    part = run.between(4_950_000_000, 7_050_000_000).robot
+    part = run.robot.between(4_950_000_000, 7_050_000_000)
     assert [episode.episode for episode in part.episodes] == [5, 6, 7]
     assert part.transitions == 21
     assert (part.response_us.p50, part.response_us.max) == (600.0, 700.0)
@@ -191,7 +191,7 @@ def test_a_span_of_time_is_selected(tmp_path: Path) -> None:
     assert part.node('policy').cpu_ms_per_step == pytest.approx(10.0)
     assert part.episodes[0].episode_return == 10.0
     # Outside of it nothing was measured.
-    nothing = run.between(0, 1).robot
+    nothing = run.robot.between(0, 1)
     assert nothing.episodes == ()
     assert nothing.response_us.count == 0
     assert nothing.steps_per_sec != nothing.steps_per_sec

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rl_edge_core.command import Command, fail
-from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import help_lines, parse_arguments, parse_pairs
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
     from rl_edge_experiments.experiment import Experiment
 
-_RUN = 'rl_edge_experiments.commands:main'
 _HELP_WORDS = ('-h', '--help')
-
-
 _MODULES = {'report': 'report.report', 'bench': 'bench.bench'}
 """Modules that are not called like their command."""
 
 
 def _command(name: str, text: str, example: str = '', *, group: str = 'prove') -> Command:
-    return Command(
-        name=name,
-        group=group,
-        help=text,
-        run=_RUN,
-        words=(name,),
-        example=example,
-        starts_nodes=True,
-    )
+    run = 'rl_edge_experiments.commands:main'
+    return Command(name, group, text, run, example, words=(name,), starts_nodes=True)
 
 
 COMMANDS = (
@@ -44,9 +33,7 @@ COMMANDS = (
     _command('soak', 'the compressed loop with recording for long: what grows', 'minutes:=30'),
     _command('two_hosts', 'sim and policy on two hosts (network namespaces); needs root'),
     _command(
-        'clip',
-        'a short video of one policy, as a GIF',
-        'model:=ant_v5/best seconds:=6',
+        *('clip', 'a short video of one policy, as a GIF', 'model:=ant_v5/best seconds:=6'),
         group='look',
     ),
 )
@@ -55,23 +42,14 @@ COMMANDS = (
 def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
     """Run the experiment that the first word names with the others; return the exit code."""
     name, *rest = words
-    commands = {command.name: command for command in COMMANDS}
     try:
-        if name not in commands:
-            raise ConfigurationError(
-                f'no experiment is called {name!r}{did_you_mean(name, commands)}; there are '
-                f'{", ".join(commands)}'
-            )
         module = import_module(f'rl_edge_experiments.{_MODULES.get(name, name)}')
         experiment: Experiment = module.EXPERIMENT
         if any(word in _HELP_WORDS for word in rest):
-            print(f'usage: {prog} {name} [argument:=value ...]\n\n{commands[name].help}\n')
+            (text,) = (command.help for command in COMMANDS if command.name == name)
+            print(f'usage: {prog} {name} [argument:=value ...]\n\n{text}\n')
             print('\n'.join(help_lines(experiment.arguments)))
             return 0
         return experiment.run(parse_arguments(experiment.arguments, parse_pairs(rest)))
     except RlEdgeError as error:
         return fail(error)
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:], prog='python -m rl_edge_experiments.commands'))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,8 +10,6 @@ from matplotlib.ticker import MaxNLocator
 
 from rl_edge_core.files import write_atomically
 from rl_edge_experiments.record_run import RecordedRun
-
-matplotlib.use('agg')
 
 COLORS = {'full': '#5b7ba8', 'compressed': '#e08e45'}
 MARKERS = {'full': 'o', 'compressed': 'D'}
@@ -38,7 +35,13 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         'start to first action (s)': lambda run: run.robot.first_action_sec,
     }
     for one, (title, value_of) in zip(axes[3:], bars.items(), strict=True):
-        _draw_bars(one, title, {name: value_of(run) for name, run in runs.items()})
+        values = [value_of(run) for run in runs.values()]
+        drawn = one.bar(list(runs), values, color=[COLORS[name] for name in runs])
+        one.bar_label(drawn, fmt='%.3g', padding=2)
+        one.margins(y=0.15)
+        one.set(title=title, xlim=(-0.6, len(values) - 0.4))
+        one.set_ylim(bottom=0)
+        one.spines[['top', 'right']].set_visible(False)
     title = 'full Keras actor-critic and compressed TFLite actor, the same seeds'
     figure.suptitle(f'{title}\n{note}' if note else title)
     write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
@@ -76,14 +79,3 @@ def draw_distribution(axes: Axes, title: str, values: Mapping[str, np.ndarray]) 
     axes.set(title=title, xscale='log', ylabel='share of actions', ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=8)
-
-
-def _draw_bars(axes: Axes, title: str, values: Mapping[str, float]) -> None:
-    colors = [COLORS[name] for name in values]
-    bars = axes.bar(list(values), list(values.values()), color=colors)
-    axes.bar_label(bars, fmt='%.3g', padding=2)
-    axes.set_title(title)
-    axes.margins(y=0.15)
-    axes.set(xlim=(-0.6, len(values) - 0.4))
-    axes.set_ylim(bottom=0)
-    axes.spines[['top', 'right']].set_visible(False)

@@ -166,7 +166,7 @@ class FaultHarness:
 
     def latest(self, count: int) -> list[Transition]:
         """Return the newest transitions."""
-        return self.observer.latest_transitions(count)
+        return self.observer.latest(count)
 
     def wait_for_report(self, node: str, part: str, *, level: bytes | None = None) -> str:
         """Wait for a diagnostic message of ``node`` with ``part`` in it; return the message."""

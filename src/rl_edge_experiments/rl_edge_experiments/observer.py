@@ -104,7 +104,7 @@ class Observer:
         """Return the transitions that have arrived, in order."""
         return [deserialize_message(raw, Transition) for raw in list(self._raw)]
 
-    def latest_transitions(self, count: int) -> list[Transition]:
+    def latest(self, count: int) -> list[Transition]:
         """Return the newest ``count`` transitions, in order."""
         with self._changed:
             newest = self._raw[-count:]

@@ -100,7 +100,7 @@ class RecordedRun:
     @cached_property
     def acting(self) -> RobotMetrics:
         """Return the metrics of the time from the first action to the end of the run."""
-        return self.metrics.between(self.begin_ns, self.end_ns).robot
+        return self.robot.between(self.begin_ns, self.end_ns)
 
     def usage_of(self, node: str) -> NodeMetrics:
         """Return what a node used while the policy acted; raise RlEdgeError without 2 reports."""

@@ -16,7 +16,7 @@ from rl_edge_core.files import sha256_of
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.metrics.series import Percentiles, between, ratio
-from rl_edge_eval.output.columns import Column, make_console, rows_table
+from rl_edge_eval.output.columns import Column, make_console, rows_table, values_of
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
 from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
@@ -100,14 +100,6 @@ class Measured:
         """Return the order statistics of the response times."""
         return Percentiles.of(self.response_us)
 
-    def to_mapping(self) -> dict[str, float]:
-        """Return a mapping of JSON types."""
-        return {
-            'response_us_p50': self.percentiles.p50,
-            'response_us_p99': self.percentiles.p99,
-            'steps_per_sec': self.steps_per_sec,
-        }
-
 
 def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
     """Cut the link in the middle of an episode and mend it: safe action, report, recovery.
@@ -157,7 +149,8 @@ def send_policy(loop: FaultHarness, model: Path, recipe: str) -> dict[str, Any]:
         if not answer.success:
             raise FaultFailedError(f'refused on the other host: {answer.message}')
         loop.wait_for(
-            'the new model acts', lambda: loop.latest(1)[0].model_hash == answer.model_hash
+            'the new model acts',
+            lambda: loop.latest(1)[0].model_hash == answer.model_hash,
         )
     return {'bytes': len(archive), 'loaded_after_sec': round(duration_sec, 2)}
 
@@ -186,13 +179,15 @@ def run_two_hosts(values: Values) -> int:
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
     content = {
         'links': {
-            place: {**one.to_mapping(), 'steps': len(one.response_us)}
-            for place, one in links.items()
+            place: {**values, 'steps': len(links[place].response_us)}
+            for place, values in values_of(links, COLUMNS).items()
         },
         'response_ratio_p50': slower,
         'cut': cut,
         'load_model': sent,
-        'robots': [{'robots': robots, **one.to_mapping()} for robots, one in many.items()],
+        'robots': [
+            {'robots': robots, **values} for robots, values in values_of(many, COLUMNS).items()
+        ],
         'model': model.to_mapping(),
         'machine': describe_machine(),
     }
@@ -227,9 +222,9 @@ def _measure_links(
 
 
 COLUMNS: tuple[Column[Measured], ...] = (
-    Column('response p50', 'us', lambda one: one.percentiles.p50, digits=0),
-    Column('response p99', 'us', lambda one: one.percentiles.p99, digits=0),
-    Column('steps', '1/s', lambda one: one.steps_per_sec, digits=0),
+    Column('response p50', 'us', lambda one: one.percentiles.p50, '', 0, 'response_us_p50'),
+    Column('response p99', 'us', lambda one: one.percentiles.p99, '', 0, 'response_us_p99'),
+    Column('steps', '1/s', lambda one: one.steps_per_sec, '', 0, 'steps_per_sec'),
 )
 
 EXPERIMENT = Experiment(

@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from zstandard import FRAME_HEADER, ZstdDecompressor, ZstdError
 
 from rl_edge_eval.bag.messages import BagError, BagMessage, BagTopic, Notes
-from rl_edge_eval.bag.storage_files import (
-    ZSTD_MAGIC,
-    McapFile,
-    SqliteFile,
-    StorageFile,
-    decompress_file,
-    decompress_message,
-)
+from rl_edge_eval.bag.storage_files import McapFile, SqliteFile, StorageFile
 
 METADATA_NAME = 'metadata.yaml'
 _READERS: dict[str, type[StorageFile]] = {'.mcap': McapFile, '.db3': SqliteFile}
@@ -79,13 +73,14 @@ class Bag:
             for message in reader:
                 counts[message.topic] += 1
                 # No CDR begins so: it was recorded with --compression-mode message.
-                if message.data[:4] == ZSTD_MAGIC:
+                if message.data[:4] == FRAME_HEADER:
                     try:
-                        message = message._replace(data=decompress_message(message.data))
-                    except ValueError as error:
+                        data = ZstdDecompressor().decompressobj().decompress(message.data)
+                    except ZstdError as error:
                         remark = f'{message.topic.name}: messages that cannot be unpacked'
-                        self.notes.add(remark, str(error))
+                        self.notes.add(remark, f'not Zstandard: {error}')
                         continue
+                    message = message._replace(data=data)
                 yield message
             for topic in reader.topics:
                 counts[topic] += 0
@@ -97,11 +92,13 @@ class Bag:
             return
         with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
             unpacked = Path(folder) / file.stem
-            with unpacked.open('wb') as target:
+            with file.open('rb') as source, unpacked.open('wb') as target:
                 try:
-                    decompress_file(file, target)
-                except ValueError as error:
-                    self.notes.add(f'{file.name} is damaged ({error}): read up to there')
+                    ZstdDecompressor().copy_stream(source, target)
+                except ZstdError as error:
+                    self.notes.add(
+                        f'{file.name} is damaged (not Zstandard: {error}): read up to there'
+                    )
             yield unpacked
 
     def _files_of_folder(self) -> tuple[Path, ...]:

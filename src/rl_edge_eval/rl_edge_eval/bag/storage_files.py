@@ -26,10 +26,8 @@ from zstandard import ZstdDecompressor, ZstdError
 
 from rl_edge_eval.bag.messages import BagMessage, BagTopic, Notes
 
-ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _LARGEST_RECORD_BYTES = 1 << 30
 _MALFORMED = (McapError, struct.error, UnicodeDecodeError, ValueError, RuntimeError, MemoryError)
-_BLOCK_BYTES = 1 << 20
 _SIDE_FILES = ('-wal', '-journal')
 
 
@@ -74,9 +72,10 @@ class McapFile(StorageFile):
 
     def _messages(self) -> Iterator[BagMessage]:
         with self._path.open('rb') as file:
-            yield from self._records(file, self._path.stat().st_size)
+            yield from self._records(file)
 
-    def _records(self, file: BinaryIO, size: int) -> Iterator[BagMessage]:
+    def _records(self, file: BinaryIO) -> Iterator[BagMessage]:
+        size = self._path.stat().st_size
         reader = StreamReader(
             file, emit_chunks=True, record_size_limit=_LARGEST_RECORD_BYTES
         ).records
@@ -195,22 +194,26 @@ class SqliteFile(StorageFile):
 
     def _messages(self) -> Iterator[BagMessage]:
         last = 0
-        with (
-            self._recovered() as path,
-            closing(_open(path, writes=path != self._path)) as database,
-        ):
-            try:
-                self._topics = _read_topics(database)
-                for number, topic, time_ns, data in database.execute(
-                    'SELECT id, topic_id, timestamp, data FROM messages ORDER BY id'
-                ):
-                    last = number
-                    if topic in self._topics:
-                        yield BagMessage(self._topics[topic], time_ns, data)
-                    else:
-                        self._note(f'has messages of a topic {topic} that it does not describe')
-            except sqlite3.Error as error:
-                self._note(f'cannot be read after message {last}: {error}')
+        with self._recovered() as path:
+            mode = 'ro&immutable=1' if path == self._path else 'rw'
+            uri = f'{path.absolute().as_uri()}?mode={mode}'
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                # Without it a file that was cut off is refused as a whole.
+                database.execute('PRAGMA writable_schema = ON')
+                try:
+                    self._topics = _read_topics(database)
+                    for number, topic, time_ns, data in database.execute(
+                        'SELECT id, topic_id, timestamp, data FROM messages ORDER BY id'
+                    ):
+                        last = number
+                        if topic in self._topics:
+                            yield BagMessage(self._topics[topic], time_ns, data)
+                        else:
+                            self._note(
+                                f'has messages of a topic {topic} that it does not describe'
+                            )
+                except sqlite3.Error as error:
+                    self._note(f'cannot be read after message {last}: {error}')
 
     @contextmanager
     def _recovered(self) -> Iterator[Path]:
@@ -232,28 +235,6 @@ class SqliteFile(StorageFile):
                 yield self._path
 
 
-def decompress_message(data: bytes) -> bytes:
-    """Return a message that was recorded compressed; raise ValueError for what is no Zstandard."""
-    try:
-        return ZstdDecompressor().decompressobj().decompress(data)
-    except ZstdError as error:
-        raise ValueError(f'not Zstandard: {error}') from error
-
-
-def decompress_file(packed: Path, target: BinaryIO) -> None:
-    """Write the content of a Zstandard file, of a file that was cut off what comes before the cut.
-
-    Raise ValueError where it is damaged.
-    """
-    unpacking = ZstdDecompressor().decompressobj()
-    with packed.open('rb') as file:
-        while not unpacking.eof and (block := file.read(_BLOCK_BYTES)):
-            try:
-                target.write(unpacking.decompress(block))
-            except ZstdError as error:
-                raise ValueError(f'not Zstandard: {error}') from error
-
-
 def _decompress(data: bytes, compression: str) -> bytes:
     """Return the content of a chunk; of one that was cut off, what comes before the cut."""
     if compression == '':
@@ -263,14 +244,6 @@ def _decompress(data: bytes, compression: str) -> bytes:
     if compression == 'lz4':
         return LZ4FrameDecompressor().decompress(data)
     raise ValueError(f'compression {compression!r} is not one of zstd, lz4')
-
-
-def _open(path: Path, *, writes: bool) -> sqlite3.Connection:
-    mode = 'rw' if writes else 'ro&immutable=1'
-    database = sqlite3.connect(f'{path.absolute().as_uri()}?mode={mode}', uri=True)
-    # Without it a file that was cut off is refused as a whole.
-    database.execute('PRAGMA writable_schema = ON')
-    return database
 
 
 def _read_topics(database: sqlite3.Connection) -> dict[int, BagTopic]:

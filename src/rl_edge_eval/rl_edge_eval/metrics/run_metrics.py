@@ -4,8 +4,8 @@
     run.robot.summary.episode_return                 # over the episodes that count
     run.robot.response_us.p99
     run.robot.node('policy').peak_memory_mb
-    acting = run.between(begin_ns, end_ns)           # what was recorded in a span of time
-    acting.robot.node('policy').cpu_ms_per_step
+    acting = run.robot.between(begin_ns, end_ns)     # what was recorded in a span of time
+    acting.node('policy').cpu_ms_per_step
 
 A value that is missing is NaN here, None in JSON and ``-`` in a table
 (`rl_edge_eval.output.columns.number`). What was recorded over time is there too, as arrays
@@ -298,7 +298,12 @@ class RobotMetrics:
         return known[-1] if known else math.nan
 
     def between(self, begin_ns: int, end_ns: int) -> 'RobotMetrics':
-        """Return the metrics of a span of time; see `RunMetrics.between`."""
+        """Return the metrics of what was recorded from ``begin_ns`` to ``end_ns``.
+
+        Latencies, rates, resources and images are those of the span. Episodes stay whole: those
+        with a step in it are kept, with return, length and counts of actions as they ended. Lost,
+        duplicate and reordered transitions are those of the whole bag.
+        """
         episodes = tuple(
             part
             for episode in self.episodes
@@ -365,20 +370,6 @@ class RunMetrics:
             names = ', '.join(robot.namespace or '/' for robot in self.robots) or 'none'
             raise RlEdgeError(f'{self.path} must have one robot in it, it has {names}')
         return self.robots[0]
-
-    def between(self, begin_ns: int, end_ns: int) -> 'RunMetrics':
-        """Return the metrics of what was recorded from ``begin_ns`` to ``end_ns``.
-
-        Latencies, rates, resources and images are those of the span. Episodes stay whole: those
-        with a step in it are kept, with return, length and counts of actions as they ended. Lost,
-        duplicate and reordered transitions, topics and notes are those of the whole bag.
-        """
-        return dataclasses.replace(
-            self,
-            robots=tuple(robot.between(begin_ns, end_ns) for robot in self.robots),
-            begin_ns=max(begin_ns, self.begin_ns),
-            end_ns=min(end_ns, self.end_ns),
-        )
 
 
 def _rate_of_summaries(episodes: Iterable[EpisodeMetrics], breaks_ns: tuple[int, ...]) -> float:

@@ -31,6 +31,7 @@ STANDARD_OUTPUT = '-'
 _WIDTH = 180
 
 Row = TypeVar('Row')
+Name = TypeVar('Name')
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,9 @@ def number(value: float | None, *, digits: int | None = None) -> str:
 
 
 def values_of(
-    runs: Mapping[str, Row], columns: Iterable[Column[Row]]
-) -> dict[str, dict[str, float]]:
+    runs: Mapping[Name, Row], columns: Sequence[Column[Row]]
+) -> dict[Name, dict[str, float]]:
     """Return the values of each run, by its name and the columns' keys; NaN where missing."""
-    columns = tuple(columns)
     return {
         name: {column.json_key: float(column.value_of(run)) for column in columns}
         for name, run in runs.items()

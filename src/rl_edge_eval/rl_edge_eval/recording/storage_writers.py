@@ -90,7 +90,7 @@ class McapStorage:
         self._index.close()
         self._staged.flush()
         os.fsync(self._staged.fileno())
-        self._staged.close()
+        self._staged.abandon()
 
     def abort(self) -> None:
         """Close without the index."""
@@ -131,15 +131,6 @@ class StagedFile(io.BytesIO):
             staged.release()
             self.seek(0)
             self.truncate()
-
-    def close(self) -> None:
-        """Append and close; after an OSError the file is closed all the same."""
-        if self.closed:
-            return
-        try:
-            self.flush()
-        finally:
-            self.abandon()
 
     def abandon(self) -> None:
         """Close without what is staged."""

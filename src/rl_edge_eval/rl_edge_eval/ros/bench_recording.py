@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import rclpy
@@ -44,15 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     for pair in range(arguments.pairs):
         for is_recorded in (False, True) if pair % 2 == 0 else (True, False):
             with tempfile.TemporaryDirectory(prefix='rl_edge_eval-') as folder:
-                bag = Path(folder) / 'bag'
-                rate = steps_per_second(
-                    arguments.model,
-                    seconds=arguments.seconds,
-                    bag=bag if is_recorded else None,
-                    domain_id=arguments.domain,
-                    storage=arguments.storage,
-                )
-                what = _recorded_in(bag) if is_recorded else 'not recorded'
+                bag = Path(folder) / 'bag' if is_recorded else None
+                rate = steps_per_second(arguments, bag)
+                what = 'not recorded'
+                if bag is not None:
+                    robot = metrics_of_bag(bag).robot
+                    what = (
+                        f'{robot.transitions} transitions recorded, {robot.lost_transitions} '
+                        f'lost, {robot.steps_before_recording} before the recorder was connected'
+                    )
             (recorded if is_recorded else plain).append(rate)
             console.print(f'pair {pair + 1}: {rate:,.0f} steps/s, {what}', highlight=False)
     kept = ratio_interval(recorded, plain)
@@ -63,83 +64,73 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded_in(bag: Path) -> str:
-    robot = metrics_of_bag(bag).robot
-    return (
-        f'{robot.transitions} transitions recorded, {robot.lost_transitions} lost, '
-        f'{robot.steps_before_recording} before the recorder was connected'
-    )
-
-
-def steps_per_second(
-    model: Path, *, seconds: float, bag: Path | None, domain_id: int, storage: str = 'mcap'
-) -> float:
+def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
     """Return the lockstep steps per second of sim and policy, with a recorder if ``bag`` is given.
 
     Counted from episode summaries, which cost nothing while an episode runs: steps of all whole
-    episodes within ``seconds``, after a first one to warm up. Raise RunFailedError when the loop
-    does not run.
+    episodes within the time that is measured, after a first one to warm up. Raise RunFailedError
+    when the loop does not run.
     """
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain_id)}
+    processes: list[subprocess.Popen] = []
+    arrivals: list[tuple[float, int]] = []
+
+    def wait_until(condition: Callable[[], bool], what: str, timeout_sec: float = inf) -> None:
+        deadline = time.monotonic() + timeout_sec
+        while not condition():
+            executor.spin_once(timeout_sec=0.1)
+            if time.monotonic() > deadline:
+                raise RunFailedError(f'{what} within {timeout_sec:.0f} s')
+            for process in processes:
+                if process.poll() is not None:
+                    raise RunFailedError(f'{process.args!r} ended with {process.returncode}')
+
     with ExitStack() as stack:
-        processes = []
-        if bag is not None:
-            parameters = (f'output:={bag}', f'storage:={storage}')
-            processes.append(_start(stack, 'rl_edge_eval.recorder_node', parameters, environment))
-            _wait_for_bag(bag, processes[0])
         context = Context()
-        rclpy.init(context=context, domain_id=domain_id)
+        rclpy.init(context=context, domain_id=arguments.domain)
         stack.callback(context.try_shutdown)
         node = Node('step_counter', namespace=_NAMESPACE, context=context)
-        arrivals: list[tuple[float, int]] = []
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
 
         def count(message: EpisodeSummary) -> None:
             arrivals.append((time.monotonic(), message.length))
 
         node.create_subscription(EpisodeSummary, 'episode', count, qos.episode())
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        processes.append(
-            _start(stack, 'rl_edge_policy.policy_node', (f'model:={model}',), environment)
-        )
-        processes.append(_start(stack, 'rl_edge_sim.sim_node', (), environment))
-        deadline = time.monotonic() + _PATIENCE_SEC
-        while not arrivals or time.monotonic() < arrivals[0][0] + seconds:
-            executor.spin_once(timeout_sec=0.2)
-            if not arrivals and time.monotonic() > deadline:
-                raise RunFailedError(f'no episode ended within {_PATIENCE_SEC:.0f} s')
-            for process in processes:
-                if process.poll() is not None:
-                    raise RunFailedError(f'{process.args!r} ended with {process.returncode}')
+        if bag is not None:
+            parameters = (f'output:={bag}', f'storage:={arguments.storage}')
+            processes.append(_start(stack, arguments, 'rl_edge_eval.recorder_node', *parameters))
+            wait_until(lambda: any(bag.glob('*_0.*')), 'no bag', _PATIENCE_SEC)
+        policy = ('rl_edge_policy.policy_node', f'model:={arguments.model}')
+        processes.append(_start(stack, arguments, *policy))
+        processes.append(_start(stack, arguments, 'rl_edge_sim.sim_node'))
+        wait_until(lambda: len(arrivals) > 0, 'no episode ended', _PATIENCE_SEC)
+        end_sec = arrivals[0][0] + arguments.seconds
+        wait_until(lambda: time.monotonic() > end_sec, 'no end')
     if len(arrivals) < 2:
-        raise RunFailedError(f'one episode in {seconds} s: give more --seconds')
+        raise RunFailedError(f'one episode in {arguments.seconds} s: give more --seconds')
     return sum(length for _, length in arrivals[1:]) / (arrivals[-1][0] - arrivals[0][0])
 
 
 def _start(
-    stack: ExitStack, module: str, parameters: Sequence[str], environment: dict[str, str]
+    stack: ExitStack, arguments: argparse.Namespace, module: str, *parameters: str
 ) -> subprocess.Popen:
-    arguments = [word for parameter in parameters for word in ('-p', parameter)]
+    """Start a node; it is stopped with ``stack``."""
     command = [sys.executable, '-m', module, '--ros-args', '-r', f'__ns:={_NAMESPACE}']
+    command += ['--log-level', 'error']
+    command += [word for parameter in parameters for word in ('-p', parameter)]
     process = subprocess.Popen(
-        [*command, '--log-level', 'error', *arguments], env=environment, start_new_session=True
+        command,
+        env={**os.environ, 'ROS_DOMAIN_ID': str(arguments.domain)},
+        start_new_session=True,
     )
-    stack.callback(_stop, process)
+
+    def stop() -> None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_END_PATIENCE_SEC)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    stack.callback(stop)
     return process
-
-
-def _stop(process: subprocess.Popen) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_END_PATIENCE_SEC)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_bag(bag: Path, recorder: subprocess.Popen) -> None:
-    deadline = time.monotonic() + _PATIENCE_SEC
-    while not any(bag.glob('*_0.*')):
-        if recorder.poll() is not None or time.monotonic() > deadline:
-            raise RunFailedError(f'the recorder did not begin: exit code {recorder.poll()}')
-        time.sleep(0.05)

@@ -12,7 +12,7 @@ from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_experiments.bench import section
 from rl_edge_experiments.bench.echo_client import EchoClient
-from rl_edge_experiments.bench.policy_process import BaselineNode
+from rl_edge_experiments.bench.policy_process import baseline
 from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
@@ -105,7 +105,7 @@ def _echo_us(manifest: Manifest) -> float:
     observation = np.asarray(manifest.golden_observation, np.float32)
     with (
         EchoClient(namespace, manifest.environment, observation) as simulator,
-        RunningSystem([BaselineNode(namespace)]),
+        RunningSystem([baseline(namespace)]),
     ):
         simulator.wait_for_first_action(_RUN_TIMEOUT_SEC)
         simulator.measure(_STEPS // 10)

@@ -19,6 +19,7 @@ from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
 from rl_edge_experiments.bench import baseline_node, section
 from rl_edge_experiments.bench.echo_client import EchoClient
+from rl_edge_experiments.record_run import Program
 
 FLOOR = 'floor'
 COMPRESSED, FULL = CONFIGURATIONS
@@ -26,25 +27,11 @@ _ACTIONS = 2000
 _START_TIMEOUT_SEC = 300.0
 
 
-@dataclass(frozen=True)
-class BaselineNode:
-    """A bare rclpy node; without a model file it answers with zeros."""
-
-    namespace: str
-    model_file: str = 'none'
-    runtime: str = 'none'
-
-    @property
-    def node(self) -> NodeDescription:
-        """Return which node it is."""
-        return NodeDescription('rl_edge_experiments', 'baseline_node', 'policy', self.namespace)
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """Return the command line that starts it."""
-        program = (sys.executable, str(Path(baseline_node.__file__)))
-        remap = ('--ros-args', '-r', f'__ns:=/{self.namespace}')
-        return (*program, self.model_file, self.runtime, *remap)
+def baseline(namespace: str, model_file: str = 'none', runtime: str = 'none') -> Program:
+    """Return a bare rclpy node; without a model file it answers with zeros."""
+    node = NodeDescription('rl_edge_experiments', 'baseline_node', 'policy', namespace)
+    words = (model_file, runtime, '--ros-args', '-r', f'__ns:=/{namespace}')
+    return Program(node, (sys.executable, baseline_node.__file__, *words))
 
 
 @dataclass(frozen=True)
@@ -60,8 +47,8 @@ def measure_policy_process(folder: Path, *, rounds: int, output: Path) -> dict[s
     manifest = load_manifest(folder)
     namespace = f'bench{os.getpid()}'
     entry = manifest.entry(manifest.compressed_recipe())
-    floor = BaselineNode(namespace, str(folder / entry.file), entry.runtimes[0])
-    processes: dict[str, tuple[Startable, ...]] = {FLOOR: (floor,)}
+    floor = baseline(namespace, str(folder / entry.file), entry.runtimes[0])
+    processes: dict[str, Sequence[Startable]] = {FLOOR: [floor]}
     for name in CONFIGURATIONS:
         given = {
             'configuration': name,
@@ -100,7 +87,7 @@ def values_of(starts: Mapping[str, Sequence[Start]]) -> dict[str, np.ndarray]:
     }
 
 
-def _start(processes: tuple[Startable, ...], manifest: Manifest, namespace: str) -> Start:
+def _start(processes: Sequence[Startable], manifest: Manifest, namespace: str) -> Start:
     """Start a process, ask it for actions, and look at what it has used by then."""
     observation = np.asarray(manifest.golden_observation, np.float32)
     with EchoClient(namespace, manifest.environment, observation) as simulator:
