@@ -8,8 +8,9 @@ import pytest
 from bag_writer import BagWriter
 from loop_messages import SPEC, environment, summary, transition, write_episode, write_episodes
 
+from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_core.results import json_types
-from rl_edge_eval.metrics.run_metrics import ActionCounts, RobotMetrics
+from rl_edge_eval.metrics.run_metrics import RobotMetrics
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 

@@ -5,6 +5,8 @@ Every endpoint is made with `overridable()`, so that a parameter such as
 rclpy's own form).
 """
 
+from collections.abc import Sequence
+
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -82,6 +84,20 @@ def joint_states() -> QoSProfile:
 def from_now_on(profile: QoSProfile) -> QoSProfile:
     """Return ``profile`` for a subscriber that does not want what was published before it."""
     profile.durability = DurabilityPolicy.VOLATILE
+    return profile
+
+
+def matching(offers: Sequence[QoSProfile], *, depth: int) -> QoSProfile:
+    """Return the strongest profile that receives from all publishers, as ``ros2 bag record`` does.
+
+    Reliable and transient local only when every publisher offers it. Without a publisher:
+    reliable and volatile.
+    """
+    profile = _reliable(depth=depth)
+    if any(offer.reliability != ReliabilityPolicy.RELIABLE for offer in offers):
+        profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    if offers and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
     return profile
 
 

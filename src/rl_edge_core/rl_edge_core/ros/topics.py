@@ -17,7 +17,6 @@ from rl_edge_core.ros.discovery import announce_often
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
     from rclpy.node import Node
-    from rclpy.qos import QoSProfile
 
 COMMANDS = (
     Command(
@@ -129,11 +128,13 @@ def _messages(node: Node, options: argparse.Namespace, *, raw: bool) -> Iterator
     """Yield messages of a topic as they come, as many as were asked for."""
     from rclpy.executors import SingleThreadedExecutor
 
+    from rl_edge_core.ros import qos
+
     name, type_name = _find(node, options.topic)
     received: list[Any] = []
-    node.create_subscription(
-        _message_class(type_name), name, received.append, _matching_qos(node, name), raw=raw
-    )
+    offers = [one.qos_profile for one in node.get_publishers_info_by_topic(name)]
+    profile = qos.matching(offers, depth=1000)
+    node.create_subscription(_message_class(type_name), name, received.append, profile, raw=raw)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     taken = 0
@@ -170,19 +171,6 @@ def _message_class(type_name: str) -> Any:
         return getattr(import_module(package.replace('/', '.')), name)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f'messages of type {type_name} are not installed') from error
-
-
-def _matching_qos(node: Node, topic: str) -> QoSProfile:
-    """Return a profile that receives from every publisher, and what they kept where all do."""
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-
-    offered = [one.qos_profile for one in node.get_publishers_info_by_topic(topic)]
-    profile = QoSProfile(depth=1000)
-    if any(each.reliability == ReliabilityPolicy.BEST_EFFORT for each in offered):
-        profile.reliability = ReliabilityPolicy.BEST_EFFORT
-    if offered and all(e.durability == DurabilityPolicy.TRANSIENT_LOCAL for e in offered):
-        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
-    return profile
 
 
 class _Dumper(yaml.SafeDumper):

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_eval.bag.messages import Notes
 from rl_edge_eval.metrics.records import EpisodeRecord, RobotRecord
 from rl_edge_eval.metrics.run_metrics import (
     COUNTED,
     ENDED_BY_NAMES,
     UNFINISHED,
-    ActionCounts,
     EpisodeMetrics,
     PolicyMetrics,
     RobotMetrics,

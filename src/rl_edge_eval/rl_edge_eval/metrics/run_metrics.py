@@ -25,6 +25,7 @@ import numpy as np
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
+from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_eval.metrics.series import (
     Percentiles,
     Series,
@@ -43,18 +44,6 @@ UNFINISHED = 'unfinished'
 COUNTED = ('termination', 'time limit')
 """Episodes that ended so go into means; the others were cut short from outside."""
 _NOT_IN_JSON = {'json': False}
-
-
-@dataclass(frozen=True)
-class ActionCounts:
-    """What became of actions, summed as EpisodeSummary counts them."""
-
-    missed: int = 0
-    late: int = 0
-    duplicate: int = 0
-    foreign: int = 0
-    rejected: int = 0
-    safe: int = 0
 
 
 @dataclass(frozen=True)
@@ -329,11 +318,13 @@ def over_steps(
     """Return those fields of `RobotMetrics` that follow from episodes and reports."""
     series = joined([episode.series for episode in episodes])
     counted = [episode.result for episode in episodes if episode.counts]
-    actions = [dataclasses.astuple(episode.actions) for episode in episodes]
+    actions = ActionCounts()
+    for episode in episodes:
+        actions += episode.actions
     return {
         'episodes': episodes,
         'summary': summarize(counted) if counted else None,
-        'actions': ActionCounts(*(sum(counts) for counts in zip(*actions, strict=True))),
+        'actions': actions,
         'response_us': Percentiles.of(series.response_us),
         'inference_us': Percentiles.of(series.inference_us),
         'transitions': sum(episode.recorded_steps for episode in episodes),

@@ -5,7 +5,6 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +13,6 @@ from rich.table import Table
 from rl_edge_core.results import json_types
 from rl_edge_eval.metrics.comparison import Comparison, compare
 from rl_edge_eval.metrics.run_metrics import (
-    ActionCounts,
     EpisodeMetrics,
     NodeMetrics,
     RobotMetrics,
@@ -148,8 +146,8 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
     )
     if robot.steps_before_recording:
         yield 'steps before recording began', str(robot.steps_before_recording)
-    names = [field.name for field in fields(ActionCounts)]
-    yield 'actions ' + ' / '.join(names), ' / '.join(str(n) for n in astuple(robot.actions))
+    actions = vars(robot.actions)
+    yield 'actions ' + ' / '.join(actions), ' / '.join(map(str, actions.values()))
     for policy in robot.policies:
         reason = f' ({policy.reason})' if policy.reason else ''
         yield (

@@ -4,14 +4,13 @@ MCAP is encoded by `mcap`, sqlite3 has the tables of rosbag2. Both are named as 
 its files.
 """
 
-import io
 import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 from mcap.data_stream import RecordBuilder
 from mcap.exceptions import EndOfFile
@@ -43,8 +42,8 @@ class McapStorage:
     def __init__(self, path: Path) -> None:
         """Create the file; raise OSError when it can't be."""
         self.path = path
-        self._staged = StagedFile(path.open('xb'))
-        self._writer = Writer(self._staged, compression=CompressionType.NONE)
+        self._staged = StagedFile(path)
+        self._writer = Writer(cast(IO[bytes], self._staged), compression=CompressionType.NONE)
         self._index = ChunkIndexes(path.parent)
         # In memory the index would be what a recorder grows by: thousands of chunks per hour.
         vars(self._writer)['_Writer__chunk_indices'] = self._index
@@ -90,22 +89,26 @@ class McapStorage:
         self._index.close()
         self._staged.flush()
         os.fsync(self._staged.fileno())
-        self._staged.abandon()
+        self._staged.close()
 
     def abort(self) -> None:
         """Close without the index."""
         self._index.close()
-        self._staged.abandon()
+        self._staged.close()
 
 
-class StagedFile(io.BytesIO):
+class StagedFile:
     """Collect writes, and append them to a file all at once or not at all."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Continue ``file``, which this object closes, at its end."""
-        super().__init__()
-        self._file = file
-        self._committed = file.tell()
+    def __init__(self, path: Path) -> None:
+        """Create the file; raise OSError when it can't be."""
+        self._file = path.open('xb', buffering=0)
+        self._staged = bytearray()
+
+    def write(self, data: bytes) -> int:
+        """Stage bytes."""
+        self._staged += data
+        return len(data)
 
     def fileno(self) -> int:
         """Return the descriptor of the file."""
@@ -113,31 +116,23 @@ class StagedFile(io.BytesIO):
 
     def tell(self) -> int:
         """Return the position in the file, staged bytes included."""
-        return self._committed + super().tell()
+        return self._file.tell() + len(self._staged)
 
     def flush(self) -> None:
         """Append what is staged; after an OSError the file is as it was before."""
-        staged = self.getbuffer()
+        begin, rest = self._file.tell(), memoryview(self._staged)
+        self._staged = bytearray()
         try:
-            written = 0
-            while written < len(staged):
-                written += os.write(self._file.fileno(), staged[written:])
-            self._committed += written
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError:
-            os.ftruncate(self._file.fileno(), self._committed)
-            os.lseek(self._file.fileno(), self._committed, os.SEEK_SET)
+            self._file.truncate(begin)
+            self._file.seek(begin)
             raise
-        finally:
-            staged.release()
-            self.seek(0)
-            self.truncate()
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Close without what is staged."""
         self._file.close()
-        self.seek(0)
-        self.truncate()
-        super().close()
 
 
 class ChunkIndexes:

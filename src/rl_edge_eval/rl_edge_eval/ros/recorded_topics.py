@@ -11,14 +11,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    QoSCompatibility,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_check_compatible,
-)
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.subscription import Subscription
 
 from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection
@@ -133,7 +126,7 @@ class RecordedTopics:
                     yield Received(info['received_timestamp'], topic, data, published_ns)
 
     def _subscribe(self, name: str, message_type: str, offers: tuple[QoSProfile, ...]) -> None:
-        profile = matching_profile(offers)
+        profile = qos.matching(offers, depth=SUBSCRIPTION_DEPTH)
         if _last(name) in _AS_THEY_HAPPEN:
             qos.from_now_on(profile)
         try:
@@ -158,25 +151,6 @@ class RecordedTopics:
     def _refuse(self, name: str, reason: str) -> None:
         self._refused.add(name)
         self._node.get_logger().warning(f'{name} is not recorded: {reason}')
-
-
-def matching_profile(offers: Sequence[QoSProfile]) -> QoSProfile:
-    """Return the strongest profile that receives from all publishers, as ``ros2 bag record`` does.
-
-    Reliable and transient local only when every publisher offers it. Without a publisher:
-    reliable and volatile.
-    """
-    profile = QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=SUBSCRIPTION_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.VOLATILE,
-    )
-    if any(offer.reliability != ReliabilityPolicy.RELIABLE for offer in offers):
-        profile.reliability = ReliabilityPolicy.BEST_EFFORT
-    if offers and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
-        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
-    return profile
 
 
 def _receives_from(profile: QoSProfile, offer: QoSProfile) -> bool:
