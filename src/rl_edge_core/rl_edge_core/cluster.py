@@ -63,12 +63,18 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
         settings |= {'include_dashboard': False, 'num_cpus': cpus}
     for attempt in range(STARTS if address == LOCAL else 1):
         try:
-            ray.init(log_to_driver=False, logging_level='error', **settings)
+            with contextlib.nullcontext() if address == LOCAL else _one_attempt():
+                ray.init(log_to_driver=False, logging_level='error', **settings)
             break
         except Exception as error:  # Ray has no base for what can go wrong here
             ray.shutdown()
             if address == LOCAL and attempt < STARTS - 1:
                 continue  # a busy machine needs longer than Ray waits for its processes
+            if 'AuthToken' in str(error.__cause__):
+                raise ConfigurationError(
+                    f'the Ray cluster at {address!r} has another token: copy ~/.ray/auth_token '
+                    'from its head, and set RAY_AUTH_MODE=token'
+                ) from error
             raise ConfigurationError(
                 f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
                 f'`ray start --head`, or use --cluster local'
@@ -79,6 +85,19 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         watcher.communicate(b'clean')
+
+
+@contextlib.contextmanager
+def _one_attempt() -> Iterator[None]:
+    """Let Ray try an address once, for 30 s, not 20 times; later processes know nothing of it."""
+    name = 'RAY_gcs_server_port_wait_time_s'
+    given = os.environ.get(name)
+    os.environ[name] = given or '1'
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]
 
 
 def _start_watcher(ray: Any) -> subprocess.Popen[bytes]:
