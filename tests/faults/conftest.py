@@ -23,12 +23,12 @@ import pytest
 from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.systems import UNTRAINED
 from rl_edge_compress.untrained import ensure_untrained
-from rl_edge_experiments.fault_harness import ENVIRONMENT
 
 # Tests are imported by path (importlib mode), so their helper modules have to be made findable.
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fault_harness import ENVIRONMENT
 from fault_loop import FaultLoop
 from fault_results import Row, write_results
 

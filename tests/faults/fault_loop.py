@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fault_harness import WAIT_SEC, FaultHarness
 from rclpy.task import Future
 
 from rl_edge_bringup.models import executable_path
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import NodeDescription
 from rl_edge_core.ros import qos
-from rl_edge_experiments.fault_harness import WAIT_SEC, FaultHarness
 from rl_edge_experiments.record_run import Program
 from rl_edge_interfaces.msg import Action, EpisodeSummary, Observation
 

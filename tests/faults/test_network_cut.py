@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from fault_harness import ENVIRONMENT
 
-from rl_edge_experiments.fault_harness import ENVIRONMENT
 from rl_edge_experiments.network import missing_rights
 
 

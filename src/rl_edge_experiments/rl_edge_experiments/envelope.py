@@ -28,6 +28,7 @@ from rl_edge_experiments.experiment import (
     system_arguments,
     words_of,
 )
+from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.record_run import RunRequest, record_run
 
 NO_QUOTA = 100.0
@@ -101,12 +102,7 @@ def explore(
 
 
 def _measure(
-    values: Values,
-    folder: Path,
-    console: Console,
-    configuration: str,
-    factor: float,
-    share: float,
+    values: Values, folder: Path, console: Console, configuration: str, factor: float, share: float
 ) -> Run:
     name = f'{configuration}, real-time factor {factor:g}, {_share_text(share)}'
     arguments = {key: to_text(values[key]) for key in _FROM_SIM} | {
@@ -152,7 +148,7 @@ def _measure(
 
 
 @contextlib.contextmanager
-def _limited(policy: RunningSystem, *, share: float) -> Iterator[dict[str, Any]]:
+def _limited(policy: RunningSystem, _: Observer, *, share: float) -> Iterator[dict[str, Any]]:
     """Hold the policy to a share of a core; keep what the kernel did to it."""
     found: dict[str, Any] = {}
     if share >= NO_QUOTA:

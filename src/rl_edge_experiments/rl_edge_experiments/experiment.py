@@ -4,12 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl_edge_bringup.models import (
-    ChosenModel,
-    ModelRequest,
-    choose_model,
-    results_folder,
-)
+from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model, results_folder
 from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.files import user_path

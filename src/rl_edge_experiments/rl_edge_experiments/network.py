@@ -12,10 +12,7 @@ from rl_edge_core.errors import ConfigurationError, RlEdgeError
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
-OVER_UDP = {
-    'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4',
-    'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET',
-}
+OVER_UDP = {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'}
 """Environment of nodes on two hosts: no shared memory, which both would see here."""
 
 

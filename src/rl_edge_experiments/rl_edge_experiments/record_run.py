@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_bringup.child_process import ChildProcess
-from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
+from rl_edge_bringup.prepare import PreparedSystem, prepare
 from rl_edge_bringup.recording import BAG_FOLDER, RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import NodeDescription, find_system
@@ -27,6 +27,7 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.results import write_json
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.conversions import to_nanoseconds
 from rl_edge_eval.metrics.run_metrics import NodeMetrics, RobotMetrics, RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_experiments.observer import Observer
@@ -41,9 +42,9 @@ _POLL_SEC = 0.1
 _ARRIVAL_NS = 200_000_000
 """By how much later than here a message may arrive at the recorder."""
 
-Conditions = Callable[[RunningSystem], contextlib.AbstractContextManager[dict[str, Any]]]
-"""What holds while the policy acts; entered with the policy's system. What is in the mapping
-afterwards is kept with the run."""
+Conditions = Callable[[RunningSystem, Observer], contextlib.AbstractContextManager[dict[str, Any]]]
+"""What holds while the policy acts; entered with the policy's system and an observer of the robot,
+without its transitions. What is in the mapping afterwards is kept with the run."""
 
 
 class RunFailedError(RlEdgeError):
@@ -161,10 +162,10 @@ def record_runs(
             loop.start_simulator(stack)
         for loop in loops:
             loop.start_policy(stack)
-        policies = [loop.wait_until_acting() for loop in loops]
+        acting = [loop.wait_until_acting() for loop in loops]
         with contextlib.ExitStack() as held:
             measured = [
-                held.enter_context(conditions(policy)) if conditions else {} for policy in policies
+                held.enter_context(conditions(*one)) if conditions else {} for one in acting
             ]
             for loop in loops:
                 loop.begin()
@@ -182,7 +183,7 @@ class _Loop:
     def __init__(self, request: RunRequest, *, namespace: str) -> None:
         self._request, self._namespace = request, namespace
         self._folder = ensure_folder(request.folder)
-        self._prepared, self._processes = self._prepare()
+        self._prepare()
         self._systems: dict[str, RunningSystem] = {}
         self._observer: Observer
         self._steps = 0
@@ -190,8 +191,8 @@ class _Loop:
         self._first = self._begin_ns = self._end_ns = 0
         self._deadline_sec = math.inf
 
-    def _prepare(self) -> tuple[PreparedSystem, tuple[NodeProcess, ...]]:
-        """Return the system with the policy, and the processes of the loop."""
+    def _prepare(self) -> None:
+        """Settle the system with the policy, and the processes of the loop."""
         request = self._request
         given = {
             'first_action_timeout_sec': str(_START_TIMEOUT_SEC),
@@ -204,14 +205,15 @@ class _Loop:
             'output_folder': str(self._folder),
         }
         if not request.robot:
-            prepared = prepare(find_system('sim'), given)
-            return prepared, prepared.processes
+            self._prepared = prepare(find_system('sim'), given)
+            self._processes = self._prepared.processes
+            return
         robot = {'description': request.robot, 'reset_service': 'sim/reset'}
-        prepared = _prepared('robot', given | robot)
+        self._prepared = _prepared('robot', given | robot)
         folder = str(self._folder / 'simulator')
         alone = {'interface': 'standard', 'record': 'false', 'output_folder': folder}
         simulator = _prepared('desktop', given | alone)
-        return prepared, (*prepared.processes, *simulator.processes)
+        self._processes = (*self._prepared.processes, *simulator.processes)
 
     def former(self) -> RecordedRun | None:
         """Return the recording that is there, if it is of an equal run."""
@@ -239,7 +241,7 @@ class _Loop:
         """Start recorder and simulator, and wait until the simulator has announced itself."""
         shutil.rmtree(self._folder / BAG_FOLDER, ignore_errors=True)
         (self._folder / RUN_FILE).unlink(missing_ok=True)
-        self._prepared, self._processes = self._prepare()  # anew: the bag's folder is free now
+        self._prepare()  # anew: the bag's folder is free now
         stack.enter_context(busy_processes(self._request.load))
         domain_id = self._request.variables.get('ROS_DOMAIN_ID')
         domain = int(domain_id) if domain_id else None
@@ -251,12 +253,14 @@ class _Loop:
         self._wait_for(lambda: self._observer.sees_simulator, 'the simulator did not start')
 
     def start_policy(self, stack: contextlib.ExitStack) -> None:
-        """Start the policy."""
+        """Start the policy, and count the steps."""
         stack.enter_context(self._counting)
         if self._records_transitions:
-            steps = self._observer.subscribed(
-                Transition, 'transition', self._on_step, qos.transition()
-            )
+
+            def count(_: Transition) -> None:
+                self._steps += 1
+
+            steps = self._observer.subscribed(Transition, 'transition', count, qos.transition())
             self._counting.enter_context(steps)
         self._start('policy', stack)
 
@@ -273,10 +277,7 @@ class _Loop:
         system = RunningSystem([program], environment=variables)
         self._systems[node] = stack.enter_context(system)
 
-    def _on_step(self, _: Transition) -> None:
-        self._steps += 1
-
-    def wait_until_acting(self) -> RunningSystem:
+    def wait_until_acting(self) -> tuple[RunningSystem, Observer]:
         """Wait for the first step; from then on the recorder alone receives them, if possible."""
         if self._records_transitions:
             self._wait_for(
@@ -285,7 +286,7 @@ class _Loop:
             )
         if not self._request.steps:
             self._counting.close()
-        return self._systems['policy']
+        return self._systems['policy'], self._observer
 
     def begin(self) -> None:
         """Let the time that is measured begin."""
@@ -302,18 +303,17 @@ class _Loop:
                 break
             time.sleep(_POLL_SEC)
         self._check()
-        self._end_ns = time.time_ns()
+        end_ns = time.time_ns()
         on_episodes(len(self._observer.episodes))
-        self._wait_for(self._has_reported, 'the policy did not report what it used')
-        self._end_ns = time.time_ns() + _ARRIVAL_NS
-
-    def _has_reported(self) -> bool:
-        """Return whether the policy has said what it used after the end."""
-        return any(
-            usage.node == f'/{self._namespace}/policy'
-            and usage.header.stamp.sec * 10**9 + usage.header.stamp.nanosec > self._end_ns
-            for usage in list(self._observer.usages)
+        policy = f'/{self._namespace}/policy'
+        self._wait_for(
+            lambda: any(
+                usage.node == policy and to_nanoseconds(usage.header.stamp) > end_ns
+                for usage in list(self._observer.usages)
+            ),
+            'the policy did not report what it used',
         )
+        self._end_ns = time.time_ns() + _ARRIVAL_NS
 
     def stop(self) -> None:
         """Stop what runs the loop, then the policy, then the recorder."""

@@ -207,10 +207,7 @@ def run_robot_proof(values: Values) -> int:
     model = choose(COMPRESSED, values)
     description = find_description(str(values['description']))
     found: dict[str, Found] = {}
-    for name, part, robot in (
-        (NATIVE, 'native', ''),
-        (STANDARD, 'standard', str(description)),
-    ):
+    for name, part, robot in ((NATIVE, 'native', ''), (STANDARD, 'standard', str(description))):
         with console.status(f'{values["episodes"]} episodes over {name}'):
             requests = _requests(folder / part, values, str(model.folder), robot)
             found[name] = read_interface(record_runs(requests, reuse=bool(values['reuse'])))

@@ -1,9 +1,6 @@
 """Simulator and policy on two hosts, beside the same two on one host."""
 
-import contextlib
-import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,23 +8,23 @@ from typing import Any
 import numpy as np
 
 from rl_edge_bringup.models import ChosenModel
-from rl_edge_core.artifact import pack_artifact
-from rl_edge_core.files import sha256_of
+from rl_edge_core.artifact import load_manifest
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
+from rl_edge_eval.bag.bag import Bag
+from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles, between, ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table, values_of
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
-from rl_edge_experiments.fault_harness import FaultFailedError, FaultHarness
+from rl_edge_experiments.link_cut import ARGUMENTS, LinkCut
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
-from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_runs
-from rl_edge_interfaces.srv import LoadModel
+from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 
 ONE_HOST, TWO_HOSTS = 'one host, shared memory', 'two hosts, UDP'
 LARGEST_RATIO = 2.0
 """Of the response times on two hosts and on one that is aimed at."""
 WARM_UP_STEPS = 100
-CUT_SEC = 3.0
 CUT_ALONE, CUT_FILE = 'cut', 'two_hosts_cut.json'
 DEFAULT_DOMAIN_ID = 93
 
@@ -59,20 +56,37 @@ class Loops:
         with inside(self.hosts.first), environment(**variables):
             return Measured.together(record_runs(requests), steps)
 
-    @contextlib.contextmanager
-    def harness(self) -> Iterator[FaultHarness]:
-        """Start a loop in real time with its policy on the second host."""
-        loop = FaultHarness(
+    def cut(self) -> dict[str, Any]:
+        """Cut the link of a loop in real time, mend it, and send a policy over it; see `LinkCut`.
+
+        Raise RlEdgeError for transitions that are lost, doubled, or have invalid actions.
+        """
+        request = RunRequest(
             self.folder / 'cut',
-            self.model.folder,
-            'realtime',
-            self.domain_id,
-            OVER_UDP,
-            environment_id=self.environment_id,
+            {
+                **ARGUMENTS,
+                'environment_id': self.environment_id,
+                'model': str(self.model.folder),
+            },
+            seconds=1.0,
             policy_prefix=self.hosts.on_second(),
+            variables={'ROS_DOMAIN_ID': str(self.domain_id), **OVER_UDP},
         )
-        with inside(self.hosts.first), environment(**OVER_UDP), loop:
-            yield loop
+        with inside(self.hosts.first), environment(**OVER_UDP):
+            run = record_run(request, conditions=LinkCut(self.hosts, self.model))
+        lost, doubled = run.robot.lost_transitions, run.robot.duplicate_transitions
+        transitions = decoded(Bag(run.bag), lambda topic: topic.name.endswith('/transition'))
+        actions = np.array([message.action for _, _, message in transitions])
+        limits = load_manifest(self.model.folder).environment
+        valid = ((limits.action_low <= actions) & (actions <= limits.action_high)).all(axis=1)
+        if lost or doubled or not valid.all():  # an action that is NaN is not valid either
+            raise RlEdgeError(
+                f'after the cut: {lost} transitions lost, {doubled} doubled, '
+                f'{np.sum(~valid)} with an action outside its limits'
+            )
+        safe_actions = run.robot.actions.safe
+        cut = {**run.conditions['cut'], 'safe_actions': safe_actions, 'lost_transitions': lost}
+        return {'cut': cut, 'load_model': run.conditions['load_model']}
 
 
 @dataclass(frozen=True)
@@ -101,60 +115,6 @@ class Measured:
         return Percentiles.of(self.response_us)
 
 
-def cut_the_link(loop: FaultHarness, hosts: TwoHosts) -> dict[str, Any]:
-    """Cut the link in the middle of an episode and mend it: safe action, report, recovery.
-
-    ``loop`` is a loop in real time. Raise FaultFailedError when one of them does not come.
-    """
-    with loop.watched():
-        loop.wait_until_steady('the loop runs before the cut')
-        loop.reports.clear()
-        processes = loop.simulator.pid('sim'), loop.policy.pid('policy')
-        began = time.monotonic()
-        hosts.cut()
-        try:
-            loop.wait_for('the safe action', lambda: any(t.safe_action for t in loop.latest(3)))
-            safe_after_sec = time.monotonic() - began
-            report = loop.wait_for_report('sim', 'safe action stands in')
-            loop.wait_for('the time of the cut', lambda: time.monotonic() - began > CUT_SEC)
-        finally:
-            hosts.mend()
-        mended = time.monotonic()
-        loop.wait_until_steady('the loop runs after the cut')
-        recovered_after_sec = time.monotonic() - mended
-        audit = loop.audit()
-    if processes != (loop.simulator.pid('sim'), loop.policy.pid('policy')):
-        raise FaultFailedError(f'a node was started again: {loop.simulator.log.of("run")}')
-    if audit.outside or audit.doubled or audit.lost:
-        raise FaultFailedError(f'after the cut: {audit}')
-    return {
-        'cut_sec': round(mended - began, 2),
-        'safe_action_after_sec': round(safe_after_sec, 2),
-        'report': report,
-        'recovered_after_sec': round(recovered_after_sec, 2),
-        'safe_actions': audit.safe_actions,
-        'lost_transitions': audit.lost,
-    }
-
-
-def send_policy(loop: FaultHarness, model: Path, recipe: str) -> dict[str, Any]:
-    """Send an artifact to the policy on the other host and let it act there."""
-    archive = pack_artifact(model, [recipe])
-    request = LoadModel.Request(archive=array('B', archive), sha256=sha256_of(archive))
-    with loop.watched():
-        loop.wait_until_steady()
-        began = time.monotonic()
-        answer = loop.load_model(request)
-        duration_sec = time.monotonic() - began
-        if not answer.success:
-            raise FaultFailedError(f'refused on the other host: {answer.message}')
-        loop.wait_for(
-            'the new model acts',
-            lambda: loop.latest(1)[0].model_hash == answer.model_hash,
-        )
-    return {'bytes': len(archive), 'loaded_after_sec': round(duration_sec, 2)}
-
-
 def run_two_hosts(values: Values) -> int:
     """Measure, cut, send, and multiply; write two_hosts.json; return 0."""
     console = make_console(data_on_stdout=False)
@@ -168,12 +128,10 @@ def run_two_hosts(values: Values) -> int:
             str(values['environment_id']),
             int(values['ros_domain_id']),
         )
-        with loops.harness() as loop:
-            cut = cut_the_link(loop, hosts)
-            sent = send_policy(loop, model.folder, model.recipe)
+        found = loops.cut()
         if values['parts'] == CUT_ALONE:
-            write_json(folder / CUT_FILE, {'cut': cut, 'load_model': sent})
-            console.print(cut)
+            write_json(folder / CUT_FILE, found)
+            console.print(found['cut'])
             return 0
         links, many = _measure_links(loops, steps, rounds=int(values['rounds']))
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
@@ -183,8 +141,7 @@ def run_two_hosts(values: Values) -> int:
             for place, values in values_of(links, COLUMNS).items()
         },
         'response_ratio_p50': slower,
-        'cut': cut,
-        'load_model': sent,
+        **found,
         'robots': [
             {'robots': robots, **values} for robots, values in values_of(many, COLUMNS).items()
         ],
@@ -194,8 +151,8 @@ def run_two_hosts(values: Values) -> int:
     write_json(folder / 'two_hosts.json', content)
     console.print(rows_table(list(links.values()), COLUMNS, names=list(links)))
     console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
-    console.print(f'link cut for {cut["cut_sec"]} s: {cut}')
-    console.print(f'policy sent: {sent}')
+    console.print(f'link cut for {found["cut"]["cut_sec"]} s: {found["cut"]}')
+    console.print(f'policy sent: {found["load_model"]}')
     names = [f'two hosts, robots together: {robots}' for robots in many]
     console.print(rows_table(list(many.values()), COLUMNS, names=names))
     console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)

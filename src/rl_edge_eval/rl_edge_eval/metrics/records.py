@@ -95,11 +95,7 @@ class EpisodeRecord:
         if row.model_hash:  # none: the safe action
             self.model_hashes[row.model_hash] = None
         self.packed += _pack_step(
-            time_ns,
-            row.step,
-            row.response_time_us,
-            row.inference_time_us,
-            row.forward_position,
+            time_ns, row.step, row.response_time_us, row.inference_time_us, row.forward_position
         )
 
 

@@ -311,9 +311,7 @@ class RobotMetrics:
 
 
 def over_steps(
-    episodes: tuple[EpisodeMetrics, ...],
-    reports: dict[str, Series],
-    breaks_ns: tuple[int, ...],
+    episodes: tuple[EpisodeMetrics, ...], reports: dict[str, Series], breaks_ns: tuple[int, ...]
 ) -> dict[str, Any]:
     """Return those fields of `RobotMetrics` that follow from episodes and reports."""
     series = joined([episode.series for episode in episodes])

@@ -12,12 +12,7 @@ from rich.table import Table
 
 from rl_edge_core.results import json_types
 from rl_edge_eval.metrics.comparison import Comparison, compare
-from rl_edge_eval.metrics.run_metrics import (
-    EpisodeMetrics,
-    NodeMetrics,
-    RobotMetrics,
-    RunMetrics,
-)
+from rl_edge_eval.metrics.run_metrics import EpisodeMetrics, NodeMetrics, RobotMetrics, RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.output.columns import (
     STANDARD_OUTPUT,

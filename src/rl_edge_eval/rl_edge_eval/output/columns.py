@@ -122,11 +122,7 @@ def comparison_table(
 
 
 def text_table(
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    title: str = '',
-    note: str = '',
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = '', note: str = ''
 ) -> Table:
     """Return a table of texts; its first column is on the left, the others on the right."""
     table = Table(title=title or None, caption=note or None, title_justify='left')

@@ -119,9 +119,7 @@ def _start(
     command += ['--log-level', 'error']
     command += [word for parameter in parameters for word in ('-p', parameter)]
     process = subprocess.Popen(
-        command,
-        env={**os.environ, 'ROS_DOMAIN_ID': str(arguments.domain)},
-        start_new_session=True,
+        command, env={**os.environ, 'ROS_DOMAIN_ID': str(arguments.domain)}, start_new_session=True
     )
 
     def stop() -> None:

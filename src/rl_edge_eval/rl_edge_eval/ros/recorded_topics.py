@@ -136,12 +136,7 @@ class RecordedTopics:
             package, _, type_name = message_type.partition('/msg/')
             message_class = getattr(import_module(f'{package}.msg'), type_name)
             subscription = self._node.create_subscription(
-                message_class,
-                name,
-                _never_called,
-                profile,
-                callback_group=self._group,
-                raw=True,
+                message_class, name, _never_called, profile, callback_group=self._group, raw=True
             )
         except Exception as error:  # rclpy and rmw raise many types for what they can't take
             self._refuse(name, str(error))

@@ -25,9 +25,7 @@ class EchoClient:
         self._context = Context()
         self._context.init(args=[])
         self._node = Node('echo_client', namespace=namespace, context=self._context)
-        self._environment = self._node.create_publisher(
-            Environment, 'environment', qos.environment()
-        )
+        environment = self._node.create_publisher(Environment, 'environment', qos.environment())
         self._publisher = self._node.create_publisher(
             Observation, 'observation', qos.observation()
         )
@@ -38,7 +36,7 @@ class EchoClient:
         self._sent_ns = 0
         self._wanted = 0
         self._round_trips_ns: list[int] = []
-        self._environment.publish(
+        environment.publish(
             to_environment(spec, run_id=_RUN_ID, reward_term_names=(), mode='lockstep')
         )
 

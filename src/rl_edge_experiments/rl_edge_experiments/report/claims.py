@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_core.statistics import (
-    Interval,
-    mean_interval,
-    ratio_interval,
-    unpaired_difference,
-)
+from rl_edge_core.statistics import Interval, mean_interval, ratio_interval, unpaired_difference
 from rl_edge_experiments.experiment import FEWEST_EPISODES
 from rl_edge_experiments.report.sides import ALONE, Pair, Side
 
@@ -152,8 +147,7 @@ def _accuracy(pair: Pair) -> Finding:
         )
     kept = ratio_interval(compressed, full)
     return Finding(
-        above(kept, RETURN_KEPT),
-        f'{_percent(kept)} of the return kept over {full.size} episodes',
+        above(kept, RETURN_KEPT), f'{_percent(kept)} of the return kept over {full.size} episodes'
     )
 
 
