@@ -34,6 +34,8 @@ RETRIES = 5
 """How often a call is repeated whose process or node ended; an exception of its own is final."""
 STARTS = 3
 """How often a cluster on this machine is tried to start."""
+STOPPING_SEC = 60.0
+"""How long calls that nobody waits for any more may take to end, when they are interrupted."""
 CHECKED_PACKAGES = ('rl_edge_core', 'mujoco', 'gymnasium', 'numpy', 'ai-edge-litert')
 """Whose versions must be the same everywhere: they decide what an episode comes to."""
 
@@ -229,9 +231,10 @@ def spread(
     `common` is handed to each machine or process once. Items are taken as calls are made, a few
     ahead of the results, so they may be endless: close the iterator when there are enough.
 
-    What the function raises ends the loop. A call whose node ended is made again elsewhere; a
-    process of this machine that ended is an RlEdgeError. Raise ConfigurationError for a node with
-    other versions, naming it.
+    What the function raises ends the loop. On a cluster, calls that nobody waits for any more get
+    a KeyboardInterrupt, and may save what they have. A call whose node ended is made again
+    elsewhere; a process of this machine that ended is an RlEdgeError. Raise ConfigurationError for
+    a node with other versions, naming it.
     """
     if not cluster and processes == 1:
         for item in items:
@@ -246,15 +249,18 @@ def spread(
         remaining = iter(items)
         ordered: deque[Any] = deque()
         running: set[Any] = set()
-        while True:
-            for item in itertools.islice(remaining, max(0, 2 * calls.slots() - len(running))):
-                ordered.append(calls.submit(item))
-                running.add(ordered[-1])
-            if not ordered:
-                return
-            running -= calls.wait_for_any(running)
-            while ordered and ordered[0] not in running:
-                yield calls.result(ordered.popleft())
+        try:
+            while True:
+                for item in itertools.islice(remaining, max(0, 2 * calls.slots() - len(running))):
+                    ordered.append(calls.submit(item))
+                    running.add(ordered[-1])
+                if not ordered:
+                    return
+                running -= calls.wait_for_any(running)
+                while ordered and ordered[0] not in running:
+                    yield calls.result(ordered.popleft())
+        finally:
+            calls.abandon(running)
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,8 @@ class _Calls:
     wait_for_any: Callable[[set[Any]], set[Any]]
     """Wait until one of these has ended; return those that have."""
     result: Callable[[Any], Any]
+    abandon: Callable[[set[Any]], None]
+    """End calls that nobody waits for any more."""
 
 
 @contextlib.contextmanager
@@ -278,11 +286,19 @@ def _cluster_calls(
             num_cpus=1, max_retries=RETRIES, scheduling_strategy='SPREAD'
         )
         ours, shared = versions(), ray.put(common)
+
+        def abandon(calls: set[Any]) -> None:
+            for one in calls:
+                ray.cancel(one)  # a KeyboardInterrupt where it runs
+            if calls:
+                ray.wait(list(calls), num_returns=len(calls), timeout=STOPPING_SEC)
+
         yield _Calls(
             slots=lambda: max(1, int(ray.cluster_resources().get('CPU', 0))),
             submit=lambda item: call.remote(function, shared, item, ours),
             wait_for_any=lambda calls: set(wait_for_any(ray, calls)),
             result=ray.get,
+            abandon=abandon,
         )
 
 
@@ -313,6 +329,7 @@ def _process_calls(
                 futures.wait(calls, return_when=futures.FIRST_COMPLETED).done
             ),
             result=lambda call: call.result(),
+            abandon=lambda calls: None,  # what runs, ends; what waits, is cancelled below
         )
     except BrokenProcessPool as error:
         raise RlEdgeError(

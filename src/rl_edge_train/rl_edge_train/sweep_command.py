@@ -211,7 +211,12 @@ def _run_in(folder: Path, plan: Plan, trial: Trial) -> Outcome:
             start_new_session=True,  # Ctrl-C reaches it once, from here
             preexec_fn=_end_with_parent,
         )
-        is_stopped = _wait(process, folder, plan)
+        try:
+            is_stopped = _wait(process, folder, plan)
+        except KeyboardInterrupt:  # on a cluster, where the sweep was interrupted
+            process.send_signal(signal.SIGINT)  # it saves what it has learned
+            process.wait()
+            raise
     if is_stopped:
         return Outcome('stopped')
     if process.returncode == 0:

@@ -1,6 +1,7 @@
 """Seeds and settings side by side: which trials there are, when one ends, and what is left."""
 
 import argparse
+import importlib.util
 import json
 import subprocess
 import sys
@@ -114,9 +115,12 @@ def test_a_trial_that_fails_is_named_with_what_it_said(tmp_path, capsys):
     assert 'unknown discont' in said
 
 
-def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize('place', [[], ['--cluster', 'local']], ids=['processes', 'cluster'])
+def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path, place):
+    if place and importlib.util.find_spec('ray') is None:
+        pytest.skip('the extra ray is not installed: tools/env --with ray')
     out = tmp_path / 'sweep'
-    words = ['sweep', '--preset', 'sac_small', '--seeds', '1,2', '--slots', '1']
+    words = ['sweep', '--preset', 'sac_small', '--seeds', '1,2', '--slots', '1', *place]
     process = subprocess.Popen(
         [sys.executable, '-m', 'rl_edge_train', *words, '--out', str(out)],
         stdout=subprocess.PIPE,
