@@ -24,7 +24,7 @@ head_address=$(srun --nodes=1 --ntasks=1 -w "${nodes[0]}" hostname --ip-address 
 # Each `ray start --block` lives in a step of its own and ends with the job.
 srun --nodes=1 --ntasks=1 --overlap -w "${nodes[0]}" tools/env --with ray \
   ray start --head --node-ip-address="$head_address" --port="$port" --include-dashboard=false \
-  --num-cpus="$((SLURM_CPUS_PER_TASK - 1))" --block &
+  --disable-usage-stats --num-cpus="$((SLURM_CPUS_PER_TASK - 1))" --block &
 for node in "${nodes[@]:1}"; do
   srun --nodes=1 --ntasks=1 --overlap -w "$node" tools/env --with ray \
     ray start --address="$head_address:$port" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
