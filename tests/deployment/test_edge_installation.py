@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from watcher import Watcher
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_compress.untrained import ensure_untrained
-from rl_edge_experiments.observer import Observer
 from rl_edge_interfaces.msg import EpisodeSummary
 
 LARGEST_PYTHON_PACKAGES_MB = 120
@@ -76,7 +76,7 @@ def test_it_acts_through_a_whole_episode_and_says_that_it_is_well(
     valid = {argument.name for argument in desktop.arguments}
     prepared = prepare(desktop, {key: value for key, value in given.items() if key in valid})
     with (
-        Observer('ant0', domain_id=ros_domain_id) as observer,
+        Watcher('ant0', domain_id=ros_domain_id) as observer,
         RunningSystem(prepared.processes) as simulator,
     ):
         # The policy comes last, so that the observer misses nothing.

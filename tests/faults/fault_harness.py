@@ -10,13 +10,13 @@ from typing import Self, TypeVar
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from watcher import Watcher
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import find_system
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.transition_sequence import TransitionSequence
-from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.record_run import Program
 from rl_edge_interfaces.msg import EpisodeSummary, Observation, Transition
 from rl_edge_interfaces.srv import LoadModel
@@ -71,7 +71,7 @@ class FaultHarness:
     """Words before the policy's command line, such as those that run it on another host."""
     simulator: RunningSystem = field(init=False)
     policy: RunningSystem = field(init=False)
-    observer: Observer = field(init=False)
+    observer: Watcher = field(init=False)
     reports: list[DiagnosticStatus] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _number: Iterator[int] = field(default_factory=itertools.count)
@@ -133,11 +133,11 @@ class FaultHarness:
         self.policy = self.start('edge', prefix=self.policy_prefix)
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[Observer]:
+    def watched(self) -> Iterator[Watcher]:
         """Watch the loop with a new observer, which is `observer` meanwhile."""
         self.reports = reports = []
         with (
-            Observer(self.namespace, domain_id=self.domain_id) as self.observer,
+            Watcher(self.namespace, domain_id=self.domain_id) as self.observer,
             self.observer.subscribed(
                 DiagnosticArray, '/diagnostics', lambda array: reports.extend(array.status), 50
             ),

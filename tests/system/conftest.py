@@ -16,11 +16,12 @@ from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import UNTRAINED, find_system
 from rl_edge_compress.untrained import ensure_untrained
-from rl_edge_experiments.observer import Observer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the module result_keys
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the modules result_keys and watcher
 
-Watched = tuple[RunningSystem, RunningSystem, Observer]
+from watcher import Watcher
+
+Watched = tuple[RunningSystem, RunningSystem, Watcher]
 ENVIRONMENT = 'Pendulum-v1'
 """Small, and no episode ends before its 200 steps."""
 
@@ -107,11 +108,11 @@ def command(ros_domain_id) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture
-def observe(ros_domain_id, namespace) -> Iterator[Callable[..., Observer]]:
+def observe(ros_domain_id, namespace) -> Iterator[Callable[..., Watcher]]:
     """Watch robots."""
     with contextlib.ExitStack() as stack:
         yield lambda namespace=namespace, **kwargs: stack.enter_context(
-            Observer(namespace, domain_id=ros_domain_id, **kwargs)
+            Watcher(namespace, domain_id=ros_domain_id, **kwargs)
         )
 
 
@@ -138,7 +139,7 @@ def system(ros_domain_id, namespace, tmp_path, model) -> Iterator[Callable[..., 
 @pytest.fixture
 def watched_loop(
     system, observe, namespace
-) -> Callable[..., tuple[RunningSystem, RunningSystem, Observer]]:
+) -> Callable[..., tuple[RunningSystem, RunningSystem, Watcher]]:
     """Start sim and policy so that the observer misses nothing: the policy comes last."""
 
     def start(namespace=namespace, **arguments) -> Watched:

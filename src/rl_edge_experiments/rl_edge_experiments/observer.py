@@ -13,21 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
-from rl_edge_interfaces.msg import (
-    Environment,
-    EpisodeSummary,
-    PolicyStatus,
-    ResourceUsage,
-    Transition,
-)
+from rl_edge_interfaces.msg import Environment, EpisodeSummary, ResourceUsage
 
-TRANSITION_DEPTH = 20_000
-"""An observer counts what is lost, and must not be who loses it when others keep it from running:
-a fast loop makes 5,000 transitions per second."""
 _LOOK_AGAIN_SEC = 0.1
 _ANSWER_SEC = 60.0
 """How long the thread that serves the node may take to do what it is asked for."""
@@ -35,39 +25,30 @@ _Entity = TypeVar('_Entity')
 
 
 class Observer:
-    """Subscribe to a robot's topics in a ROS context of its own, served by its own thread.
+    """Subscribe to a robot's topics in a ROS context of its own, served by its own thread."""
 
-    Transitions arrive serialized and are decoded only when asked for, so that watching costs
-    little while the loop runs.
-    """
-
-    def __init__(
-        self, namespace: str, *, domain_id: int | None = None, transitions: bool = True
-    ) -> None:
+    def __init__(self, namespace: str, *, domain_id: int | None = None) -> None:
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
         self._context.init(args=[], domain_id=domain_id)
         self._node = Node('observer', namespace=namespace, context=self._context)
         self._changed = threading.Condition()
-        self._raw: list[bytes] = []
         self.environments: list[Environment] = []
         self.episodes: list[EpisodeSummary] = []
-        self.statuses: list[PolicyStatus] = []
         self.usages: list[ResourceUsage] = []
-        if transitions:
-            profile = qos.transition()
-            profile.depth = TRANSITION_DEPTH
-            self._keep(Transition, 'transition', profile, self._raw, raw=True)
-        self._keep(EpisodeSummary, 'episode', qos.episode(), self.episodes)
-        self._keep(Environment, 'environment', qos.environment(), self.environments)
-        self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
-        for name in ('sim', 'policy'):
-            topic = f'resource_usage/{name}'
-            self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
+        self._subscribe()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
         self._thread.start()
+
+    def _subscribe(self) -> None:
+        """Subscribe to what is kept."""
+        self._keep(EpisodeSummary, 'episode', qos.episode(), self.episodes)
+        self._keep(Environment, 'environment', qos.environment(), self.environments)
+        for name in ('sim', 'policy'):
+            topic = f'resource_usage/{name}'
+            self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -95,21 +76,6 @@ class Observer:
             self._node.count_publishers(self._node.resolve_topic_name(topic)) for topic in topics
         )
 
-    @property
-    def transition_count(self) -> int:
-        """Return how many transitions have arrived."""
-        return len(self._raw)
-
-    def transitions(self) -> list[Transition]:
-        """Return the transitions that have arrived, in order."""
-        return [deserialize_message(raw, Transition) for raw in list(self._raw)]
-
-    def latest(self, count: int) -> list[Transition]:
-        """Return the newest ``count`` transitions, in order."""
-        with self._changed:
-            newest = self._raw[-count:]
-        return [deserialize_message(raw, Transition) for raw in newest]
-
     def wait_for(self, condition: Callable[[], Any], timeout_sec: float = 60.0) -> Any:
         """Wait until ``condition`` is true of what has arrived and return what it returned.
 
@@ -124,8 +90,7 @@ class Observer:
                 self._changed.wait(_LOOK_AGAIN_SEC)
         raise TimeoutError(
             f'waited {timeout_sec} s in vain; arrived: {len(self.environments)} environments, '
-            f'{len(self._raw)} transitions, {len(self.episodes)} episodes, '
-            f'{len(self.statuses)} statuses'
+            f'{len(self.episodes)} episodes'
         )
 
     def subscribed(

@@ -245,7 +245,7 @@ class _Loop:
         stack.enter_context(busy_processes(self._request.load))
         domain_id = self._request.variables.get('ROS_DOMAIN_ID')
         domain = int(domain_id) if domain_id else None
-        observer = Observer(self._namespace, domain_id=domain, transitions=False)
+        observer = Observer(self._namespace, domain_id=domain)
         self._observer = stack.enter_context(observer)
         # Not the other way round: the recorder has to be the last to end.
         for node in ('recorder', 'sim', *(['robot'] if self._request.robot else [])):
