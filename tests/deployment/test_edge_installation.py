@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -64,6 +65,27 @@ def test_it_has_no_compiler_and_nothing_of_training(edge, checkout, bare_environ
     done = subprocess.run(check, env=bare_environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_bill_of_materials_has_each_package_with_version_and_licence(edge, checkout, tmp_path):
+    sbom = tmp_path / 'sbom.json'
+    audit = [sys.executable, checkout / 'tools' / 'audit', edge, '--sbom', sbom]
+
+    done = subprocess.run(audit, capture_output=True, text=True, check=False)
+
+    document = json.loads(sbom.read_text())
+    assert (document['bomFormat'], document['specVersion']) == ('CycloneDX', '1.5')
+    parts = {part['name']: part for part in document['components']}
+    versions = json.loads((edge / 'installation.json').read_text())['versions']
+    installed = {
+        name: version for name, version in versions.items() if f'ros-{name}' not in versions
+    }
+    assert {name: parts[name]['version'] for name in installed} == installed
+    assert {'rl_edge_interfaces', 'rl_edge_core', 'rl_edge_policy'} <= set(parts)
+    assert not [
+        name for name in parts if parts[name]['licenses'][0]['license']['name'] == 'not stated'
+    ]
+    assert 'rl_edge_policy' in done.stdout
 
 
 def test_it_acts_through_a_whole_episode_and_says_that_it_is_well(
