@@ -155,7 +155,8 @@ def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
 
 def test_a_policy_of_another_environment_refuses_and_says_what_differs(system, observe):
     observer = observe()
-    run = system('sim', environment_id='InvertedPendulum-v5', first_action_timeout_sec=20)
+    run = system('desktop', environment_id='InvertedPendulum-v5', first_action_timeout_sec=20)
+    system('edge')
 
     def refusing():
         return [s.reason for s in observer.statuses if s.state == PolicyStatus.REFUSING]
@@ -163,7 +164,10 @@ def test_a_policy_of_another_environment_refuses_and_says_what_differs(system, o
     (reason, *_) = observer.wait_for(refusing)
     outcome = run.wait(120)
 
-    assert 'InvertedPendulum-v5' in reason
+    assert reason.endswith(
+        'was made for Pendulum-v1, and the simulator runs InvertedPendulum-v5: give the simulator '
+        'environment_id:=Pendulum-v1, or the policy a model of InvertedPendulum-v5'
+    )
     assert outcome.exit_code == 1
     assert 'sim' in outcome.reason
 

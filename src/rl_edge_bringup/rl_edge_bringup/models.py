@@ -16,7 +16,12 @@ from ament_index_python.packages import (
 )
 
 from rl_edge_bringup.systems import COMPRESSED, DEFAULT_MODEL, UNCOMPRESSED, UNTRAINED
-from rl_edge_core.errors import ArtifactError, ConfigurationError, did_you_mean
+from rl_edge_core.errors import (
+    ArtifactError,
+    ConfigurationError,
+    SpecMismatchError,
+    did_you_mean,
+)
 from rl_edge_core.files import user_path
 from rl_edge_core.model_files import (
     FULL_RECIPE,
@@ -43,7 +48,8 @@ class ModelRequest:
     model: str = ''
     recipe: str = ''
     runtime: str = AUTO
-    environment_id: str = DEFAULT_ENVIRONMENT
+    environment_id: str = ''
+    """Empty where another computer simulates."""
     environment_arguments: str = ''
     """A YAML mapping."""
     preset: str = ''
@@ -76,10 +82,12 @@ def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> Ch
     untrained or the start of a training (then it lies in ``run_folder``), is made by the package
     that can, in a process of its own.
     Raise ConfigurationError for arguments that contradict each other or name what is not there,
+    SpecMismatchError for a model of another environment than the one that is simulated,
     ArtifactError for a folder that is no artifact and one that can't be made.
     """
     folder, file, note = _find(request, run_folder or generated_folder())
     manifest = load_model_files(folder)
+    _check_environment(request, manifest)
     recipe = _recipe(request, manifest, file)
     entry = manifest.entry(recipe)
     runtime = request.runtime
@@ -109,7 +117,7 @@ def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:
         return _made(request, 'rl_edge_train.online.initial_policy', *words, out=out), '', note
     if request.model == UNTRAINED:
         return _untrained(request), '', 'untrained, as asked for'
-    if not request.model and request.environment_id != DEFAULT_ENVIRONMENT:
+    if not request.model and request.environment_id not in ('', DEFAULT_ENVIRONMENT):
         note = f'untrained: no model of {request.environment_id} was named'
         return _untrained(request), '', note
     shipped = models_folder()
@@ -140,14 +148,29 @@ def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
 
     It prints the folder. TensorFlow is loaded there, not in the process that starts nodes.
     """
-    of_environment = (request.environment_id, request.environment_arguments)
+    environment_id = request.environment_id or DEFAULT_ENVIRONMENT
+    of_environment = (environment_id, request.environment_arguments)
     command = [sys.executable, '-m', module, *words, *of_environment, str(out)]
-    print(f'looking for a first policy of {request.environment_id}, or making it', flush=True)
+    print(f'looking for a first policy of {environment_id}, or making it', flush=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
-        raise ArtifactError(f'a first policy for {request.environment_id} was not made: {last}')
+        raise ArtifactError(f'a first policy for {environment_id} was not made: {last}')
     return Path(done.stdout.splitlines()[-1])
+
+
+def _check_environment(request: ModelRequest, manifest: ListedFiles) -> None:
+    """Refuse at once what the policy would refuse once it met the simulator.
+
+    Arguments of the environment are left to it: some do not count (`EnvironmentSpec`).
+    """
+    made_for = manifest.environment.get('environment_id', '')
+    if request.environment_id and made_for != request.environment_id:
+        raise SpecMismatchError(
+            f'{manifest.name} was made for {made_for}, and environment_id is '
+            f'{request.environment_id}: give environment_id:={made_for}, or a model of '
+            f'{request.environment_id}'
+        )
 
 
 def _recipe(request: ModelRequest, manifest: ListedFiles, file: str) -> str:

@@ -30,7 +30,7 @@ from rl_edge_bringup.systems import (
     robots_of,
 )
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, storage_errors, user_path, write_atomically
+from rl_edge_core.files import ensure_folder, user_path, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
 
 CONFIGURATION_FILE = 'configuration.yaml'
@@ -98,6 +98,8 @@ class PreparedSystem:
         ]
         lines.append(f'arguments: {" ".join(given) or "all at their defaults"}')
         lines.append(f'configuration: {self.folder}')
+        bags = [Path(p.node.ready_file).parent for p in self.processes if p.node.ready_file]
+        lines += [f'bag: {bag}' for bag in bags]
         return '\n'.join(lines)
 
 
@@ -111,7 +113,7 @@ def prepare(
     """Check ``given`` (argument name to text), choose the model, save the resolved configuration.
 
     ``pushed_namespace`` and ``remappings`` are those of the launch file around us. Raise
-    ConfigurationError, ArtifactError or StorageError before anything is started.
+    ConfigurationError, SpecMismatchError, ArtifactError or StorageError before anything starts.
     """
     values = parse_arguments(system.arguments, given)
     if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
@@ -124,7 +126,7 @@ def prepare(
         robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
         values['robot_namespaces'] = ', '.join(robots)
     output = str(values['output_folder'])
-    folder = ensure_folder(user_path(output).resolve()) if output else _new_folder(system)
+    folder = user_path(output).resolve() if output else _new_folder(system)
     model = None
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, 'output_folder': str(folder)}
@@ -134,6 +136,7 @@ def prepare(
         model = choose_model(request, run_folder=folder)
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
     nodes = system.nodes(settled)
+    ensure_folder(folder)  # here: a run that was refused leaves none
     if settled.get('record'):
         from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
 
@@ -145,7 +148,7 @@ def prepare(
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
-    write_atomically(_free_file(folder / CONFIGURATION_FILE), text)
+    write_atomically(_free_path(folder / CONFIGURATION_FILE), text)
     return prepared
 
 
@@ -171,27 +174,18 @@ def checked_namespace(namespace: str, pushed: str = '') -> str:
 
 
 def _new_folder(system: SystemDescription) -> Path:
-    """Make a folder that no other run has, beside the logs."""
+    """Return a folder that no other run has, beside the logs; it is not made yet."""
     stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
-    parent = ensure_folder(ros_log_folder() / 'rl_edge')
-    name, number = f'{stamp}-{system.name}-{os.getpid()}', 1
-    with storage_errors(parent):
-        while True:
-            folder = parent / (name if number == 1 else f'{name}-{number}')
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
+    name = f'{stamp}-{system.name}-{os.getpid()}'
+    return _free_path(ros_log_folder() / 'rl_edge' / name, joined_by='-')
 
 
-def _free_file(path: Path) -> Path:
+def _free_path(path: Path, *, joined_by: str = '_') -> Path:
     """Return ``path``, or the first free one of NAME_2, NAME_3, ...: an earlier run keeps its."""
     number, free = 1, path
     while free.exists():
         number += 1
-        free = path.with_stem(f'{path.stem}_{number}')
+        free = path.with_stem(f'{path.stem}{joined_by}{number}')
     return free
 
 

@@ -3,10 +3,12 @@ import pytest
 
 from rl_edge_bringup import models
 from rl_edge_bringup.models import ModelRequest, choose_model
+from rl_edge_bringup.prepare import prepare
+from rl_edge_bringup.systems import find_system
 from rl_edge_core import model_files
 from rl_edge_core.artifact import Manifest, ModelFile, Network, write_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ArtifactError, ConfigurationError
+from rl_edge_core.errors import ArtifactError, ConfigurationError, SpecMismatchError
 
 SPEC = EnvironmentSpec(
     environment_id='Pendulum-v1',
@@ -92,6 +94,37 @@ def test_a_path_to_a_file_picks_its_recipe(folder):
     assert chosen.folder == folder
 
 
+def test_a_model_of_another_environment_is_refused_with_the_argument_that_mends_it(folder):
+    words = (
+        'pendulum/swing was made for Pendulum-v1, and environment_id is Ant-v5: give '
+        'environment_id:=Pendulum-v1'
+    )
+    with pytest.raises(SpecMismatchError, match=words):
+        choose_model(ModelRequest('compressed', 'pendulum/swing', environment_id='Ant-v5'))
+
+    fits = ModelRequest('compressed', 'pendulum/swing', environment_id='Pendulum-v1')
+    assert choose_model(fits).recipe == 'int8'
+
+
+@pytest.mark.parametrize('name', ['sim', 'train'])
+def test_every_system_that_simulates_refuses_it_and_leaves_no_folder(
+    folder, name, tmp_path, monkeypatch
+):
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'logs'))
+    given = {'model': 'pendulum/swing'}
+    for output in ({}, {'output_folder': str(tmp_path / 'run')}):
+        with pytest.raises(SpecMismatchError, match='environment_id:=Pendulum-v1'):
+            prepare(find_system(name), {**given, **output})
+    assert not (tmp_path / 'logs').exists()
+    assert not (tmp_path / 'run').exists()
+
+
+def test_the_edge_device_does_not_know_the_environment_and_takes_any_model(folder, tmp_path):
+    given = {'model': 'pendulum/swing', 'output_folder': str(tmp_path / 'run')}
+
+    assert prepare(find_system('edge'), given).model.recipe == 'int8'
+
+
 def test_recipe_and_a_tflite_model_together_are_an_error(folder):
     request = ModelRequest('compressed', str(folder / 'actor_int8.tflite'), 'float32')
 
@@ -139,7 +172,6 @@ def test_a_file_without_a_manifest_beside_it_is_refused(folder, tmp_path):
 
 
 def test_an_unknown_configuration_is_an_error():
-    from rl_edge_bringup.systems import find_system
     from rl_edge_core.parameters import parse_arguments
 
     with pytest.raises(ConfigurationError, match='one of compressed, uncompressed'):
@@ -147,7 +179,5 @@ def test_an_unknown_configuration_is_an_error():
 
 
 def test_an_unknown_system_is_an_error_that_lists_those_there_are():
-    from rl_edge_bringup.systems import find_system
-
     with pytest.raises(ConfigurationError, match=r"'edgy' \(did you mean edge\?\); there are sim"):
         find_system('edgy')

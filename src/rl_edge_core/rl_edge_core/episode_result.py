@@ -18,6 +18,11 @@ class EndedBy(IntEnum):
     SAFETY_STOP = 5
     """The safety logic of a robot stopped it; `termination_reason` says why."""
 
+    @property
+    def cuts(self) -> bool:
+        """Return whether the episode would have gone on: its return is none of a whole one."""
+        return self in (EndedBy.RESET, EndedBy.POLICY_TIMEOUT, EndedBy.SHUTDOWN)
+
 
 @dataclass(frozen=True)
 class EpisodeResult:

@@ -1,7 +1,7 @@
 """Where a model is, and which files its manifest lists: what choosing one of them needs.
 
-Whoever starts nodes chooses a file by this alone; the environment's specification and the rest of
-the manifest are read by those who load the file (`rl_edge_core.artifact`).
+Whoever starts nodes chooses a file by this alone; the environment's specification, but for its id,
+and the rest of the manifest are read by those who load the file (`rl_edge_core.artifact`).
 """
 
 import json
@@ -100,13 +100,15 @@ class ListedFiles(ModelFiles):
     files: tuple[ModelFile, ...]
     default_recipe: str = ''
     """The recipe of the ``compressed`` configuration; empty for the first compressed file."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """An `EnvironmentSpec` that nobody has checked."""
 
 
 def load_model_files(folder: Path) -> ListedFiles:
     """Read what ``folder/manifest.json`` lists; raise ArtifactError when it is not valid."""
     with manifest_errors(folder):
         mapping = read_manifest(folder)
-        names = ('name', 'files', 'default_recipe')
+        names = ('name', 'files', 'default_recipe', 'environment')
         return from_mapping(
             ListedFiles, {name: mapping[name] for name in names if name in mapping}
         )

@@ -76,6 +76,22 @@ def test_the_closing_table_covers_all(console):
     assert console.lines[-1] == table
 
 
+@pytest.mark.parametrize('cut', [EndedBy.RESET, EndedBy.POLICY_TIMEOUT, EndedBy.SHUTDOWN])
+def test_an_episode_that_was_cut_off_has_a_line_and_is_in_no_mean(console, cut):
+    console.finish(10.0)
+    console.finish(3000.0, after_sec=3.0, ended_by=cut)
+    assert f'ended by {cut.name.lower().replace("_", " ")}' in console.lines[-1]
+    console.log.close()
+    assert re.search(r'return +10\.00 +10\.00 +10\.00', console.lines[-1])
+
+
+def test_a_run_that_never_took_a_step_has_neither_line_nor_table(console):
+    result = EpisodeResult(0, 0.0, 0, 0.0, 0.0, EndedBy.POLICY_TIMEOUT)
+    console.log.add(EpisodeEvent(0, result, ActionCounts(missed=1), '', 0))
+    console.log.close()
+    assert console.lines == []
+
+
 def test_nothing_is_said_of_no_episode(console):
     console.log.update()
     console.log.close()

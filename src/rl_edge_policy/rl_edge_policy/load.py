@@ -205,6 +205,12 @@ def check_environment(
         return
     made_for = policy.spec.without_arguments(tolerated_arguments)
     differences = made_for.differences(environment.without_arguments(tolerated_arguments))
+    mine, theirs = policy.spec.environment_id, environment.environment_id
+    if mine != theirs:  # then all the rest differs too
+        raise SpecMismatchError(
+            f'{policy.model_id} was made for {mine}, and the simulator runs {theirs}: give the '
+            f'simulator environment_id:={mine}, or the policy a model of {theirs}'
+        )
     if differences:
         raise SpecMismatchError(
             f'{policy.model_id} was made for another environment (policy against simulator): '

@@ -136,9 +136,15 @@ class EpisodeLog:
         self._all, self._counts = _Totals(), ActionCounts()
 
     def add(self, event: EpisodeEvent) -> None:
-        """Take note of a finished episode, and say so when nothing was said for a moment."""
-        self._all.add(event.result)
+        """Take note of a finished episode, and say so when nothing was said for a moment.
+
+        One without a step is none, and one that was cut off is in no mean.
+        """
         self._counts += event.counts
+        if not event.result.length:
+            return
+        if not event.result.ended_by.cuts:
+            self._all.add(event.result)
         self._unsaid.append(event)
         if self._now_sec() - self._last_line_sec >= _SINGLE_LINE_SEC and len(self._unsaid) == 1:
             self._say_rest()
@@ -149,7 +155,7 @@ class EpisodeLog:
             self._say_rest()
 
     def close(self) -> None:
-        """Say the rest, and a table of all episodes."""
+        """Say the rest, and a table of all whole episodes."""
         self._say_rest()
         if self._all.episodes:
             self._log(self._all.table(self._counts))
