@@ -1,18 +1,19 @@
 """What a cluster costs on one machine, and how much a learner can take from many machines.
 
-`python -m rl_edge_train bench-cluster`. Both ways run one after the other in the same process,
-with as many workers as the local way has processes. The ceilings have workers that hand over a
+`python -m rl_edge_train bench-cluster`. Both ways run in turns in the same process, with as many
+workers as the local way has processes. The ceilings have workers that hand over a
 recorded fragment again and again, without physics: so fast as they are, no number of machines
 would be faster.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ ENVIRONMENTS = 8
 FRAGMENT_STEPS = 125
 """1,000 transitions of `ENVIRONMENTS`."""
 REPLAY_CAPACITY = 200_000
+TURNS = 4
+IDLE_SEC = 1.0
+"""Between turns, for workers to collect what they may be ahead by: nobody's turn shall pay."""
 
 
 class RecordedWorker(CollectWorker):
@@ -63,7 +67,8 @@ def bench_cluster(arguments: argparse.Namespace) -> None:
     with cluster.connected(cluster.LOCAL, cpus=max(WORKERS.values())) as ray:
         report['ppo'] = _compared(ray, 'ppo', seconds, _collect)
         report['ppo']['collect_over_local'] = report['ppo'].pop('cluster_over_local')
-        report['ppo']['train_steps_per_s'] = _rate(ray, 'ppo', seconds, _train)
+        with _runner('ppo', ray) as runner:
+            report['ppo']['train_steps_per_s'] = _train(runner, seconds)
         report['sac'] = _compared(ray, 'sac', seconds, _train)
         report['sac']['train_over_local'] = report['sac'].pop('cluster_over_local')
         report |= _handing_over(ray, seconds)
@@ -99,26 +104,29 @@ def _config(algorithm: str) -> RunConfig:
 def _compared(
     ray: Any, algorithm: str, seconds: float, measure: Callable[[Runner, float], float]
 ) -> dict[str, float]:
-    rates = {
-        name: _rate(place, algorithm, seconds, measure)
-        for name, place in (('local', None), ('cluster', ray))
-    }
+    """Measure both ways in turns, so that a machine that gets slower does so for both."""
+    local, on_cluster = [], []
+    with _runner(algorithm) as here, _runner(algorithm, ray) as there:
+        for _ in range(TURNS):
+            local.append(measure(here, seconds / TURNS))
+            on_cluster.append(measure(there, seconds / TURNS))
+            time.sleep(IDLE_SEC)
+    rates = float(np.mean(local)), float(np.mean(on_cluster))
     return {
-        'local_steps_per_s': rates['local'],
-        'cluster_steps_per_s': rates['cluster'],
-        'cluster_over_local': rates['cluster'] / rates['local'],
+        'local_steps_per_s': rates[0],
+        'cluster_steps_per_s': rates[1],
+        'cluster_over_local': rates[1] / rates[0],
     }
 
 
-def _rate(
-    ray: Any | None, algorithm: str, seconds: float, measure: Callable[[Runner, float], float]
-) -> float:
+@contextlib.contextmanager
+def _runner(algorithm: str, ray: Any | None = None) -> Iterator[Runner]:
     place = Cluster(ray, WORKERS[algorithm]) if ray else None
     with (
         tempfile.TemporaryDirectory() as folder,
         assemble(_config(algorithm), Path(folder), seed=0, cluster=place) as runner,
     ):
-        return measure(runner, seconds)
+        yield runner
 
 
 def _collect(runner: Runner, seconds: float) -> float:
