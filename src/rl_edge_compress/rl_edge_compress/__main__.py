@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from rl_edge_compress.recipes import chosen_recipes
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
-from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.model_files import named_model
+from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
+from rl_edge_core.model_files import FULL_RECIPE, load_model_files, named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 
 COMMANDS = ('report', 'publish', 'arm64', 'import', 'export')
@@ -88,7 +89,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--name', default='', help='in the manifest; else that of the folder')
     parser.add_argument('--out', type=Path, metavar='DIR', help='artifact folder to write')
     parser.add_argument('--template', action='store_true', help='print a file for --spec')
-    parser.set_defaults(run=_runs('import_policy', tensorflow=True))
+    parser.set_defaults(run=_runs('import_policy', check=_check_import, tensorflow=True))
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
     )
     add_cluster_argument(parser, 'run the episodes that are learned from')
-    parser.set_defaults(run=_runs('compress_command', tensorflow=True))
+    parser.set_defaults(run=_runs('compress_command', check=_check_compress, tensorflow=True))
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +114,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         '--timing-only', action='store_true', help='take times and memory alone, and keep them'
     )
     add_cluster_argument(parser, 'run the episodes')
-    parser.set_defaults(run=_runs('report'))
+    parser.set_defaults(run=_runs('report', check=_check_recipes))
 
 
 def _add_publish(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +122,7 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', type=named_model, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
     parser.add_argument('--default', help='of `compressed`; else what the report chose')
-    parser.set_defaults(run=_runs('publish'))
+    parser.set_defaults(run=_runs('publish', check=_check_recipes))
 
 
 def _add_arm64(parser: argparse.ArgumentParser) -> None:
@@ -132,16 +133,57 @@ def _add_arm64(parser: argparse.ArgumentParser) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """Write the actor of an artifact as ONNX or C; see `add_export_format`."""
+    files = load_model_files(options.folder)
+    if options.recipe:
+        files.entry(options.recipe)
     set_up_tensorflow()
     from rl_edge_compress.export_formats import run
 
     return run(options)
 
 
-def _runs(module: str, *, tensorflow: bool = False) -> Callable[[argparse.Namespace], int]:
-    """Return what imports a module when its command is given, and calls its function ``run``."""
+def _check_import(options: argparse.Namespace) -> None:
+    source: Path | None = options.file
+    if not options.template and (source is None or options.out is None):
+        raise ConfigurationError('give FILE and --out FOLDER; --template alone needs neither')
+    if source is None:
+        return
+    kinds = 'give a .onnx, .zip, .pt or .keras file'
+    if not source.is_file():
+        raise ArtifactError(f'{source} is no file: {kinds}')
+    with source.open('rb') as file:
+        start = file.read(4)
+    # All but ONNX begin in a way of their own, whatever the file is called.
+    if source.suffix.lower() != '.onnx' and not start.startswith((b'PK', b'\x80', b'\x89HDF')):
+        raise ArtifactError(f'{source} is none of the files that are read: {kinds}')
+
+
+def _check_compress(options: argparse.Namespace) -> None:
+    load_model_files(options.model).entry(FULL_RECIPE)
+    chosen_recipes(options.recipes)
+    if options.calibration is not None and not options.calibration.is_file():
+        raise ConfigurationError(f'--calibration {options.calibration} is no file')
+
+
+def _check_recipes(options: argparse.Namespace) -> None:
+    files = load_model_files(options.folder)
+    for recipe in filter(None, options.recipes.split(',')):
+        files.entry(recipe)
+
+
+def _runs(
+    module: str,
+    *,
+    check: Callable[[argparse.Namespace], None] = lambda options: None,
+    tensorflow: bool = False,
+) -> Callable[[argparse.Namespace], int]:
+    """Return what imports a module when its command is given, and calls its function ``run``.
+
+    ``check`` raises for arguments that are wrong, before that takes seconds or installs an extra.
+    """
 
     def run(options: argparse.Namespace) -> int:
+        check(options)
         if tensorflow:
             load_tensorflow()
         return int(import_module(f'rl_edge_compress.{module}').run(options))

@@ -67,8 +67,6 @@ def run(options: argparse.Namespace) -> int:
     if options.template:
         print(_template(options.file, options.environment, arguments), end='')
         return 0
-    if options.file is None or options.out is None:
-        raise ConfigurationError('give FILE and --out FOLDER; --template alone needs neither')
     manifest = import_policy(
         options.file,
         out=options.out,

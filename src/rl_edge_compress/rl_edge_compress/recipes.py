@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, did_you_mean
 
 FULL = 'full'
 """The actor as it was trained."""
@@ -58,8 +58,9 @@ def chosen_recipes(names: str) -> list[Recipe]:
     wanted = [name.strip() for name in names.split(',') if name.strip()]
     unknown = [name for name in wanted if name not in RECIPES]
     if unknown or not wanted:
+        hints = ''.join(did_you_mean(name, RECIPES) for name in unknown)
         lines = '\n'.join(f'  {r.name:16} {r.description}' for r in RECIPES.values())
         raise ConfigurationError(
-            f'no recipe {", ".join(unknown) or names!r}; {ALL} takes every one of\n{lines}'
+            f'no recipe {", ".join(unknown) or names!r}{hints}; {ALL} takes every one of\n{lines}'
         )
     return [RECIPES[name] for name in wanted]

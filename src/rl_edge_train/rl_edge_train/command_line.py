@@ -11,9 +11,10 @@ from rl_edge_compress.__main__ import add_export_format
 from rl_edge_compress.__main__ import export as export_as
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
-from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.model_files import named_model
+from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.model_files import FULL_RECIPE, named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
+from rl_edge_policy.load import find_model
 from rl_edge_train.run_config import preset_descriptions
 
 
@@ -119,7 +120,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument('--runtime', default='auto')
     parser.add_argument('--json', type=Path, help='write the metrics here as well')
     add_cluster_argument(parser, 'play the episodes')
-    parser.set_defaults(run=_run_late('evaluate_command:evaluate'))
+    parser.set_defaults(run=_evaluate)
 
 
 def _add_export(commands: Any) -> None:
@@ -180,8 +181,17 @@ def _run_late(name: str, *, tensorflow: bool = False) -> Callable[[argparse.Name
     return run
 
 
+def _evaluate(arguments: argparse.Namespace) -> Any:
+    default = FULL_RECIPE if arguments.model.is_dir() else None
+    find_model(arguments.model, arguments.recipe or default)  # before TensorFlow takes seconds
+    return _run_late('evaluate_command:evaluate')(arguments)
+
+
 def _export(arguments: argparse.Namespace) -> Any:
     if arguments.format == 'artifact':
+        run: Path = arguments.run_folder
+        if not (run / 'config.yaml').is_file():
+            raise ConfigurationError(f'{run} is no folder of a run: it has no config.yaml')
         return _run_late('export_command:export', tensorflow=True)(arguments)
     arguments.folder = arguments.run_folder
     return export_as(arguments)

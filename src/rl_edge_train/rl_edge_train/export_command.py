@@ -29,8 +29,6 @@ def export(arguments: argparse.Namespace) -> None:
     """Write the best or the last policy of a run as an artifact."""
     run: Path = arguments.run_folder
     out: Path = arguments.out
-    if not (run / 'config.yaml').exists():
-        raise ConfigurationError(f'{run} is no folder of a run: it has no config.yaml')
     config = load(RunConfig, run / 'config.yaml')
     spec = environments.spec_of(config.environment)
     model, metrics = (_best if arguments.which == 'best' else _last)(run, config, spec)

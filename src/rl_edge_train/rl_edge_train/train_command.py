@@ -107,7 +107,7 @@ def _is_finished(config: RunConfig, folder: Path) -> bool:
 
 
 def _stop_on_signals(runner: Runner) -> list[int]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a checkpoint and an end, the second end at once.
+    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a checkpoint, the second end at once.
 
     Return the list that gets the number of the signal that came.
     """
