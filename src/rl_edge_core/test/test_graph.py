@@ -11,6 +11,7 @@ from rclpy.type_hash import TypeHash
 
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.graph import (
+    ErrorLog,
     WaitingLog,
     incompatible_peers,
     peers_of_other_types,
@@ -176,3 +177,21 @@ def test_another_users_shared_memory_is_named_with_the_remedy(waiting, monkeypat
     (line,) = waiting(5)
     assert '/dev/shm has files of anna' in line
     assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4 and ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET' in line
+
+
+class Logger:
+    def __init__(self):
+        self.lines = []
+        self.get_logger = lambda: self
+        self.warning = self.lines.append
+
+
+def test_an_error_that_lasts_is_said_once_and_one_that_goes_at_once_never():
+    node = Logger()
+    log = ErrorLog(node)
+    for errors in ('', 'two sims', '', 'two policies', 'two policies', 'two policies', '', ''):
+        log.update(errors)
+    assert node.lines == ['two policies']
+    for errors in ('two policies', 'two policies', 'two of both', 'two of both'):
+        log.update(errors)
+    assert node.lines == ['two policies', 'two policies', 'two of both']

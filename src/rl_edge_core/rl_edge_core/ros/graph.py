@@ -136,11 +136,30 @@ def graph_errors(
         if len(names) > 1:
             errors.append(
                 f'{complaint}: {topic} has publishers {", ".join(names)}; end all but one or give '
-                f'them namespaces of their own'
+                f'each a namespace:= or ROS_DOMAIN_ID of its own (one that was killed counts for '
+                f'some 20 s)'
             )
     for endpoint in endpoints:
         errors += incompatible_peers(node, endpoint)
     return '; '.join(errors)
+
+
+class ErrorLog:
+    """Say once what is wrong around a node, where that is more than a change of shifts."""
+
+    def __init__(self, node: Node) -> None:
+        """Say it through the logger of ``node``."""
+        self._node = node
+        self._last = self._said = ''
+
+    def update(self, errors: str) -> None:
+        """Take note of `graph_errors`; call it once a second or so."""
+        # A node that ended a moment ago may still be in the graph: the second time counts.
+        if errors == self._last != self._said:
+            if errors:
+                self._node.get_logger().warning(errors)
+            self._said = errors
+        self._last = errors
 
 
 class WaitingLog:

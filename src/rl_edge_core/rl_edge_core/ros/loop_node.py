@@ -24,6 +24,7 @@ from rl_edge_core.ros.diagnostics import (
 )
 from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.graph import (
+    ErrorLog,
     WaitingLog,
     graph_errors,
     missing_peers,
@@ -116,7 +117,7 @@ class LoopNode(Node, Generic[Parameters]):
         self._diagnostics = DiagnosticsPublisher(self)
         self._report_throttle = Throttle(1.0 / _REPORT_PERIOD_SEC)
         self._heartbeat_throttle = Throttle(1.0 / _HEARTBEAT_SEC)
-        self._waiting = WaitingLog(self)
+        self._waiting, self._error_log = WaitingLog(self), ErrorLog(self)
         self._graph_errors = ''
         self._reported = Health(b'', '')
         self._rejections_seen = self._dropped_seen = self._steps_seen = 0
@@ -199,6 +200,7 @@ class LoopNode(Node, Generic[Parameters]):
         if is_due:
             endpoints = self._output.observation, self._action
             self._graph_errors = graph_errors(self, self.exclusive_topics(), *endpoints)
+            self._error_log.update(self._graph_errors)
             topics = (self._output.observation.topic_name, self._action.topic_name)
             self._waiting.update(_waiting_for(loop), topics)
             self._output.episodes.update()

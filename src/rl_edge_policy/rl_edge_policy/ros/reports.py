@@ -52,6 +52,7 @@ class PolicyReports:
             qos_overriding_options=qos.overridable(),
         )
         self._waiting: Any = None
+        self._error_log: Any = None
         self._diagnostics = DiagnosticsPublisher(node)
         self._resources = ResourceReporter(node)
         # By the steady clock: with use_sim_time a simulator that pauses would stop the reports.
@@ -130,10 +131,14 @@ class PolicyReports:
         return Health(OK, 'answering' if self.state == PolicyStatus.ACTIVE else 'not active')
 
     def _graph_errors(self, observation: Subscription, action: Publisher) -> str:
-        from rl_edge_core.ros.graph import graph_errors  # once there is a graph to look at
+        # Imported once there is a graph to look at.
+        from rl_edge_core.ros.graph import ErrorLog, graph_errors
 
         exclusive = (
             (action.topic_name, 'two policies act'),
             (observation.topic_name, 'two simulators publish observations'),
         )
-        return graph_errors(self._node, exclusive, observation, action)
+        errors = graph_errors(self._node, exclusive, observation, action)
+        self._error_log = self._error_log or ErrorLog(self._node)
+        self._error_log.update(errors)
+        return errors
