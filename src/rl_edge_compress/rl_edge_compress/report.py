@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from rl_edge_core.artifact import (
 )
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import ensure_folder, write_atomically
-from rl_edge_core.results import describe_machine
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_policy.load import load_policy
 
 FIRST_HELD_OUT_SEED = 40_000
@@ -227,8 +226,7 @@ class _Report:
             'default_recipe': default,
             'recipes': [report.to_dict() for report in reports],
         }
-        text = json.dumps(content, indent=1, default=dict)
-        write_atomically(self.out / 'report.json', text + '\n')
+        write_json(self.out / 'report.json', content)
         write_atomically(self.out / 'report.md', markdown(reports, default=default))
         write_pictures(reports, self.out, runtime=PREFERRED_RUNTIME)
         manifest = load_manifest(self.folder)

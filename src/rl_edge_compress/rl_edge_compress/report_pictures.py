@@ -1,5 +1,6 @@
 """The report's pictures: return kept against bytes and against time, and error by joint."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rl_edge_compress.select_recipe import KEPT_LEAST, RecipeReport
 from rl_edge_core.files import write_atomically
+from rl_edge_core.statistics import Interval
 
 Cost = Callable[[RecipeReport], float]
 
@@ -30,17 +32,31 @@ def write_pictures(reports: Sequence[RecipeReport], folder: Path, *, runtime: st
 
 
 def pareto(reports: Sequence[RecipeReport], cost: Cost, label: str) -> Figure:
-    """Draw the return kept, with its 95 % interval, against a cost; the front is joined."""
+    """Draw the return kept, with its 95 % interval, against a cost; the front is joined.
+
+    Where the full policy's return is about 0, of which nothing can be a share, the difference
+    from it is drawn.
+    """
     figure = Figure(figsize=(9, 6), layout='constrained')
     axes = figure.add_subplot()
     shown = [report for report in reports if np.isfinite(cost(report))]
-    for report in shown:
-        _point(axes, report, cost(report))
-    front = pareto_front([(cost(r), r.best_known.return_kept.estimate) for r in shown])
+    returns = [report.best_known.return_kept for report in shown]
+    are_shares = not any(math.isnan(kept.estimate) for kept in returns)
+    if not are_shares:
+        returns = [report.best_known.return_difference for report in shown]
+    for report, value in zip(shown, returns, strict=True):
+        _point(axes, report, cost(report), value)
+    front = pareto_front(
+        [(cost(report), value.estimate) for report, value in zip(shown, returns, strict=True)]
+    )
     if front:
         axes.step(*zip(*front, strict=True), where='post', color='0.7', zorder=0)
-    axes.axhline(KEPT_LEAST, color='0.5', linestyle=':', label=f'{KEPT_LEAST:.0%} of the return')
-    axes.set(xscale='log', xlabel=label, ylabel='return kept (1 = full policy), 95 % interval')
+    if are_shares:
+        axes.axhline(KEPT_LEAST, color='0.5', ls=':', label=f'{KEPT_LEAST:.0%} of the return')
+        what = 'return kept (1 = full policy)'
+    else:
+        what = 'return minus that of the full policy'
+    axes.set(xscale='log', xlabel=label, ylabel=f'{what}, 95 % interval')
     axes.plot([], [], 'o', color='C0', label='on fresh seeds')
     axes.plot([], [], 'o', color='C0', fillstyle='none', label='on the seeds of the choice')
     axes.legend(loc='lower right')
@@ -48,8 +64,7 @@ def pareto(reports: Sequence[RecipeReport], cost: Cost, label: str) -> Figure:
     return figure
 
 
-def _point(axes: Axes, report: RecipeReport, cost: float) -> None:
-    kept = report.best_known.return_kept
+def _point(axes: Axes, report: RecipeReport, cost: float, kept: Interval) -> None:
     axes.errorbar(
         cost,
         kept.estimate,

@@ -1,9 +1,10 @@
 """The report as a Markdown table."""
 
+import math
 from collections.abc import Sequence
 
 from rl_edge_compress.kept_timings import Timings
-from rl_edge_compress.select_recipe import RecipeReport, fastest_that_keeps_return
+from rl_edge_compress.select_recipe import ClosedLoop, RecipeReport, fastest_that_keeps_return
 
 COLUMNS = (
     'recipe',
@@ -58,11 +59,17 @@ def _row(report: RecipeReport, default: str) -> list[str]:
         f'{report.parameters:,}',
         f'{report.action_rmse:.4f}',
         str(loop.summary.episode_return),
-        str(loop.return_kept),
+        _kept(loop),
         str(loop.summary.forward_distance_m),
         f'{100 * early.estimate:.1f} % [{100 * early.low:.1f}, {100 * early.high:.1f}]',
         f'{early.count} {seeds}',
     ]
+
+
+def _kept(loop: ClosedLoop) -> str:
+    if math.isnan(loop.return_kept.estimate):
+        return f'difference {loop.return_difference}'
+    return str(loop.return_kept)
 
 
 def _times(reports: Sequence[RecipeReport]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from rl_edge_compress.benchmark import Timing
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
-from rl_edge_core.statistics import Interval, ratio_interval
+from rl_edge_core.statistics import Interval, difference_interval, kept_interval
 
 KEPT_LEAST = 0.97
 """Share of the full policy's return that the lower 95 % bound must reach."""
@@ -22,11 +22,22 @@ class ClosedLoop:
 
     summary: EvaluationSummary
     return_kept: Interval
-    """Mean return over that of the full policy, seeds paired."""
+    """Share of the full policy's mean return, seeds paired; NaN where that is about 0."""
+    return_difference: Interval
+    """Mean return minus that of the full policy, seeds paired."""
+
+    @property
+    def keeps_return(self) -> bool:
+        """Return whether all of the interval is at least `KEPT_LEAST`; no share keeps nothing."""
+        return self.return_kept.low >= KEPT_LEAST
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of JSON types."""
-        return {**self.summary.to_dict(), 'return_kept': self.return_kept.to_dict()}
+        return {
+            **self.summary.to_dict(),
+            'return_kept': self.return_kept.to_dict(),
+            'return_difference': self.return_difference.to_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,13 @@ def compare_episodes(
 ) -> ClosedLoop:
     """Compare episodes by seed; both must have run the same ones."""
     seeds = sorted(results)
+    returns, full = (
+        [side[seed].episode_return for seed in seeds] for side in (results, reference)
+    )
     return ClosedLoop(
         summary=summarize([results[seed] for seed in seeds]),
-        return_kept=ratio_interval(
-            [results[seed].episode_return for seed in seeds],
-            [reference[seed].episode_return for seed in seeds],
-        ),
+        return_kept=kept_interval(returns, full),
+        return_difference=difference_interval(returns, full),
     )
 
 
@@ -122,7 +134,7 @@ def recipes_to_confirm(
 
     def best(candidates: Sequence[RecipeReport], why: str) -> None:
         if candidates:
-            winner = max(candidates, key=lambda r: r.chosen_by.return_kept.estimate)
+            winner = max(candidates, key=lambda r: r.chosen_by.return_difference.estimate)
             chosen.setdefault(winner.recipe, why)
 
     best([r for r in reports if r.recipe == 'int8'], 'int8')
@@ -156,7 +168,7 @@ def select_recipe(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     Of the recipes confirmed to keep `KEPT_LEAST` of the return (lower 95 % bound, fresh seeds),
     and not slower than float32, the smallest; float32 when there is none.
     """
-    confirmed = [r for r in reports if r.confirmed and r.confirmed.return_kept.low >= KEPT_LEAST]
+    confirmed = [r for r in reports if r.confirmed and r.confirmed.keeps_return]
     candidates = by_cost(not_slower(confirmed, reports, runtime=runtime))
     return candidates[0].recipe if candidates else 'float32'
 
@@ -164,9 +176,7 @@ def select_recipe(reports: Sequence[RecipeReport], *, runtime: str) -> str:
 def fastest_that_keeps_return(reports: Sequence[RecipeReport], *, runtime: str) -> str:
     """Return the fastest recipe in a runtime of those that keep the return; float32 does."""
     keeping = [
-        r
-        for r in reports
-        if r.recipe == 'float32' or (r.confirmed and r.confirmed.return_kept.low >= KEPT_LEAST)
+        r for r in reports if r.recipe == 'float32' or (r.confirmed and r.confirmed.keeps_return)
     ]
     fastest = min(keeping, key=lambda r: r.p50_us(runtime), default=None)
     return fastest.recipe if fastest else ''

@@ -9,7 +9,8 @@ from rl_edge_compress.benchmark import Timing
 from rl_edge_compress.export import export_artifact
 from rl_edge_compress.kept_timings import kept_timings
 from rl_edge_compress.report import ReportConfig, make_report
-from rl_edge_compress.report_pictures import pareto_front
+from rl_edge_compress.report_pictures import pareto, pareto_front
+from rl_edge_compress.report_table import markdown
 from rl_edge_compress.select_recipe import (
     RecipeReport,
     action_error,
@@ -39,6 +40,13 @@ def loop(kept, count=50):
     reference = {seed: episode(seed, 100.0 + seed) for seed in range(count)}
     results = {seed: episode(seed, kept * e.episode_return) for seed, e in reference.items()}
     return compare_episodes(results, reference)
+
+
+def loop_of(returns, full):
+    """Compare returns with those of the full policy, in the order of their seeds."""
+    return compare_episodes(
+        *({seed: episode(seed, r) for seed, r in enumerate(side)} for side in (returns, full))
+    )
 
 
 def report(recipe, *, size, kept, confirmed=None, p50=5.0):
@@ -109,6 +117,48 @@ def test_what_suits_a_runtime_is_the_fastest_that_keeps_the_return():
     ]
     # The students are faster, but their return was not confirmed to stay.
     assert fastest_that_keeps_return(slow, runtime='tflite_runtime') == 'float32'
+
+
+PENDULUM = np.linspace(-200.0, 200.0, 10)
+"""Around the mean of ten episodes."""
+
+
+def reports_of(returns, full):
+    """Report on recipes by their returns; the smaller, the faster."""
+    return [
+        dataclasses.replace(
+            report(recipe, size=size, kept=1.0, p50=size / 1000),
+            chosen_by=loop_of(own, full),
+            confirmed=loop_of(own, full),
+        )
+        for recipe, size, own in zip(
+            ('float32', 'int8', 'student26_int8'), (20_000, 7_000, 3_000), returns, strict=True
+        )
+    ]
+
+
+def test_a_ruined_policy_of_negative_returns_is_not_chosen():
+    full = PENDULUM - 661.7
+    reports = reports_of((full, PENDULUM - 665.3, PENDULUM - 1021.0), full)
+    kept = [round(report.best_known.return_kept.estimate, 3) for report in reports]
+    # 1 - 3.6 / 661.7 and 1 - 359.3 / 661.7.
+    assert kept == [1.0, 0.995, 0.457]
+    assert [report.best_known.keeps_return for report in reports] == [True, True, False]
+    assert select_recipe(reports, runtime='litert') == 'int8'
+    assert fastest_that_keeps_return(reports, runtime='litert') == 'int8'
+    confirmed = recipes_to_confirm(reports, runtime='litert')
+    assert confirmed == {'int8': 'int8', 'student26_int8': 'student of at most 16000 bytes'}
+    assert 'On litert, the fastest that keeps the return: int8.' in markdown(reports, default='')
+
+
+def test_of_a_return_about_0_the_difference_is_told_and_nothing_chosen():
+    reports = reports_of((PENDULUM, PENDULUM - 3.0, PENDULUM + 3.0), PENDULUM)
+    assert select_recipe(reports, runtime='litert') == 'float32'
+    rows = markdown(reports, default='float32').splitlines()
+    assert ['difference -3.000 [-3.000, -3.000]' in row for row in rows].count(True) == 1
+    axes = pareto(reports, lambda r: r.bytes, 'bytes').axes[0]
+    assert axes.get_ylabel() == 'return minus that of the full policy, 95 % interval'
+    assert axes.dataLim.ymin == pytest.approx(-3.0)
 
 
 def test_pareto_front_holds_what_nothing_cheaper_equals():

@@ -1,5 +1,6 @@
 """Means and their 95 % intervals, computed one way everywhere."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +25,9 @@ class Interval:
     """How many values it rests on."""
 
     def __str__(self) -> str:
-        """Write the estimate and its bounds with a precision that suits its size."""
+        """Write the estimate and its bounds, as precise as suits their size; ``-`` for NaN."""
+        if math.isnan(self.estimate):
+            return '-'
         digits = 0 if abs(self.estimate) >= 1000 else 1 if abs(self.estimate) >= 10 else 3
         return f'{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]'
 
@@ -61,16 +64,30 @@ def share_interval(hits: int, count: int) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half), count)
 
 
-def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, *, seed: int = 0) -> Interval:
-    """Return the ratio of two means over the same seeds, as "return kept" is.
+def share_kept(value: ArrayLike, reference: ArrayLike) -> Any:
+    """Return how much of ``reference`` is left: 1 for all, less for less, whatever its sign.
+
+    ``1 - (reference - value) / |reference|``, which is their ratio where the reference is
+    positive; NaN where it is 0, or either is missing.
+    """
+    value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
+    size = np.where(reference == 0.0, np.nan, np.abs(reference))
+    return value / size + (1.0 - np.sign(reference))
+
+
+def kept_interval(values: ArrayLike, reference: ArrayLike, *, seed: int = 0) -> Interval:
+    """Return the share of the reference's mean that is kept over the same seeds (`share_kept`).
 
     Both of shape (n,), paired by index: pairs are resampled, so that an easy seed counts on both
-    sides. Raise ConfigurationError when the sizes differ or the denominator's mean is zero.
+    sides. NaN where the 95 % interval of the reference's mean holds 0, of which there is no
+    share: `difference_interval` is what can be said then. Raise ConfigurationError when the sizes
+    differ.
     """
-    pairs = _paired(numerator, denominator)
-    if pairs[:, 1].mean() == 0.0:
-        raise ConfigurationError('the mean of the denominator is 0: the ratio is undefined')
-    return _bootstrap(pairs, _ratio_of_means, seed=seed)
+    pairs = _paired(values, reference)
+    mean = mean_interval(pairs[:, 1], seed=seed)
+    if mean.low <= 0.0 <= mean.high:
+        return Interval(math.nan, math.nan, math.nan, len(pairs))
+    return _bootstrap(pairs, _share_of_means, seed=seed)
 
 
 def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Interval:
@@ -95,13 +112,15 @@ def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0)
     return Interval(estimate, float(low), float(high), sum(map(len, samples)))
 
 
-def _ratio_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
+def _share_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
     means = pairs.mean(axis=axis)
-    return means[..., 0] / means[..., 1]
+    return share_kept(means[..., 0], means[..., 1])
 
 
 def _bootstrap(values: np.ndarray, statistic: Callable[..., Any], *, seed: int) -> Interval:
     estimate = float(statistic(values, axis=0))
+    if math.isnan(estimate):
+        return Interval(estimate, estimate, estimate, len(values))
     generator = np.random.default_rng(seed)
     count = len(values)
     # In blocks, so that 1,000 episodes do not need RESAMPLES x 1,000 values at once.
@@ -112,7 +131,8 @@ def _bootstrap(values: np.ndarray, statistic: Callable[..., Any], *, seed: int) 
         ]
     )
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
+    # A share has no value in the resamples whose reference happens to be 0.
+    low, high = np.quantile(resampled[~np.isnan(resampled)], [tail, 1 - tail])
     return Interval(estimate, float(low), float(high), count)
 
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -6,10 +8,11 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.evaluation_summary import summarize
 from rl_edge_core.statistics import (
     difference_interval,
+    kept_interval,
     mean_interval,
     median_interval,
-    ratio_interval,
     share_interval,
+    share_kept,
     unpaired_difference,
 )
 
@@ -49,10 +52,48 @@ def test_share_interval_is_wilsons():
     assert share_interval(0, 100).high == pytest.approx(0.0370, abs=1e-4)
 
 
-def test_ratio_pairs_seeds():
+@pytest.mark.parametrize(
+    ('value', 'reference', 'kept'),
+    [
+        (90.0, 100.0, 0.9),
+        (-110.0, -100.0, 0.9),
+        (100.0, -100.0, 3.0),
+        (-1021.0, -661.7, 1 - (1021.0 - 661.7) / 661.7),
+        (1.0, 0.0, math.nan),
+        (math.nan, 1.0, math.nan),
+    ],
+)
+def test_less_is_kept_of_what_loses_more_whatever_its_sign(value, reference, kept):
+    assert share_kept(value, reference) == pytest.approx(kept, nan_ok=True)
+
+
+def test_the_return_kept_of_a_negative_one_by_hand():
+    # 1 - (1021 - 661.7) / 661.7 = 0.457; their quotient is 1.543, as if more were kept.
+    spread = np.array([-100.0, 0.0, 100.0])
+    kept = kept_interval(spread - 1021.0, spread - 661.7)
+    assert kept.estimate == pytest.approx(0.457, abs=5e-4)
+    # Every resample loses the same 359.3, of a reference between -761.7 and -561.7.
+    bounds = 1 - 359.3 / 561.7, 1 - 359.3 / 761.7
+    assert (kept.low, kept.high) == pytest.approx(bounds)
+
+
+@pytest.mark.parametrize('reference', [[0.0] * 3, [-1.0, 1.0, 0.5], [2.0, -2.0]])
+def test_of_about_nothing_there_is_no_share(reference):
+    kept = kept_interval(np.ones(len(reference)), reference)
+    assert (kept.count, str(kept)) == (len(reference), '-')
+    assert np.isnan([kept.estimate, kept.low, kept.high]).all()
+
+
+def test_a_share_of_rare_rewards_leaves_out_resamples_without_one():
+    rare = np.array([1.0] * 4 + [0.0] * 14)
+    kept = kept_interval(0.5 * rare, rare)
+    assert (kept.estimate, kept.low, kept.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_what_is_kept_pairs_seeds():
     # Each pair has the same ratio: pairing leaves no uncertainty, whatever the seeds' spread.
     hard_and_easy = np.array([10.0, 1000.0, 50.0, 7000.0])
-    interval = ratio_interval(0.9 * hard_and_easy, hard_and_easy)
+    interval = kept_interval(0.9 * hard_and_easy, hard_and_easy)
     assert interval.estimate == pytest.approx(0.9)
     assert interval.low == pytest.approx(0.9)
     assert interval.high == pytest.approx(0.9)
@@ -69,8 +110,7 @@ def test_difference_pairs_seeds():
     [
         lambda: mean_interval([]),
         lambda: mean_interval([[1.0]]),
-        lambda: ratio_interval([1.0], [1.0, 2.0]),
-        lambda: ratio_interval([1.0, 1.0], [1.0, -1.0]),
+        lambda: kept_interval([1.0], [1.0, 2.0]),
         lambda: share_interval(2, 1),
         lambda: share_interval(0, 0),
         lambda: summarize([]),

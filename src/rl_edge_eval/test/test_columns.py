@@ -26,13 +26,16 @@ RUNS = {
 
 def test_values_are_keyed_by_run_and_column():
     assert values_of(RUNS, COLUMNS)['full'] == {'return': 5.0, 'memory_mb': 600.0}
-    assert ratios_of(*RUNS.values(), COLUMNS) == {'return': -2.0, 'memory_mb': 6.0}
+    assert ratios_of(*RUNS.values(), COLUMNS) == pytest.approx(
+        {'return': math.nan, 'memory_mb': 6.0}, nan_ok=True
+    )
 
 
-def test_ratios_over_zero_are_missing():
-    ratios = ratios_of(RUNS['full'], {'return': 0.0, 'memory': 1.0}, COLUMNS)
+@pytest.mark.parametrize(('first', 'second'), [(5.0, 0.0), (-10.0, -5.0), (5.0, math.nan)])
+def test_only_positive_values_have_a_ratio(first, second):
+    runs = ({'return': value, 'memory': 1.0} for value in (first, second))
 
-    assert math.isnan(ratios['return'])
+    assert math.isnan(ratios_of(*runs, COLUMNS)['return'])
 
 
 def test_a_row_says_what_is_better_and_how_the_second_run_differs():

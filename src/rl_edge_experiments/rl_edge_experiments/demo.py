@@ -1,6 +1,7 @@
 """Both configurations on the same seeds, side by side: what compression costs and saves."""
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_core.statistics import difference_interval, ratio_interval
+from rl_edge_core.statistics import difference_interval, kept_interval
 from rl_edge_eval.output.columns import (
     HIGHER,
     LOWER,
@@ -101,8 +102,8 @@ def run_demo(values: Values) -> int:
         'configurations': values_of(runs, COLUMNS),
         'ratios': ratios_of(runs[FULL], runs[COMPRESSED], COLUMNS),
         'ratios_are': f'{FULL} over {COMPRESSED}',
-        # The compressed policy's mean return over the full one's, seeds paired.
-        'return_kept': ratio_interval(returns_of(runs[COMPRESSED]), returns_of(runs[FULL])),
+        # The share of the full policy's mean return, seeds paired.
+        'return_kept': kept_interval(returns_of(runs[COMPRESSED]), returns_of(runs[FULL])),
         'early_ends': {name: early_ends(run) for name, run in runs.items()},
         'note': models[COMPRESSED].note,
         'arguments': values,
@@ -199,8 +200,8 @@ def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> l
         return [f'{len(before)} and {len(after)} whole episodes: returns cannot be compared']
     difference = difference_interval(after, before)
     change = f'{difference.estimate:+.1f}'
-    kept = ratio_interval(after, before)
-    share = f' ({100 * kept.estimate:.0f} % kept)' if min(*before, *after) > 0 else ''
+    kept = kept_interval(after, before)
+    share = f' ({100 * kept.estimate:.0f} % kept)' if math.isfinite(kept.estimate) else ''
     if count < FEWEST_EPISODES:
         text = f'The return differs by {change}{share}: {count} episodes are too few to tell more.'
     elif difference.low <= 0.0 <= difference.high:

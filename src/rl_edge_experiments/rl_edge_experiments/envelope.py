@@ -16,6 +16,7 @@ from rl_edge_bringup.systems import CONFIGURATIONS
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.statistics import share_kept
 from rl_edge_eval.metrics.series import ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
@@ -166,18 +167,13 @@ def compare(run: Run, reference: Run, *, keep: float) -> Run:
     there is no distance the return decides. The reference itself may not walk, on a computer that
     misses deadlines anyway.
     """
-    kept = share_kept(run['return_mean'], reference['return_mean'])
-    speed = share_kept(run['mean_speed_m_per_s'], reference['mean_speed_m_per_s'])
+    kept, speed = (
+        float(share_kept(run[key], reference[key]))
+        for key in ('return_mean', 'mean_speed_m_per_s')
+    )
     upright = run['falls'] <= len(run['returns']) / 2
     walks = kept >= keep if math.isnan(speed) else speed >= keep and upright
     return {**run, 'return_kept': kept, 'speed_kept': speed, 'walks': walks}
-
-
-def share_kept(value: float, reference: float) -> float:
-    """Return how much of ``reference`` is left: 1 for all, also of a negative return."""
-    if not math.isfinite(value) or not math.isfinite(reference) or reference == 0.0:
-        return math.nan
-    return 1.0 - (reference - value) / abs(reference)
 
 
 def smallest_that_walks(walks_at: Mapping[float, bool]) -> float | None:

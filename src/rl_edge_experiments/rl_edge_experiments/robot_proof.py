@@ -14,7 +14,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_core.statistics import Interval, ratio_interval
+from rl_edge_core.statistics import Interval, kept_interval
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.bag.messages import BagTopic
@@ -239,7 +239,7 @@ def _kept(found: Mapping[str, Found]) -> Interval:
     """Pair the episodes by seed: one that a safety stop ended counts on neither side."""
     standard, native = found[STANDARD]['returns'], found[NATIVE]['returns']
     seeds = sorted(standard.keys() & native.keys())
-    return ratio_interval([standard[seed] for seed in seeds], [native[seed] for seed in seeds])
+    return kept_interval([standard[seed] for seed in seeds], [native[seed] for seed in seeds])
 
 
 def _requests(folder: Path, values: Values, model: str, robot: str) -> list[RunRequest]:

@@ -10,7 +10,6 @@ from rl_edge_experiments.envelope import (
     NO_QUOTA,
     compare,
     next_share,
-    share_kept,
     smallest_that_walks,
 )
 from rl_edge_experiments.experiment import numbers_of, words_of
@@ -23,18 +22,6 @@ def run(*, episode_return=0.0, speed=math.nan, falls=0, episodes=1):
         'mean_speed_m_per_s': speed,
         'falls': falls,
     }
-
-
-@pytest.mark.parametrize(
-    ('value', 'reference', 'kept'),
-    [(90.0, 100.0, 0.9), (-110.0, -100.0, 0.9), (100.0, -100.0, 3.0)],
-)
-def test_what_is_kept_of_a_return_also_of_a_negative_one(value, reference, kept):
-    assert share_kept(value, reference) == pytest.approx(kept)
-
-
-def test_nothing_is_kept_of_nothing():
-    assert math.isnan(share_kept(1.0, 0.0))
 
 
 def test_walking_is_keeping_the_speed():

@@ -48,10 +48,11 @@ def test_a_verdict_says_when_the_episodes_cannot_tell(model):
     assert ' from none: the 95 % interval is -' in line
 
 
-def test_a_verdict_has_no_share_of_returns_that_may_be_negative(model):
-    (line,) = verdict(Run(*[-100.0] * 10), Run(*[-120.0] * 10), model)
+@pytest.mark.parametrize(('full', 'change'), [(-100.0, '-20.0 (80 % kept)'), (0.0, '-20.0')])
+def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(model, full, change):
+    (line,) = verdict(Run(*[full] * 10), Run(*[full - 20.0] * 10), model)
 
-    assert line == 'Over 10 episodes the return differs by -20.0, 95 % interval -20 to -20.'
+    assert line == f'Over 10 episodes the return differs by {change}, 95 % interval -20 to -20.'
 
 
 def test_a_verdict_names_the_report_of_the_model(model):

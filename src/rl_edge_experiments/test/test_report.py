@@ -1,6 +1,7 @@
 """The report: what decides a claim, which models are run, and the page."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from rl_edge_bringup.command_line import main
 from rl_edge_core.statistics import Interval
 from rl_edge_eval.bag.decode import Frame
+from rl_edge_experiments.report import claims
 from rl_edge_experiments.report.claims import (
     DIFFERS,
     FAILS,
@@ -49,6 +51,25 @@ def test_a_lower_limit_is_kept_by_the_whole_interval(low, high, verdict):
 )
 def test_an_upper_limit_is_kept_by_the_whole_interval(low, high, verdict):
     assert below(interval(low, high), 0.02) == verdict
+
+
+@pytest.mark.parametrize(
+    ('full', 'compressed', 'verdict', 'share'),
+    [
+        (100.0, 99.0, HOLDS, '99.0 % [99.0, 99.0] of the return kept'),
+        # 1 - (1021 - 661.7) / 661.7
+        (-661.7, -1021.0, FAILS, '45.7 % [45.7, 45.7] of the return kept'),
+        (0.0, 1.0, OPEN, 'the full policy returns 0.0: a share of it says nothing'),
+    ],
+)
+def test_the_return_kept_whatever_its_sign(full, compressed, verdict, share):
+    pair = SimpleNamespace(
+        full=SimpleNamespace(returns=np.full(10, full)),
+        compressed=SimpleNamespace(returns=np.full(10, compressed)),
+    )
+    finding = claims._accuracy(pair)
+    assert finding.verdict == verdict
+    assert finding.figure.startswith(share)
 
 
 def test_what_fails_once_does_not_hold():

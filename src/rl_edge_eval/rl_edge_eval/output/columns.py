@@ -104,9 +104,12 @@ def values_of(
 
 
 def ratios_of(first: Row, second: Row, columns: Iterable[Column[Row]]) -> dict[str, float]:
-    """Return the first run's values over the second's; NaN where that is 0 or missing."""
+    """Return the first run's values over the second's; NaN unless both are positive."""
     pairs = {c.json_key: (float(c.value_of(first)), float(c.value_of(second))) for c in columns}
-    return {key: above / below if below else math.nan for key, (above, below) in pairs.items()}
+    return {
+        key: above / below if min(above, below) > 0 else math.nan
+        for key, (above, below) in pairs.items()
+    }
 
 
 def comparison_table(

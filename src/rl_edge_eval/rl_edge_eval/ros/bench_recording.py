@@ -19,7 +19,7 @@ from rclpy.node import Node
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.ros import qos
-from rl_edge_core.statistics import ratio_interval
+from rl_edge_core.statistics import kept_interval
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
 from rl_edge_interfaces.msg import EpisodeSummary
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
                     )
             (recorded if is_recorded else plain).append(rate)
             console.print(f'pair {pair + 1}: {rate:,.0f} steps/s, {what}', highlight=False)
-    kept = ratio_interval(recorded, plain)
+    kept = kept_interval(recorded, plain)
     console.print(f'recorded over not recorded: {kept} (95 % over {kept.count} pairs)')
     if arguments.json:
         metrics = {'steps_per_sec': plain, 'steps_per_sec_recorded': recorded, 'kept': kept}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_core.statistics import Interval, mean_interval, ratio_interval, unpaired_difference
+from rl_edge_core.statistics import Interval, kept_interval, mean_interval, unpaired_difference
 from rl_edge_experiments.experiment import FEWEST_EPISODES
 from rl_edge_experiments.report.sides import ALONE, Pair, Side
 
@@ -141,11 +141,11 @@ def _accuracy(pair: Pair) -> Finding:
         return Finding(OPEN, f'{full.size} and {compressed.size} whole episodes: no pairs')
     if full.size < FEWEST_EPISODES:
         return Finding(OPEN, f'{full.size} episodes are too few for an interval')
-    if full.mean() <= 0.0:
+    kept = kept_interval(compressed, full)
+    if np.isnan(kept.estimate):
         return Finding(
             OPEN, f'the full policy returns {full.mean():.1f}: a share of it says nothing'
         )
-    kept = ratio_interval(compressed, full)
     return Finding(
         above(kept, RETURN_KEPT), f'{_percent(kept)} of the return kept over {full.size} episodes'
     )
