@@ -1,19 +1,28 @@
 """Metrics as images: episodes, latencies and resources over time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_edge_core.files import ensure_folder, write_atomically
-from rl_edge_eval.metrics.run_metrics import RunMetrics
+from rl_edge_eval.metrics.run_metrics import RobotMetrics, RunMetrics
 
 _MOST_POINTS = 4000
 """An image is not wider than that: latencies are thinned to the highest of each stretch."""
 _TIME = 'recorded time, s'
-_Curve = tuple[str, np.ndarray, tuple[np.ndarray, ...]]
-"""Label, x, and y for each of the axes below each other."""
+_BAG = 'bag'
+"""The folder that a run puts its bag into: the run's own says more."""
+
+
+@dataclass(frozen=True)
+class _Curve:
+    label: str
+    x: np.ndarray
+    values: tuple[np.ndarray, ...]
+    """For each of the axes below each other."""
 
 
 def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
@@ -22,59 +31,106 @@ def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
     episodes: list[_Curve] = []
     latency: list[_Curve] = []
     resources: list[_Curve] = []
-    for run in runs:
+    for name, run in zip(names_of([run.path for run in runs]), runs, strict=True):
         for robot in run.robots:
-            name = Path(run.path).name
             label = f'{name} {robot.namespace}'
             if robot.episodes:
                 returns = np.array([episode.episode_return for episode in robot.episodes])
                 distances = np.array([episode.forward_distance_m for episode in robot.episodes])
-                episodes.append((label, np.arange(len(returns)), (returns, distances)))
+                episodes.append(_Curve(label, np.arange(len(returns)), (returns, distances)))
             if len(robot.series):
                 times = (robot.series.time_ns - run.begin_ns) * 1e-9
                 values = (robot.series.response_us, robot.series.inference_us)
-                latency.append((label, times, values))
+                latency.append(_Curve(label, times, values))
             for node in robot.nodes:
                 times = (node.reports.time_ns - run.begin_ns) * 1e-9
                 values = (node.reports.cpu_percent, node.reports.resident_memory_mb)
-                resources.append((f'{name} {node.node}', times, values))
+                resources.append(_Curve(f'{name} {node.node}', times, values))
+    title = '\n'.join(dict.fromkeys(_what_ran(robot) for run in runs for robot in run.robots))
     plots = (
         ('episodes.png', episodes, 'episode', ('return', 'forward distance, m')),
-        ('latency.png', latency, _TIME, ('response, us', 'inference, us')),
+        ('latency.png', latency, _TIME, ('response, µs', 'inference, µs')),
         ('resources.png', resources, _TIME, ('CPU, % of a core', 'resident memory, MB')),
     )
     return [
-        _write_plot(folder / file, curves, x_label, y_labels)
+        _write_plot(folder / file, curves, title, x_label, y_labels)
         for file, curves, x_label, y_labels in plots
         if curves
     ]
 
 
+def names_of(paths: Sequence[str]) -> list[str]:
+    """Return the end of each bag's path that tells it from the others."""
+    runs = [Path(path).resolve() for path in paths]
+    runs = [path.parent if path.name == _BAG else path for path in runs]
+    for depth in range(1, max(len(path.parts) for path in runs)):
+        names = ['/'.join(path.parts[-depth:]) for path in runs]
+        if len(set(names)) == len(set(runs)):
+            break
+    return names
+
+
+def _what_ran(robot: RobotMetrics) -> str:
+    models = dict.fromkeys(policy.model_id for policy in robot.policies if policy.model_id)
+    return ', '.join([f'{robot.environment_id} {robot.mode}', *models])
+
+
 def _write_plot(
-    path: Path, curves: Sequence[_Curve], x_label: str, y_labels: tuple[str, ...]
+    path: Path, curves: Sequence[_Curve], title: str, x_label: str, y_labels: Sequence[str]
 ) -> Path:
     """Draw curves into one axis below the other, as suits the file, and write it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 2.6 * len(y_labels)), layout='constrained')
-    axes: Any = figure.subplots(len(y_labels), 1)
-    for index, (axis, y_label) in enumerate(zip(axes, y_labels, strict=True)):
-        axis.set(xlabel=x_label, ylabel=y_label)
+    # A task without a distance has no values of it.
+    shown = [
+        index
+        for index in range(len(y_labels))
+        if any(np.isfinite(curve.values[index]).any() for curve in curves)
+    ]
+    figure = Figure(figsize=(9, 0.6 + 2.6 * max(len(shown), 1)), layout='constrained')
+    figure.suptitle(title, fontsize=10)
+    for axis, index in zip(figure.subplots(len(shown), 1, squeeze=False).flat, shown, strict=True):
+        axis.set(xlabel=x_label, ylabel=y_labels[index])
         axis.grid(alpha=0.3)
-        for label, x, values in curves:
-            y = values[index]
-            if path.stem == 'episodes':
-                axis.plot(x, y, 'o-', ms=3, label=label)
-            elif path.stem == 'latency':
-                axis.plot(*_thinned(x, y), lw=0.7, label=label)
-                if np.nanmax(y, initial=0.0) > 0:
-                    axis.set_yscale('log')
-            else:
-                axis.plot(x, y, lw=1, label=label)
-                axis.set_ylim(bottom=0)
-    axes[0].legend(fontsize=8)
+        draw = {'episodes': _draw_episodes, 'latency': _draw_latency}.get(path.stem, _draw_usage)
+        draw(axis, [(curve.label, curve.x, curve.values[index]) for curve in curves])
+        axis.legend(fontsize=8, loc='upper right')
     write_atomically(path, lambda target: figure.savefig(target, dpi=110))
     return path
+
+
+_Lines = Sequence[tuple[str, np.ndarray, np.ndarray]]
+
+
+def _draw_episodes(axis: Any, lines: _Lines) -> None:
+    """Draw a point per episode: they have seeds of their own, and no line leads between them."""
+    for label, x, y in lines:
+        axis.plot(x, y, 'o', ms=4, label=label)
+    axis.set_xlim(-0.5, max(len(x) for _, x, _ in lines) - 0.5)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _draw_latency(axis: Any, lines: _Lines) -> None:
+    """Draw the latency of each step, on a logarithmic scale, and its median and p99."""
+    if max(np.nanmax(y, initial=0.0) for _, _, y in lines) > 0:
+        axis.set_yscale('log')
+    for label, x, y in lines:
+        finite = y[np.isfinite(y)]
+        if not finite.size:
+            continue
+        p50, p99 = np.percentile(finite, [50, 99])
+        (points,) = axis.plot(*_thinned(x, y), '.', ms=2, alpha=0.4)
+        name = f'{label}: p50 {p50:.0f}, p99 {p99:.0f}'
+        axis.axhline(p50, color=points.get_color(), lw=1.5, label=name)
+        axis.axhline(p99, color=points.get_color(), lw=1.5, ls='--')
+
+
+def _draw_usage(axis: Any, lines: _Lines) -> None:
+    """Draw what nodes used; a node that reported once has a point."""
+    for label, x, y in lines:
+        axis.plot(x, y, marker='o' if len(x) == 1 else '', ms=4, lw=1, label=label)
+    # After all curves: a limit that is set ends the fit to what is drawn later.
+    axis.set_ylim(bottom=0)
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
