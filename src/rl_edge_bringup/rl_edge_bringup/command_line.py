@@ -86,7 +86,10 @@ def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
     with running:
         outcome = running.wait()
     if received:
-        return 128 + received[0][0]
+        number = received[0][0]
+        if number != signal.SIGPIPE:
+            print(f'stopped by {signal.Signals(number).name}', file=sys.stderr, flush=True)
+        return 128 + number
     if outcome.exit_code:
         print(f'error: {outcome.reason}', file=sys.stderr, flush=True)
     return outcome.exit_code

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import FrameType
 
 from rl_edge_core.errors import (
     ConfigurationError,
@@ -63,6 +64,7 @@ class Command:
 def main(words: Sequence[str] | None = None) -> int:
     """Run what ``words`` (default: the command line's) name; return the exit code."""
     name, *rest = list(sys.argv[1:] if words is None else words) or ['--help']
+    interrupted = _note_interrupts()
     try:
         commands = installed_commands()
         named = [command for command in commands if command.name == name]
@@ -88,10 +90,32 @@ def main(words: Sequence[str] | None = None) -> int:
     except RlEdgeError as error:
         return fail(error)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return _interrupted()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard_output()
         return 128 + signal.SIGPIPE
+    except Exception:
+        if interrupted:  # a library that was being imported made another error of it
+            return _interrupted()
+        raise
+
+
+def _note_interrupts() -> list[int]:
+    """Return a list that gets each SIGINT that raises a KeyboardInterrupt from now on."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return received
+
+
+def _interrupted() -> int:
+    print('interrupted', file=sys.stderr)
+    return 128 + signal.SIGINT
 
 
 def discard_output() -> None:

@@ -285,3 +285,30 @@ def test_other_errors_have_their_exit_codes(capsys):
     assert fail(ConfigurationError('a')) == 2
     assert fail(ArtifactError('b')) == 1
     assert fail(ArtifactError('b'), exit_code=7) == 7
+
+
+INTERRUPTED = """
+import os, signal, sys
+from rl_edge_core import command
+
+def run(words, prog):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        if words == ['import']:
+            raise ImportError('numpy could not be imported')
+        raise
+
+command.installed_commands = lambda: [command.Command('run', 'look', '', '__main__:run', '')]
+sys.exit(command.main(['run', *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize('words', [[], ['import']])
+def test_ctrl_c_ends_a_command_with_a_word_and_no_traceback(words):
+    done = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED, *words], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 130
+    assert done.stderr == 'interrupted\n'
