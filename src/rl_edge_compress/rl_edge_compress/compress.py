@@ -1,6 +1,7 @@
 """Compress a policy by several recipes into an artifact folder that grows by whole files."""
 
 import dataclasses
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,22 @@ import keras
 import numpy as np
 
 from rl_edge_compress.distill import distilled, tuned
-from rl_edge_compress.export import actor_file, actor_parameters, describe_file, library_versions
+from rl_edge_compress.export import (
+    INT8_CHECKED,
+    INT8_TOLERANCE,
+    actor_file,
+    actor_parameters,
+    describe_file,
+    half_range,
+    library_versions,
+)
 from rl_edge_compress.formats import numeric_format
 from rl_edge_compress.imitation import ImitationData
 from rl_edge_compress.prune import pruned
 from rl_edge_compress.recipes import FULL, SPARSITIES, TUNED4, WIDTHS, Recipe
 from rl_edge_compress.runtimes import try_runtimes
 from rl_edge_compress.session import CompressionSession
+from rl_edge_compress.tflite_file import file_facts
 from rl_edge_core.artifact import (
     FULL_RECIPE,
     MANIFEST_NAME,
@@ -30,6 +40,7 @@ from rl_edge_core.artifact import (
 )
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_policy.load import load_policy
 
 KEPT = 'work'
 """Sub-folder of what was trained on the way."""
@@ -57,7 +68,13 @@ class Outcome:
     recipe: str
     state: str
     """``written``, ``kept`` (there already, from the same model) or ``failed``."""
-    detail: str
+    reason: str = ''
+    """Why it failed."""
+    bytes: int = 0
+    action_error: float = math.nan
+    """Root mean square against the full actor, as a share of half the action range."""
+    note: str = ''
+    """Where its file is no smaller than that of the whole actor in the same numbers."""
 
 
 def compress(
@@ -79,20 +96,53 @@ def compress(
     outcomes = []
     for recipe in recipes:
         on_recipe(recipe)
-        if _is_done(session, manifest, recipe, out):
-            outcomes.append(Outcome(recipe.name, 'kept', 'there already'))
-            continue
-        # An entry whose file is about to be replaced must not outlive it.
-        manifest = _without_entry(manifest, recipe, out)
-        try:
-            entry = _write(session, recipe, manifest, out)
-        except (RlEdgeError, ValueError, RuntimeError) as error:
-            outcomes.append(Outcome(recipe.name, 'failed', f'{error}'))
-            continue
-        manifest = dataclasses.replace(manifest, files=(*manifest.files, entry))
-        write_manifest(manifest, out)
-        outcomes.append(Outcome(recipe.name, 'written', f'{entry.bytes:,} bytes'))
+        state = 'kept'
+        if not _is_done(session, manifest, recipe, out):
+            # An entry whose file is about to be replaced must not outlive it.
+            manifest = _without_entry(manifest, recipe, out)
+            try:
+                entry = _write(session, recipe, manifest, out)
+            except (RlEdgeError, ValueError, RuntimeError) as error:
+                outcomes.append(Outcome(recipe.name, 'failed', f'{error}'))
+                continue
+            manifest = dataclasses.replace(manifest, files=(*manifest.files, entry))
+            write_manifest(manifest, out)
+            state = 'written'
+        outcomes.append(_outcome(session, recipe, state, out))
+    if not manifest.default_recipe:
+        default = _default_recipe(session, manifest, outcomes)
+        write_manifest(dataclasses.replace(manifest, default_recipe=default), out)
     return outcomes
+
+
+def _outcome(session: CompressionSession, recipe: Recipe, state: str, out: Path) -> Outcome:
+    """Say what a recipe's file in ``out`` saves and loses beside the full actor."""
+    manifest = load_manifest(out)
+    spec, entry = manifest.environment, manifest.entry(recipe.name)
+    seen = np.asarray(session.calibration[:INT8_CHECKED], np.float32)
+    policy = load_policy(out, recipe=recipe.name)
+    difference = np.array([policy.act(one) for one in seen]) - spec.limit(session.teacher(seen))
+    whole = 'float32' if recipe.actor == FULL else recipe.numeric_format
+    note = ''
+    if whole != recipe.name and whole in manifest.recipes:
+        bytes_of_whole = manifest.entry(whole).bytes
+        note = f'not smaller than {whole}' if entry.bytes >= bytes_of_whole else ''
+    if recipe.actor.startswith('pruned'):
+        packed = file_facts((out / entry.file).read_bytes()).gzip_bytes
+        note = f'{note or "zeros"}, {packed:,} bytes in gzip'
+    error = float(np.sqrt(np.mean(np.square(difference)))) / half_range(spec)
+    return Outcome(recipe.name, state, bytes=entry.bytes, action_error=error, note=note)
+
+
+def _default_recipe(
+    session: CompressionSession, manifest: Manifest, outcomes: Sequence[Outcome]
+) -> str:
+    """Return what `compressed` takes: as before compressing, else int8 if near the full actor."""
+    before = session.manifest.default_recipe
+    if before in manifest.recipes:
+        return before
+    near = [one.recipe for one in outcomes if one.action_error <= INT8_TOLERANCE]
+    return 'int8' if 'int8' in near else ''
 
 
 def _started(session: CompressionSession, out: Path) -> Manifest:

@@ -14,6 +14,7 @@ from rl_edge_compress.compress import KEPT, compress
 from rl_edge_compress.imitation import ImitationConfig
 from rl_edge_compress.recipes import Recipe, chosen_recipes
 from rl_edge_compress.session import CompressionSession
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
@@ -44,11 +45,18 @@ def run(options: argparse.Namespace) -> int:
         )
         outcomes = compress(session, recipes, options.out, on_recipe=start)
         bar.update(len(recipes) - bar.n)
+    print(f'{"recipe":16} {"":8} {"bytes":>9} {"action error":>13}')
     for outcome in outcomes:
-        print(f'{outcome.recipe:16} {outcome.state:8} {outcome.detail}')
+        found = outcome.reason
+        if outcome.state != 'failed':
+            found = f'{outcome.bytes:>9,} {outcome.action_error:>13.2%}  {outcome.note}'.rstrip()
+        print(f'{outcome.recipe:16} {outcome.state:8} {found}')
+    print('action error: RMS against the float32 actor, as a share of half the action range')
     failed = [outcome.recipe for outcome in outcomes if outcome.state == 'failed']
     if failed:
         print(f'{len(failed)} of {len(recipes)} recipes failed: {", ".join(failed)}')
+    if len(failed) < len(recipes):
+        print(f'compressed uses {load_manifest(options.out).compressed_recipe()}')
     return 1 if failed else 0
 
 

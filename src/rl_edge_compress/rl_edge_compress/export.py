@@ -118,7 +118,7 @@ def compressed_default(
         if exact.actions is None or rounded.actions is None:
             continue
         difference = rounded.actions.astype(np.float64) - exact.actions
-        error = float(np.sqrt(np.mean(np.square(difference)))) / _half_range(spec)
+        error = float(np.sqrt(np.mean(np.square(difference)))) / half_range(spec)
         said = f'int8 differs from float32 by {100 * error:.2g} % of half the action range (RMS)'
         if error <= INT8_TOLERANCE:
             return 'int8', said
@@ -173,7 +173,7 @@ def write_keras(
         numeric_format='float32',
         runtimes=('keras',),
         golden_action=tuple(float(value) for value in action),
-        golden_tolerance={'keras': KERAS_TOLERANCE * _half_range(spec)},
+        golden_tolerance={'keras': KERAS_TOLERANCE * half_range(spec)},
         parameters=int(actor_critic.count_params()),
     )
 
@@ -183,7 +183,8 @@ def _keras_action(model: keras.Model, observation: np.ndarray) -> np.ndarray:
     return np.asarray(actor_of(model)(observation[None], training=False))[0]
 
 
-def _half_range(spec: EnvironmentSpec) -> float:
+def half_range(spec: EnvironmentSpec) -> float:
+    """Return half the widest range of an action: what errors of actions are shares of."""
     return float(np.max(spec.high - spec.low)) / 2
 
 
@@ -213,7 +214,7 @@ def describe_file(
         source_sha256=source_sha256,
         parameters=parameters,
     )
-    return _with_trials(entry, trials, form.tolerance * _half_range(spec))
+    return _with_trials(entry, trials, form.tolerance * half_range(spec))
 
 
 def _with_trials(

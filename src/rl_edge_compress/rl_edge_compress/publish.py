@@ -34,7 +34,7 @@ def publish(
     """Replace the compressed actors in ``target`` by those of ``source``; return the manifest.
 
     Everything else in ``target`` (card, learning curve) stays. The `compressed` configuration
-    takes ``default``; without one, what the report chose, when it is among them. Raise
+    takes ``default``; without one, what it takes in ``source``, when it is among them. Raise
     ArtifactError when the two were made from different models, for recipes that are not there,
     and for files that are not what their manifest says.
     """

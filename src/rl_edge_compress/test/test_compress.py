@@ -1,6 +1,7 @@
 import dataclasses
 import fcntl
 import os
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rl_edge_compress.imitation import ImitationConfig
 from rl_edge_compress.publish import publish
 from rl_edge_compress.recipes import RECIPES, chosen_recipes
 from rl_edge_compress.session import CompressionSession
-from rl_edge_core.artifact import checked_file, load_manifest
+from rl_edge_core.artifact import checked_file, load_manifest, write_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError, StorageError
 from rl_edge_sim.environment import make_environment, spec_of
 
@@ -80,7 +81,54 @@ def test_the_command_line_compresses(policy, tmp_path, capsys, seen):
     assert main([*arguments, '--calibration', str(tmp_path / 'seen.npy')]) == 0
     assert is_whole(out)
     assert load_manifest(out).recipes == ('keras', 'float32', 'int8')
-    assert 'int8             written' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert re.search(r'^float32 +written +[\d,]+ +0\.00%$', printed, re.MULTILINE)
+    assert re.search(r'^int8 +written +[\d,]+ +[0-4]\.\d\d%', printed, re.MULTILINE)
+    assert printed.splitlines()[-1] == 'compressed uses int8'
+
+
+@pytest.mark.parametrize(
+    ('before', 'recipes', 'after'),
+    [
+        ('float32', 'float32,int8', 'float32'),
+        ('int8', 'float32,int8', 'int8'),
+        ('int8', 'float32,dynamic', ''),
+        ('', 'float32,int8', 'int8'),
+    ],
+)
+def test_compressed_stays_what_it_was(build, tmp_path, seen, before, recipes, after):
+    policy, out = tmp_path / 'policy', tmp_path / 'out'
+    manifest = export_artifact(
+        build(observations=4, actions=1, width=8),
+        spec=spec_of(make_environment('InvertedPendulum-v5')),
+        name='pole/best',
+        out=policy,
+        calibration=seen,
+    )
+    write_manifest(dataclasses.replace(manifest, default_recipe=before), policy)
+    compress(session_of(policy, tmp_path, seen), chosen_recipes(recipes), out)
+    assert load_manifest(out).default_recipe == after
+
+
+def test_what_a_report_chose_stays_when_recipes_are_added(policy, tmp_path, seen):
+    out = tmp_path / 'out'
+    compress(session_of(policy, tmp_path, seen), chosen_recipes('float32'), out)
+    write_manifest(dataclasses.replace(load_manifest(out), default_recipe='float32'), out)
+    compress(session_of(policy, tmp_path, seen), chosen_recipes('float32,int8'), out)
+    assert load_manifest(out).compressed_recipe() == 'float32'
+
+
+def test_a_file_that_is_no_smaller_is_noted(policy, tmp_path):
+    # The students are wider than the 8 units of the policy.
+    recipes = chosen_recipes('int8,student32_int8,float32,pruned90')
+    outcomes = compress(session_of(policy, tmp_path / 'out'), recipes, tmp_path / 'out')
+    by_recipe = {outcome.recipe: outcome for outcome in outcomes}
+    assert by_recipe['student32_int8'].note == 'not smaller than int8'
+    assert by_recipe['student32_int8'].bytes > by_recipe['int8'].bytes
+    assert re.fullmatch(
+        r'not smaller than float32, [\d,]+ bytes in gzip', by_recipe['pruned90'].note
+    )
+    assert by_recipe['float32'].note == ''
 
 
 def test_calibration_file_and_setting_that_are_wrong_are_named(policy, tmp_path, capsys):
@@ -100,7 +148,7 @@ def test_one_failing_recipe_does_not_stop_the_others(policy, tmp_path, seen, mon
     recipes = chosen_recipes('student32,float32')
     outcomes = compress(session_of(policy, tmp_path, seen), recipes, tmp_path / 'out')
     assert [outcome.state for outcome in outcomes] == ['failed', 'written']
-    assert outcomes[0].detail == 'the student would not learn'
+    assert outcomes[0].reason == 'the student would not learn'
     assert load_manifest(tmp_path / 'out').recipes == ('keras', 'float32')
     assert is_whole(tmp_path / 'out')
 
