@@ -132,6 +132,7 @@ class NodeMetrics:
     cpu_percent_mean: float
     """CPU seconds over elapsed seconds between the first and the last report."""
     cpu_percent_max: float
+    """The same between two reports in a row, where it was highest."""
     cpu_ms_per_step: float
     """CPU time over the steps recorded in the same span."""
     resident_memory_mb_mean: float
@@ -154,8 +155,12 @@ class NodeMetrics:
         """Return what a node used, from its reports; CPU is summed over its processes."""
         times = reports.time_ns
         counted = (reports.pid[1:] == reports.pid[:-1]) & ~breaks_between(times, breaks_ns)
-        cpu_sec = float(np.diff(reports.cpu_seconds)[counted].sum())
-        elapsed_sec = float(np.diff(times)[counted].sum()) * 1e-9
+        used_sec, passed_sec = (
+            np.diff(reports.cpu_seconds)[counted],
+            np.diff(times)[counted] * 1e-9,
+        )
+        cpu_sec, elapsed_sec = float(used_sec.sum()), float(passed_sec.sum())
+        rates = used_sec[passed_sec > 0] / passed_sec[passed_sec > 0]
         begin_ns, end_ns = (times[0], times[-1]) if times.size else (0, 0)
         steps = int(((step_times_ns > begin_ns) & (step_times_ns <= end_ns)).sum())
         return cls(
@@ -163,7 +168,7 @@ class NodeMetrics:
             samples=len(reports),
             processes=len(set(reports.pid.tolist())),
             cpu_percent_mean=100.0 * ratio(cpu_sec, elapsed_sec),
-            cpu_percent_max=Percentiles.of(reports.cpu_percent).max,
+            cpu_percent_max=100.0 * Percentiles.of(rates).max,
             cpu_ms_per_step=1e3 * ratio(cpu_sec, steps) if counted.any() else math.nan,
             resident_memory_mb_mean=_mean(reports.resident_memory_mb),
             resident_memory_mb_max=Percentiles.of(reports.resident_memory_mb).max,
