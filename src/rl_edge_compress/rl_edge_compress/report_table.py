@@ -24,7 +24,7 @@ COLUMNS = (
 def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
     """Return the tables of a report: what was kept, and what an action takes."""
     parts = [
-        table(COLUMNS, [_row(report, default) for report in reports]),
+        _without_empty_columns(COLUMNS, [_row(report, default) for report in reports]),
         'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
         _times(reports),
     ]
@@ -93,6 +93,12 @@ def timing_table(recipes: Sequence[str], timings: Timings) -> str:
 
     rows = [[recipe, *(cell(runtime, recipe) for runtime in runtimes)] for recipe in recipes]
     return table(['recipe', *runtimes], rows)
+
+
+def _without_empty_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without the columns that no row has a value of, as of a distance."""
+    shown = [index for index in range(len(header)) if any(row[index] != '-' for row in rows)]
+    return table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

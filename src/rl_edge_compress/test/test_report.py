@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -148,7 +149,16 @@ def test_a_ruined_policy_of_negative_returns_is_not_chosen():
     assert fastest_that_keeps_return(reports, runtime='litert') == 'int8'
     confirmed = recipes_to_confirm(reports, runtime='litert')
     assert confirmed == {'int8': 'int8', 'student26_int8': 'student of at most 16000 bytes'}
-    assert 'On litert, the fastest that keeps the return: int8.' in markdown(reports, default='')
+    text = markdown(reports, default='')
+    assert 'On litert, the fastest that keeps the return: int8.' in text
+
+
+def test_a_task_without_a_distance_has_no_column_of_it():
+    far = report('int8', size=1, kept=1.0)
+    nowhere = {0: dataclasses.replace(episode(0, 1.0), forward_distance=math.nan)}
+    near = dataclasses.replace(far, chosen_by=compare_episodes(nowhere, nowhere))
+    assert 'distance (m)' in markdown([far], default='')
+    assert 'distance (m)' not in markdown([near], default='')
 
 
 def test_of_a_return_about_0_the_difference_is_told_and_nothing_chosen():

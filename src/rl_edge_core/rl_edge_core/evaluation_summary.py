@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,15 @@ class EvaluationSummary:
         }
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return (metric, value with its interval) for a table, and what ended episodes early."""
-        reasons = ', '.join(
-            f'{count} {reason}' for reason, count in self.termination_reasons.items()
-        )
-        return [
-            *((name, str(interval)) for name, interval in self._intervals()),
-            ('termination_reasons', reasons or 'none'),
-        ]
+        """Return (metric, value with its interval) for a table, and what ended episodes early.
+
+        Without what has no value, as the distance of a task that has none.
+        """
+        rows = [(n, str(value)) for n, value in self._intervals() if not isnan(value.estimate)]
+        if self.termination_reasons:
+            reasons = (f'{count} {reason}' for reason, count in self.termination_reasons.items())
+            rows.append(('termination_reasons', ', '.join(reasons)))
+        return rows
 
     def _intervals(self) -> list[tuple[str, Interval]]:
         values = [(field.name, getattr(self, field.name)) for field in fields(self)]

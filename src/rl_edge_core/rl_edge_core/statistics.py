@@ -16,7 +16,7 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the bounds of its 95 % confidence interval."""
+    """An estimate with the bounds of its 95 % confidence interval; NaN where there are none."""
 
     estimate: float
     low: float
@@ -29,7 +29,10 @@ class Interval:
         if math.isnan(self.estimate):
             return '-'
         digits = 0 if abs(self.estimate) >= 1000 else 1 if abs(self.estimate) >= 10 else 3
-        return f'{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]'
+        estimate = f'{self.estimate:.{digits}f}'
+        if math.isnan(self.low):
+            return estimate
+        return f'{estimate} [{self.low:.{digits}f}, {self.high:.{digits}f}]'
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of JSON types."""
@@ -102,14 +105,16 @@ def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0)
     Percentile bootstrap of both samples (Efron & Tibshirani 1993, ch. 16).
     """
     samples = _checked(other), _checked(baseline)
+    estimate, count = float(samples[0].mean() - samples[1].mean()), sum(map(len, samples))
+    if min(map(len, samples)) == 1:
+        return Interval(estimate, math.nan, math.nan, count)
     generator = np.random.default_rng(seed)
     means = [
         sample[generator.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
         for sample in samples
     ]
     low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
-    estimate = float(samples[0].mean() - samples[1].mean())
-    return Interval(estimate, float(low), float(high), sum(map(len, samples)))
+    return Interval(estimate, float(low), float(high), count)
 
 
 def _share_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
@@ -119,8 +124,9 @@ def _share_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
 
 def _bootstrap(values: np.ndarray, statistic: Callable[..., Any], *, seed: int) -> Interval:
     estimate = float(statistic(values, axis=0))
-    if math.isnan(estimate):
-        return Interval(estimate, estimate, estimate, len(values))
+    # One value does not tell how far the next may be from it.
+    if math.isnan(estimate) or len(values) == 1:
+        return Interval(estimate, math.nan, math.nan, len(values))
     generator = np.random.default_rng(seed)
     count = len(values)
     # In blocks, so that 1,000 episodes do not need RESAMPLES x 1,000 values at once.

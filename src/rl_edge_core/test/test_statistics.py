@@ -22,6 +22,21 @@ def test_mean_of_equal_values_has_no_spread():
     assert (interval.estimate, interval.low, interval.high, interval.count) == (2.0, 2.0, 2.0, 3)
 
 
+@pytest.mark.parametrize(
+    'interval',
+    [
+        mean_interval([7176.0]),
+        median_interval([7176.0]),
+        kept_interval([7176.0], [1.0]),
+        difference_interval([7177.0], [1.0]),
+        unpaired_difference([1.0, 3.0], [7178.0]),
+    ],
+)
+def test_one_value_has_no_interval(interval):
+    assert str(interval) == '7176'
+    assert np.isnan([interval.low, interval.high]).all()
+
+
 def test_mean_interval_agrees_with_the_normal_one_on_many_normal_values():
     values = np.random.default_rng(3).normal(10.0, 2.0, 1000)
     interval = mean_interval(values)
@@ -165,4 +180,17 @@ def test_summary_counts_what_ended_episodes_early():
     assert content['fall_share'] == content['early_end_share']  # the name it had first
     assert content['early_end_share']['estimate'] == 1.0
     on_time = EpisodeResult(0, 1.0, 5, 0.0, 0.0, EndedBy.TIME_LIMIT)
-    assert dict(summarize([on_time]).rows())['termination_reasons'] == 'none'
+    assert 'termination_reasons' not in dict(summarize([on_time]).rows())
+
+
+def test_a_task_without_a_distance_has_no_rows_of_it():
+    ended = [
+        EpisodeResult(seed, -100.0, 200, math.nan, math.nan, EndedBy.TIME_LIMIT) for seed in (0, 1)
+    ]
+    summary = summarize(ended)
+    assert [name for name, _ in summary.rows()] == [
+        'episode_return',
+        'episode_length',
+        'early_end_share',
+    ]
+    assert math.isnan(summary.to_dict()['forward_distance_m']['low'])

@@ -16,6 +16,8 @@ _EPISODE_METRICS: dict[str, Callable[[EpisodeMetrics], float]] = {
     'mean speed, m/s': lambda episode: episode.mean_speed_m_per_s,
     'length, steps': lambda episode: episode.length,
     'fell, share': lambda episode: float(episode.ended_by == 'termination'),
+}
+_TIMES: dict[str, Callable[[EpisodeMetrics], float]] = {
     'response p50, us': lambda episode: episode.response_us.p50,
     'response p99, us': lambda episode: episode.response_us.p99,
     'inference p50, us': lambda episode: episode.inference_us.p50,
@@ -42,7 +44,7 @@ class ComparedMetric:
     difference: Interval | None
     """Other minus baseline; None where there is a single value, as for a node's memory."""
     method: str
-    """How the interval was made; empty without one."""
+    """How the interval was made; empty without one, as of a single episode."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Comparison:
     baseline: str
     other: str
     metrics: tuple[ComparedMetric, ...]
+    note: str = ''
+    """What else differs, of which the metrics tell."""
 
 
 def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
@@ -66,12 +70,19 @@ def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
             baseline=f'{first.path} {baseline.namespace}',
             other=f'{bag.path} {robot.namespace}',
             metrics=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
+            note=_note(baseline, robot),
         )
         for bag in others
         for robot in bag.robots
         for baseline in first.robots
         if baseline.namespace == robot.namespace or len(first.robots) == len(bag.robots) == 1
     )
+
+
+def _note(baseline: RobotMetrics, other: RobotMetrics) -> str:
+    if other.mode == baseline.mode:
+        return ''
+    return f'{other.mode} against {baseline.mode}: times, rates and CPU differ by that alone'
 
 
 def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:
@@ -86,16 +97,20 @@ def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetri
         and seeds == [episode.seed for episode in right]
     )
     compared = []
-    for name, value_of in _EPISODE_METRICS.items():
+    for name, value_of in (_EPISODE_METRICS | _TIMES).items():
         first, second = (np.array([value_of(e) for e in side], float) for side in (left, right))
         finite = [values[np.isfinite(values)] for values in (first, second)]
         if not all(values.size for values in finite):
             compared.append(ComparedMetric(name, float('nan'), float('nan'), None, ''))
             continue
-        if is_paired and all(values.size == len(left) for values in finite):
+        # A seed decides on what happens in an episode, not on what a computer takes for it.
+        has_pairs = is_paired and name not in _TIMES
+        if has_pairs and all(values.size == len(left) for values in finite):
             interval, method = difference_interval(second, first), PAIRED
         else:
             interval, method = unpaired_difference(*finite), UNPAIRED
+        if min(values.size for values in finite) == 1:
+            method = ''
         before, after = (float(values.mean()) for values in finite)
         compared.append(ComparedMetric(name, before, after, interval, method))
     return compared

@@ -15,6 +15,7 @@ from rl_edge_eval.metrics.comparison import Comparison, compare
 from rl_edge_eval.metrics.run_metrics import EpisodeMetrics, NodeMetrics, RobotMetrics, RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.output.columns import (
+    MISSING,
     STANDARD_OUTPUT,
     Column,
     make_console,
@@ -96,10 +97,13 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
             metric.method or '-',
         )
         for metric in comparison.metrics
+        if not math.isnan(metric.other)
     ]
     headings = ('metric', 'first', 'this', 'difference [95 %]', 'interval')
-    title = f'{comparison.other} against {comparison.baseline}'
-    console.print(text_table(headings, rows, title=title))
+    console.print(f'{comparison.other} against {comparison.baseline}', soft_wrap=True)
+    console.print(text_table(headings, rows))
+    if comparison.note:
+        console.print(f'  [yellow]note[/yellow] {comparison.note}', highlight=False)
 
 
 def _print_robot(console: Console, robot: RobotMetrics) -> None:
@@ -113,7 +117,8 @@ def _print_robot(console: Console, robot: RobotMetrics) -> None:
         few = count <= _MOST_EPISODES
         title = 'episodes' if few else f'episodes (the first {_MOST_EPISODES} of {count})'
         shown = robot.episodes[:_MOST_EPISODES]
-        console.print(rows_table(shown, _EPISODE_COLUMNS, title=title))
+        known = [c for c in _EPISODE_COLUMNS if any(c.cell(one) != MISSING for one in shown)]
+        console.print(rows_table(shown, known, title=title))
     table = Table(title='all episodes', title_justify='left', show_header=False)
     for name, value in _robot_rows(robot):
         table.add_row(name, value)
@@ -143,13 +148,17 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
         yield 'steps before recording began', str(robot.steps_before_recording)
     actions = vars(robot.actions)
     yield 'actions ' + ' / '.join(actions), ' / '.join(map(str, actions.values()))
-    for policy in robot.policies:
-        reason = f' ({policy.reason})' if policy.reason else ''
-        yield (
-            f'policy {policy.state}{reason}',
-            f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}, first action after '
-            f'{number(policy.first_action_sec)} s',
+    states = (
+        (
+            f'policy {policy.state}{f" ({policy.reason})" if policy.reason else ""}',
+            f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}',
         )
+        for policy in robot.policies
+    )
+    yield from dict.fromkeys(states)
+    if robot.policies:
+        waited = number(robot.first_action_sec)
+        yield 'policy start to first action s, waiting for the environment included', waited
 
 
 def to_csv(bags: Sequence[RunMetrics]) -> str:
