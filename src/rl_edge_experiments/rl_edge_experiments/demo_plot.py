@@ -25,8 +25,8 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         {name: getattr(run.robot.series, f'{what}_us') for name, run in runs.items()}
         for what in ('inference', 'response')
     )
-    draw_distribution(axes[1], 'inference (us)', inference)
-    draw_distribution(axes[2], 'observation to action (us)', response)
+    draw_distribution(axes[1], 'inference (µs)', inference)
+    draw_distribution(axes[2], 'observation to action (µs)', response)
     bars: dict[str, Callable[[RecordedRun], float]] = {
         'policy process, peak memory (MB)': lambda run: run.robot.node('policy').peak_memory_mb,
         'policy process, CPU per action (ms)': (
@@ -64,18 +64,25 @@ def draw_returns(axes: Axes, runs: Mapping[str, RecordedRun]) -> None:
         axes.plot(
             *zip(*early, strict=True), 'x', color='black', ms=9, label='ended early', zorder=4
         )
-    axes.set(title='return by seed', xlabel='seed')
+    axes.set(title='return by seed', xlabel='seed', ylabel='return')
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8)
 
 
 def draw_distribution(axes: Axes, title: str, values: Mapping[str, np.ndarray]) -> None:
-    """Draw the share of actions that took at most so long, which shows every quantile."""
+    """Draw the share of actions that took at most so long, which shows every quantile.
+
+    The axis ends where 999 of 1,000 are drawn: the first action of a process takes far longer.
+    """
+    ends: list[float] = []
     for name, times in values.items():
         ordered = np.sort(times[np.isfinite(times)])
         share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
         style = ':' if 'loaded' in name else '-'
         axes.plot(ordered, share, style, color=COLORS[name.partition(',')[0]], label=name)
+        ends += np.quantile(ordered, [0, 0.999]).tolist() if ordered.size else []
     axes.set(title=title, xscale='log', ylabel='share of actions', ylim=(0, 1))
+    if ends and min(ends) > 0:
+        axes.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
     axes.grid(alpha=0.3)
     axes.legend(loc='lower right', fontsize=8)
