@@ -225,7 +225,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay the bag through the models and print how far they agree."""
     if not arguments.threshold > 0:
         raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
-    policies = [(path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models]
+    loaded = [(path, load_policy(path, runtime=arguments.runtime)) for path in arguments.models]
+    policies = [(_name_of(path, policy), policy) for path, policy in loaded]
     outcome = replay(arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold)
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     title = f'[bold]{outcome.bag}[/bold] {outcome.robot}: {outcome.steps} steps'
@@ -245,17 +246,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _name_of(path: str, policy: Policy) -> str:
+    """Name the file that was loaded; a folder holds several."""
+    file = policy.model_id.rpartition('/')[2]
+    return path if path.endswith(file) else f'{path}/{file}'
+
+
 def _print_agreement(console: Console, agreement: Agreement, threshold: float) -> None:
     values = (agreement.rmse, agreement.max_difference, agreement.correlation)
     rows = [
-        (name, *map(number, row)) for name, *row in zip(agreement.joints, *values, strict=True)
+        (name, number(rmse), number(largest), number(correlation, digits=3))
+        for name, rmse, largest, correlation in zip(agreement.joints, *values, strict=True)
     ]
     title = f'{agreement.second} against {agreement.first}, {agreement.steps} steps'
-    console.print(text_table(('action', 'RMSE', 'maximum', 'correlation'), rows, title=title))
+    console.print(title, highlight=False, soft_wrap=True)
+    console.print(text_table(('action', 'RMSE', 'maximum', 'correlation'), rows))
     share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
+    apart = f'no step further apart than {threshold:g}'
+    if agreement.parts_first:
+        apart = (
+            f'further apart than {threshold:g} on {agreement.parted_steps} steps '
+            f'({share:.1f} %), first in {agreement.parts_first}'
+        )
+    most = f'; most in {agreement.parts_most}' if agreement.parts_most else ''
     console.print(
-        f'all joints RMSE {number(agreement.rmse_all)}; further apart than {threshold:g} on '
-        f'{agreement.parted_steps} steps ({share:.1f} %); first '
-        f'{agreement.parts_first or "nowhere"}; most {agreement.parts_most or "nowhere"}',
+        f'RMSE over all joints {number(agreement.rmse_all)}; {apart}{most}',
         highlight=False,
+        soft_wrap=True,
     )
