@@ -1,7 +1,6 @@
 """The `evaluate` command: the one rollout on seeds that training and selection never use."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rl_edge_core.cluster import spread
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.evaluation_summary import summarize
-from rl_edge_core.files import write_atomically
+from rl_edge_core.results import write_json
 from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.load import find_model
 from rl_edge_train.selection import EVALUATION_SEED
@@ -31,11 +30,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     with without_noise():
         policy = policy_of(policies, recipe)
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + arguments.episodes)
+    print(
+        f'{policy.model_id} ({recipe} on {policy.runtime}) in {policy.spec.environment_id}, '
+        f'{len(seeds)} episodes, seeds {seeds[0]} to {seeds[-1]}'
+    )
+    others = [one for one in manifest.recipes if one != recipe]
+    if model.is_dir() and not arguments.recipe and others:
+        print(f'the full policy; --recipe {manifest.compressed_recipe()} is what compressed uses')
     results = play_all(policies, recipe, seeds, cluster=arguments.cluster)
     summary = summarize(results)
     for name, value in summary.rows():
-        if not value.startswith('nan'):  # an environment without a forward coordinate
-            print(f'{name:28s} {value}')
+        print(f'{name:28s} {value}')
     if arguments.json:
         content = {
             'model': manifest.name,
@@ -45,7 +50,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             'episodes': arguments.episodes,
             **summary.to_dict(),
         }
-        write_atomically(arguments.json, json.dumps(content, indent=1))
+        write_json(arguments.json, content)
 
 
 def play_all(

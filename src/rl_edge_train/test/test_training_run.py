@@ -366,11 +366,13 @@ def test_export_and_evaluate_the_policy_of_a_run(tmp_path, capsys):
     assert main(['evaluate', model, '--episodes', '3', '--json', str(report)]) == 0
     printed = capsys.readouterr().out
     assert 'early_end_share' in printed
-    assert 'termination_reasons' in printed
+    assert 'models/pendulum/actor_float32.tflite (float32 on ' in printed
+    assert '3 episodes, seeds 2000000 to 2000002' in printed
     figures_ = json.loads(report.read_text())
     assert figures_['first_seed'] == 2_000_000
     early = round(figures_['early_end_share']['estimate'] * 3)
     assert sum(figures_['termination_reasons'].values()) == early
+    assert ('termination_reasons' in printed) == (early > 0)
     assert figures_['episode_return']['count'] == 3
 
 
