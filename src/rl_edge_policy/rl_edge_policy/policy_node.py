@@ -110,6 +110,8 @@ class PolicyNode(GuardedLifecycleNode):
         gc.freeze()
         self._waiting = None
         self._reports.state = PolicyStatus.ACTIVE
+        if self._environment is None:
+            self.get_logger().info(f'ready: {self._policy.model_id} waits for a simulator')  # type: ignore[union-attr]
         self._compare_environment()
         return super().on_activate(state)
 
@@ -306,6 +308,9 @@ class PolicyNode(GuardedLifecycleNode):
             self.get_logger().warning(f'made with another version (policy against sim): {line}')
         self._answered_run = self._environment.run_id
         self._reports.enter(PolicyStatus.ACTIVE, '')
+        self.get_logger().info(
+            f'active: {self._environment.environment_id} by {self._policy.model_id}'  # type: ignore[union-attr]
+        )
 
     def _check_environment(self, policy: Policy) -> None:
         from rl_edge_policy.load import check_environment

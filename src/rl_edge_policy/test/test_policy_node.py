@@ -172,6 +172,22 @@ def test_an_answer_repeats_the_address_and_names_the_model(running, artifacts):
     assert not answer.safe_action
 
 
+def test_the_console_says_when_it_is_ready_acts_and_is_alone_again(graph, artifacts, spec, capfd):
+    graph.policy(artifacts / 'plane')
+    graph.connected()
+    graph.peer.describe(spec)
+    graph.status(lambda status: status.state == PolicyStatus.ACTIVE and not status.reason)
+    written = capfd.readouterr().err
+    model = 'plane/actor_float32.tflite'
+    assert written.count(f'ready: {model} waits for a simulator') == 1
+    assert written.count(f'active: {spec.environment_id} by {model}') == 1
+
+    graph.peer.destroy_publisher(graph.peer.observation)
+
+    gone = 'the simulator is gone: /observation has no publisher'
+    graph.until(lambda: gone in capfd.readouterr().err)
+
+
 def test_the_status_counts_and_times(running):
     for step in range(5):
         running.ask((0.1, 0.1, 0.0), step)

@@ -52,6 +52,7 @@ class PolicyReports:
             qos_overriding_options=qos.overridable(),
         )
         self._waiting: Any = None
+        self._saw_simulator = False
         self._error_log: Any = None
         self._diagnostics = DiagnosticsPublisher(node)
         self._resources = ResourceReporter(node)
@@ -74,8 +75,13 @@ class PolicyReports:
             from rl_edge_core.ros.graph import WaitingLog
 
             self._waiting = self._waiting or WaitingLog(self._node)
+            topic = self.endpoints[0].topic_name
+            sees_simulator = self._node.count_publishers(topic) > 0
+            if self._saw_simulator and not sees_simulator:
+                self._node.get_logger().info(f'the simulator is gone: {topic} has no publisher')
+            self._saw_simulator = sees_simulator
             waits = self.state == PolicyStatus.ACTIVE
-            self._waiting.update(self.reason if waits else '', [self.endpoints[0].topic_name])
+            self._waiting.update(self.reason if waits else '', [topic])
 
     def publish_status(self) -> None:
         """Publish policy_status, stamped with wall time whatever clock the node is told to use."""
