@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from bag_writer import BagWriter
 from loop_messages import SPEC, environment, small_bag, transition
+from rich.console import Console
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
 from rl_edge_eval.bag.messages import BagError
-from rl_edge_eval.replay import correlations, replay
+from rl_edge_eval.replay import _print_agreement, correlations, replay
 from rl_edge_policy.policy import RejectedObservationError
 
 
@@ -147,6 +149,20 @@ def test_bag_without_environment_or_transitions(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(BagError, match='nothing to replay'):
         replay(tmp_path / 'b', [('a', FIRST)])
+
+
+def test_what_is_printed_of_an_agreement(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / 'bag')
+    outcome = replay(bag, [('a', FIRST), ('b', SECOND), ('c', FIRST)], threshold=0.55)
+    console = Console(width=40, record=True, file=io.StringIO())
+    for agreement in outcome.agreements[-3:]:
+        _print_agreement(console, agreement, outcome.threshold)
+    lines = console.export_text().splitlines()
+    # a and b differ by 0.5 at most, a and c not at all.
+    assert 'b against a, 8 steps' in lines
+    assert 'RMSE over all joints 0.000; no step further apart than 0.55' in lines
+    most = 'most in episode 0 step 0 ankle (0.000 against 0.5)'
+    assert [line for line in lines if line.endswith(most)], lines
 
 
 def test_correlation_is_that_of_numpy() -> None:
