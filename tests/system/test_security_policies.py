@@ -12,6 +12,8 @@ from rclpy.node import Node
 from rl_edge_bringup.models import workspace_folder
 from rl_edge_bringup.security import policy_of
 
+pytestmark = pytest.mark.timeout(900)
+
 COMMANDS_OF_OTHERS = ('command_preview', 'joint_commands', 'joint_trajectory')
 SENSORS_OF_OTHERS = ('commanded_velocity', 'emergency_stop')
 RULES = {
@@ -57,7 +59,7 @@ def used(node, name, namespace):
     }
 
 
-def wait_until_used(node, role, namespace, wanted, timeout_sec=150.0):
+def wait_until_used(node, role, namespace, wanted, timeout_sec=600.0):
     """Wait until a node does all of ``wanted``; return what it does then."""
     deadline = time.monotonic() + timeout_sec
     found = set()
