@@ -69,6 +69,9 @@ class ChosenModel:
     sha256: str
     note: str = ''
     """What the user should know, e.g. that the model is untrained."""
+    environment_id: str = ''
+    """What the manifest says that it was made for."""
+    environment_arguments: str = ''
 
     def to_mapping(self) -> dict[str, Any]:
         """Return a mapping of JSON types."""
@@ -105,6 +108,8 @@ def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> Ch
         model_id=f'{manifest.name}/{entry.file}',
         sha256=entry.sha256,
         note=note,
+        environment_id=str(manifest.environment.get('environment_id', '')),
+        environment_arguments=str(manifest.environment.get('environment_arguments', '')),
     )
 
 

@@ -132,8 +132,12 @@ def prepare(
     settled = {**values, 'output_folder': str(folder)}
     if 'model' in values:
         names = [field.name for field in fields(ModelRequest) if field.name in values]
-        request = ModelRequest(**{name: str(values[name]) for name in names})
+        asked = {**values, 'environment_id': given.get('environment_id', '')}
+        request = ModelRequest(**{name: str(asked[name]) for name in names})
         model = choose_model(request, run_folder=folder)
+        for name in ('environment_id', 'environment_arguments'):
+            if name in values and not given.get(name) and getattr(model, name):
+                values[name] = settled[name] = getattr(model, name)  # what it was made for
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
     nodes = system.nodes(settled)
     ensure_folder(folder)  # here: a run that was refused leaves none

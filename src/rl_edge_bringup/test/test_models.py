@@ -21,6 +21,7 @@ SPEC = EnvironmentSpec(
     safe_action=(0.0,),
     control_period_sec=0.05,
     max_episode_steps=200,
+    environment_arguments='{"g": 9.0}',
 )
 RUNTIMES_OF_TFLITE = ('litert', 'tflite_runtime')
 
@@ -111,12 +112,24 @@ def test_every_system_that_simulates_refuses_it_and_leaves_no_folder(
     folder, name, tmp_path, monkeypatch
 ):
     monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'logs'))
-    given = {'model': 'pendulum/swing'}
+    given = {'model': 'pendulum/swing', 'environment_id': 'Ant-v5'}
     for output in ({}, {'output_folder': str(tmp_path / 'run')}):
         with pytest.raises(SpecMismatchError, match='environment_id:=Pendulum-v1'):
             prepare(find_system(name), {**given, **output})
     assert not (tmp_path / 'logs').exists()
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('asked', ['', '{max_episode_steps: 7}'])
+def test_an_environment_that_is_not_named_is_that_of_the_model(folder, tmp_path, asked):
+    given = {'model': 'pendulum/swing', 'output_folder': str(tmp_path / 'run')}
+
+    prepared = prepare(find_system('sim'), {**given, 'environment_arguments': asked})
+
+    (sim,) = (one for one in prepared.processes if one.node.name == 'sim')
+    assert sim.node.parameters['environment_id'] == 'Pendulum-v1'
+    made_with = '{"g": 9.0}'
+    assert sim.node.parameters['environment_arguments'] == (asked or made_with)
 
 
 def test_the_edge_device_does_not_know_the_environment_and_takes_any_model(folder, tmp_path):

@@ -39,11 +39,13 @@ def run_clip(values: Values) -> int:
     names = (*_FROM_POLICY, 'environment_id', 'environment_arguments')
     model = choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
     policy = load_policy(model.folder, recipe=model.recipe, runtime=model.runtime)
+    # What the policy was made with, unless something else is asked for.
+    arguments = str(values['environment_arguments']) or policy.spec.environment_arguments
     video = record_video(
         str(values['environment_id']),
         policy.act,
         seed=int(values['seed']),
-        environment_arguments=environment_arguments(str(values['environment_arguments'])),
+        environment_arguments=environment_arguments(arguments),
     ).part(begin_sec=float(values['begin_sec']), seconds=float(values['seconds']))
     every = int(values['every'])
     shown = Video(

@@ -37,7 +37,7 @@ from rl_edge_eval.metrics.series import (
     ratio,
 )
 
-ENDED_BY_NAMES = ('termination', 'time limit', 'reset', 'policy timeout', 'shutdown')
+ENDED_BY_NAMES = tuple(one.name.lower().replace('_', ' ') for one in EndedBy)
 """By the values of EpisodeSummary.ended_by."""
 UNFINISHED = 'unfinished'
 """Why an episode ended, when the bag ends first."""
