@@ -264,9 +264,7 @@ def test_the_file_holds_the_weights_that_a_student_learned_by(pole_actor, data, 
 
 def test_a_tuned_actor_loses_less_when_it_is_written(pole_actor, data, states):
     keras.utils.set_random_seed(0)
-    longer = dataclasses.replace(
-        data, config=dataclasses.replace(SHORT, final_updates=1000, learning_rate=1e-2)
-    )
+    longer = dataclasses.replace(data, config=dataclasses.replace(SHORT, final_updates=1000))
 
     def error_of(actor):
         written = FORMATS['int4'].write(actor, states.observations)
