@@ -93,7 +93,8 @@ def _write_names(figure: Figure, axes: Axes, points: Mapping[str, tuple[float, f
     frame, scale = axes.get_window_extent(), figure.dpi / 72
     spots = {name: axes.transData.transform(point) for name, point in points.items()}
     taken = [Bbox([spot - 4 * scale, spot + 4 * scale]) for spot in spots.values()]
-    taken.append(axes.get_legend().get_window_extent())
+    if (legend := axes.get_legend()) is not None:
+        taken.append(legend.get_window_extent())
     for name, (x, y) in sorted(spots.items(), key=lambda item: tuple(item[1])):
         text = axes.annotate(
             name,
