@@ -16,10 +16,10 @@ from rl_edge_compress.distill import distilled, tuned
 from rl_edge_compress.export import (
     INT8_CHECKED,
     INT8_TOLERANCE,
+    action_error,
     actor_file,
     actor_parameters,
     describe_file,
-    half_range,
     library_versions,
 )
 from rl_edge_compress.formats import numeric_format
@@ -121,7 +121,7 @@ def _outcome(session: CompressionSession, recipe: Recipe, state: str, out: Path)
     spec, entry = manifest.environment, manifest.entry(recipe.name)
     seen = np.asarray(session.calibration[:INT8_CHECKED], np.float32)
     policy = load_policy(out, recipe=recipe.name)
-    difference = np.array([policy.act(one) for one in seen]) - spec.limit(session.teacher(seen))
+    actions = np.array([policy.act(one) for one in seen])
     whole = 'float32' if recipe.actor == FULL else recipe.numeric_format
     note = ''
     if whole != recipe.name and whole in manifest.recipes:
@@ -130,7 +130,7 @@ def _outcome(session: CompressionSession, recipe: Recipe, state: str, out: Path)
     if recipe.actor.startswith('pruned'):
         packed = file_facts((out / entry.file).read_bytes()).gzip_bytes
         note = f'{note or "zeros"}, {packed:,} bytes in gzip'
-    error = float(np.sqrt(np.mean(np.square(difference)))) / half_range(spec)
+    error = action_error(actions, spec.limit(session.teacher(seen)), spec)
     return Outcome(recipe.name, state, bytes=entry.bytes, action_error=error, note=note)
 
 

@@ -117,8 +117,7 @@ def compressed_default(
         exact, rounded = (tried[actor_file(recipe)] for recipe in ('float32', 'int8'))
         if exact.actions is None or rounded.actions is None:
             continue
-        difference = rounded.actions.astype(np.float64) - exact.actions
-        error = float(np.sqrt(np.mean(np.square(difference)))) / half_range(spec)
+        error = action_error(rounded.actions, exact.actions, spec)
         said = f'int8 differs from float32 by {100 * error:.2g} % of half the action range (RMS)'
         if error <= INT8_TOLERANCE:
             return 'int8', said
@@ -173,7 +172,7 @@ def write_keras(
         numeric_format='float32',
         runtimes=('keras',),
         golden_action=tuple(float(value) for value in action),
-        golden_tolerance={'keras': KERAS_TOLERANCE * half_range(spec)},
+        golden_tolerance={'keras': KERAS_TOLERANCE * _half_range(spec)},
         parameters=int(actor_critic.count_params()),
     )
 
@@ -183,8 +182,13 @@ def _keras_action(model: keras.Model, observation: np.ndarray) -> np.ndarray:
     return np.asarray(actor_of(model)(observation[None], training=False))[0]
 
 
-def half_range(spec: EnvironmentSpec) -> float:
-    """Return half the widest range of an action: what errors of actions are shares of."""
+def action_error(actions: np.ndarray, exact: np.ndarray, spec: EnvironmentSpec) -> float:
+    """Return the root mean square difference, as a share of half the widest action range."""
+    difference = actions.astype(np.float64) - exact
+    return float(np.sqrt(np.mean(np.square(difference)))) / _half_range(spec)
+
+
+def _half_range(spec: EnvironmentSpec) -> float:
     return float(np.max(spec.high - spec.low)) / 2
 
 
@@ -214,7 +218,7 @@ def describe_file(
         source_sha256=source_sha256,
         parameters=parameters,
     )
-    return _with_trials(entry, trials, form.tolerance * half_range(spec))
+    return _with_trials(entry, trials, form.tolerance * _half_range(spec))
 
 
 def _with_trials(
