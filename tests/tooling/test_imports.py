@@ -27,6 +27,8 @@ ROS = re.compile(r'rclpy|launch|launch_ros|rl_edge_interfaces|builtin_interfaces
 PICKLING = {'pickle', '_pickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal'}
 READS_PICKLES = 'pickled_arrays.py'
 """The one module that follows pickles, by an unpickler that imports and calls nothing."""
+STARTS_RCLPY = ('start.py', 'baseline_node.py')
+"""The one module that all share, and the bare node that benchmarks compare with."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -87,3 +89,10 @@ def test_nothing_is_pickled(file: Path) -> None:
         if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
             assert isinstance(node.value, ast.Constant)
             assert node.value.value is False
+
+
+@pytest.mark.parametrize('file', modules(), ids=case_id)
+def test_rclpy_is_started_in_one_place(file: Path) -> None:
+    """It finds a folder for logs, and says in one sentence what ROS 2 refuses."""
+    calls = re.findall(r'\b(?:rclpy|context|Context\(\))\.init\(', file.read_text(), re.ASCII)
+    assert bool(calls) == (file.name in STARTS_RCLPY)

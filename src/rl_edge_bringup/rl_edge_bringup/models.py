@@ -22,7 +22,7 @@ from rl_edge_core.errors import (
     SpecMismatchError,
     did_you_mean,
 )
-from rl_edge_core.files import user_path
+from rl_edge_core.files import ros_home
 from rl_edge_core.model_files import (
     FULL_RECIPE,
     ListedFiles,
@@ -230,21 +230,9 @@ def results_folder() -> Path:
     return checkout / 'results' if checkout else generated_folder() / 'results'
 
 
-def ros_home() -> Path:
-    """Return the folder of what ROS 2 programs keep for a user."""
-    return user_path(os.environ.get('ROS_HOME') or '~/.ros')
-
-
 def generated_folder() -> Path:
     """Return the folder of what is made on demand, such as untrained models."""
     return ros_home() / 'rl_edge'
-
-
-def ros_log_folder() -> Path:
-    """Return the folder for logs as ROS 2 nodes find it."""
-    if folder := os.environ.get('ROS_LOG_DIR'):
-        return user_path(folder)
-    return ros_home() / 'log'
 
 
 def missing_programs(names: Iterable[str]) -> list[str]:

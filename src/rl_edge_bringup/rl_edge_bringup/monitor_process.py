@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
 from rl_edge_bringup.models import share_folder
 from rl_edge_core.files import write_atomically
+from rl_edge_core.ros.start import init_rclpy
 
 _LOOK_PERIOD_SEC = 0.25
 _DISCOVERY_SEC = 2.0
@@ -62,7 +62,7 @@ def _become_rqt(path: Path) -> NoReturn:
 
 def _wait_for(topics: Sequence[str]) -> None:
     context = Context()
-    rclpy.init(context=context)
+    init_rclpy(context=context)
     try:
         node = Node('monitor', context=context)
         say_at_sec = time.monotonic() + _DISCOVERY_SEC

@@ -20,7 +20,6 @@ from rl_edge_bringup.models import (
     install_command,
     missing_packages,
     missing_programs,
-    ros_log_folder,
 )
 from rl_edge_bringup.systems import (
     SHUTDOWN,
@@ -30,7 +29,7 @@ from rl_edge_bringup.systems import (
     robots_of,
 )
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, user_path, write_atomically
+from rl_edge_core.files import ensure_folder, ros_log_folder, user_path, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
 
 CONFIGURATION_FILE = 'configuration.yaml'

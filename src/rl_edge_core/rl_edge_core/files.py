@@ -1,9 +1,11 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files so that a reader never sees half of one, and find the folder that ROS 2 keeps."""
 
 import errno
 import hashlib
 import os
+import pwd
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ _REMEDIES = {
     errno.EEXIST: 'a file of that name is in the way: choose another path',
     errno.EISDIR: 'a folder of that name is in the way: choose another path',
 }
+_KEPT = ('log', 'rl_edge')
+"""What programs make in ROS_HOME: rcl and launch the one, we the other."""
 
 
 @contextmanager
@@ -113,3 +117,53 @@ def sha256_of(content: Path | bytes) -> str:
         return hashlib.sha256(content).hexdigest()
     with content.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def ros_log_folder() -> Path:
+    """Return the folder for logs as ROS 2 nodes find it."""
+    if folder := os.environ.get('ROS_LOG_DIR'):
+        return user_path(folder)
+    return ros_home() / 'log'
+
+
+def ros_home() -> Path:
+    """Return the folder of what ROS 2 programs keep for a user.
+
+    It is ROS_HOME, else ~/.ros. Where that one can't be written to, as for a service without a
+    home, it is a temporary folder; ROS_HOME is set to it, for rcl and for child processes, and
+    stderr says so once.
+    """
+    if folder := os.environ.get('ROS_HOME'):
+        return user_path(folder)
+    if not os.environ.get('HOME'):  # rcl knows no other way to a home
+        try:
+            os.environ['HOME'] = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            os.environ['HOME'] = '/nonexistent'
+    usual = Path(os.environ['HOME']) / '.ros'
+    if all(_takes_files(usual / name) for name in _KEPT):
+        return usual
+    temporary = _temporary_home()
+    os.environ['ROS_HOME'] = str(temporary)
+    print(
+        f'rl_edge: {usual} cannot be written to: what is kept there, such as logs, goes to '
+        f'{temporary}; set ROS_HOME to choose another folder',
+        file=sys.stderr,
+        flush=True,
+    )
+    return temporary
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether files can be written to a folder, which is not made for that."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _temporary_home() -> Path:
+    """Return this user's folder below TMPDIR, a new one where another user has its name."""
+    folder = Path(tempfile.gettempdir()) / f'rl_edge-{os.getuid()}'
+    folder.mkdir(mode=0o700, exist_ok=True)
+    is_ours = not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid()
+    return folder if is_ours else Path(tempfile.mkdtemp(prefix=f'{folder.name}-'))

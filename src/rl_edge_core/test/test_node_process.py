@@ -178,10 +178,23 @@ def test_a_node_starts_without_home(start):
     assert 'closed' in output
 
 
-def test_a_home_that_takes_no_logs_is_one_line_with_the_remedy(start, tmp_path):
+def test_a_home_that_takes_no_logs_is_told_and_a_temporary_folder_takes_them(start, tmp_path):
     (tmp_path / 'file').touch()
     home = str(tmp_path / 'file')  # not even root makes a folder in it
-    process = start(HOME=home, ROS_HOME=None, ROS_LOG_DIR=None)
+    process = start(HOME=home, ROS_HOME=None, ROS_LOG_DIR=None, TMPDIR=str(tmp_path))
+    output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 0, errors
+    assert 'closed' in output
+    (line,) = errors.splitlines()
+    assert line.startswith(f'rl_edge: {home}/.ros cannot be written to: ')
+    assert line.endswith('set ROS_HOME to choose another folder')
+    assert list(tmp_path.glob(f'rl_edge-{os.getuid()}/log/*.log'))
+
+
+def test_a_chosen_folder_that_takes_no_logs_is_one_line_with_the_remedy(start, tmp_path):
+    (tmp_path / 'file').touch()
+    process = start(ROS_LOG_DIR=str(tmp_path / 'file' / 'log'))
     _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 1

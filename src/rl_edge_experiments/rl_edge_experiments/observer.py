@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, ResourceUsage
 
 _LOOK_AGAIN_SEC = 0.1
@@ -30,7 +31,7 @@ class Observer:
     def __init__(self, namespace: str, *, domain_id: int | None = None) -> None:
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._context = Context()
-        self._context.init(args=[], domain_id=domain_id)
+        init_rclpy(context=self._context, args=[], domain_id=domain_id)
         self._node = Node('observer', namespace=namespace, context=self._context)
         self._changed = threading.Condition()
         self.environments: list[Environment] = []

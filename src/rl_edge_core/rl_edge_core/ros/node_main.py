@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
+from rl_edge_core.errors import RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
 from rl_edge_core.ros.discovery import announce_often
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, watch_ending_signals
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run_node_process(
     announce_often()
     import rclpy
     from rclpy.executors import ExternalShutdownException
+    from rclpy.signals import SignalHandlerOptions
     from rclpy.task import Future
 
     from rl_edge_core.ros.executor import DirectExecutor
@@ -62,7 +63,7 @@ def run_node_process(
     stop_requested = Future()
     _complete_on_signal(stop_requested)
     try:
-        _init([sys.argv[0], *given])
+        init_rclpy(args=[sys.argv[0], *given], signal_handler_options=SignalHandlerOptions.NO)
         node = make()
         executor = DirectExecutor(awaited=getattr(node, 'awaited_subscription', lambda: None))
         executor.add_node(node)
@@ -87,26 +88,6 @@ def run_node_process(
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         rclpy.try_shutdown()
-
-
-def _init(args: list[str]) -> None:
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    if os.environ.get('ROS_SECURITY_ENABLE') == 'true' and os.environ.get('RL_EDGE_ROS_WHEELS'):
-        raise ConfigurationError(
-            'ROS_SECURITY_ENABLE is true, but the Fast DDS of the ROS 2 wheels is built without '
-            'DDS Security: source a ROS 2 distribution, or unset ROS_SECURITY_ENABLE'
-        )
-    # Where a service has no HOME, rcl would not find a folder for logs.
-    os.environ.setdefault('HOME', str(Path.home()))
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy raises several unrelated types here
-        reason = str(error).partition(', at ')[0].replace('\n', ' ').strip()
-        if 'logging' in reason or 'log dir' in reason:
-            reason += ': set ROS_LOG_DIR to a folder that can be written to'
-        raise ConfigurationError(reason) from error
 
 
 def _finish(finished: Future) -> None:

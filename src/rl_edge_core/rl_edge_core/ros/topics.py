@@ -14,6 +14,7 @@ import yaml
 from rl_edge_core.command import Command
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.ros.discovery import announce_often
+from rl_edge_core.ros.start import init_rclpy
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
     from rclpy.node import Node
@@ -55,12 +56,11 @@ def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
 @contextlib.contextmanager
 def _node() -> Iterator[Node]:
     announce_often()
-    import rclpy
     from rclpy.context import Context
     from rclpy.node import Node
 
     context = Context()
-    rclpy.init(context=context, args=[])
+    init_rclpy(context=context, args=[])
     node = Node('rl_edge_topic', context=context, start_parameter_services=False)
     try:
         yield node

@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from math import inf
 from pathlib import Path
 
-import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_core.statistics import kept_interval
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
@@ -86,7 +86,7 @@ def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
 
     with ExitStack() as stack:
         context = Context()
-        rclpy.init(context=context, domain_id=arguments.domain)
+        init_rclpy(context=context, domain_id=arguments.domain)
         stack.callback(context.try_shutdown)
         node = Node('step_counter', namespace=_NAMESPACE, context=context)
         executor = SingleThreadedExecutor(context=context)

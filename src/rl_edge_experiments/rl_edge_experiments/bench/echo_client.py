@@ -11,6 +11,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_interfaces.msg import Action, Environment, Observation
 
 _RUN_ID = 1
@@ -23,7 +24,7 @@ class EchoClient:
     def __init__(self, namespace: str, spec: EnvironmentSpec, observation: np.ndarray) -> None:
         """Announce the environment; ``observation`` has shape (observation_size,)."""
         self._context = Context()
-        self._context.init(args=[])
+        init_rclpy(context=self._context, args=[])
         self._node = Node('echo_client', namespace=namespace, context=self._context)
         environment = self._node.create_publisher(Environment, 'environment', qos.environment())
         self._publisher = self._node.create_publisher(

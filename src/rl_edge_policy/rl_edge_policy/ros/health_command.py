@@ -13,6 +13,7 @@ from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.commands import robot_namespace
 
@@ -38,7 +39,7 @@ def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
     A policy that is still starting is waited for; when it takes longer, that is its status.
     """
     context = Context()
-    rclpy.init(context=context, args=[])
+    init_rclpy(context=context, args=[])
     node = Node('policy_health', namespace=namespace, context=context)
     latest: PolicyStatus | None = None
     has_started: Future = Future()

@@ -25,6 +25,7 @@ from rclpy.task import Future
 from rl_edge_core.results import processor_name
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
+from rl_edge_core.ros.start import init_rclpy
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
@@ -110,7 +111,7 @@ def ask_node(model: str, recipe: str, policy: Policy) -> tuple[Asker, float]:
     command = [sys.executable, '-m', 'rl_edge_core.command', 'policy', model]
     if recipe:
         command += ['-p', f'recipe:={recipe}']
-    rclpy.init()
+    init_rclpy()
     asker = Asker(policy)
     executor = SingleThreadedExecutor()
     executor.add_node(asker)
