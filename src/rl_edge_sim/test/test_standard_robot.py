@@ -101,6 +101,28 @@ def test_what_its_sensors_say_is_what_is_simulated(robot):
     assert in_world == pytest.approx(data.qvel[:3], abs=0.05)  # xmat is of the last sub-step
 
 
+def test_transforms_say_where_the_base_is_in_the_world(robot):
+    messages = pytest.importorskip('tf2_msgs.msg')
+    robot.start(seed=3)
+    transforms = []
+    robot.peer.create_subscription(messages.TFMessage, '/tf', transforms.append, 100)
+    robot.until(lambda: len(transforms) >= 20)
+    (transform,) = transforms[-1].transforms
+    stamp = to_nanoseconds(transform.header.stamp)
+
+    def odometry_then():
+        received = robot.received['odometry']
+        return [one for one in received if to_nanoseconds(one.header.stamp) == stamp]
+
+    robot.until(odometry_then)
+    (odometry,) = odometry_then()
+    assert (transform.header.frame_id, transform.child_frame_id) == ('odom', 'torso')
+    place, position = transform.transform.translation, odometry.pose.pose.position
+    assert [place.x, place.y, place.z] == [position.x, position.y, position.z]
+    assert place.z > 0.2
+    assert transform.transform.rotation == odometry.pose.pose.orientation
+
+
 def test_commands_in_newton_metres_move_it(robot):
     robot.start()
     driven = robot.node._standard
