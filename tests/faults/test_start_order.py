@@ -2,8 +2,6 @@
 
 import pytest
 
-from rl_edge_core.ros.diagnostics import ERROR
-
 
 def stop_both(loop):
     loop.simulator.stop()
@@ -42,35 +40,38 @@ def test_simulator_started_first(loop, happened):
 
 
 @pytest.mark.faults(
-    'two policies on one name', expected='reported; doubles counted', may_lose=True
+    'two policies on one name',
+    expected='the second is refused; the first goes on',
+    may_lose=True,
 )
 def test_two_policies(loop, happened):
-    second = loop.start('edge')
+    loop.wait_until_steady()
+    second = loop.start('edge', on_node_exit='shutdown')
 
-    report = loop.wait_for_report('sim', 'two policies act', level=ERROR)
+    assert second.wait(60).exit_code == 1
 
-    second.stop()
-    second.wait(60)
+    second.log.wait_for('another node /ant0/policy is running', node='policy')
     loop.wait_until_steady()
     loop.wait_for_episode()
     unwanted = loop.counts('duplicate_actions') + loop.counts('late_actions')
-    happened(f'{report!r}; {unwanted} actions of the slower one counted and not applied')
+    happened(f'refused; {unwanted} actions of it counted and not applied')
 
 
 @pytest.mark.faults(
-    'two simulators on one name', expected='reported; the first goes on', may_lose=True
+    'two simulators on one name',
+    expected='the second is refused; the first goes on',
+    may_lose=True,
 )
 def test_two_simulators(loop, happened):
     first = loop.newest_observation().run_id
-    second = loop.start('desktop')
+    second = loop.start('desktop', on_node_exit='shutdown')
 
-    report = loop.wait_for_report('sim', 'two simulators publish', level=ERROR)
+    assert second.wait(60).exit_code == 1
 
-    second.stop()
-    second.wait(60)
+    second.log.wait_for('another node /ant0/sim is running', node='sim')
     loop.wait_for(
         'the first one goes on',
         lambda: all(t.run_id == first and not t.safe_action for t in loop.latest(20)),
     )
     loop.wait_until_steady()
-    happened(f'{report!r}; the first one goes on when the second has ended')
+    happened('refused; the first one goes on')

@@ -31,4 +31,5 @@ def record_node() -> int:
     """Run the recorder node until it is told to end; exit code 1 when the bag can't be written."""
     from rl_edge_core.ros.node_main import run_node_process  # late: it is for the node's process
 
-    return run_node_process('rl_edge_eval.recorder_node:RecorderNode', RecorderParameters)
+    make_node = 'rl_edge_eval.recorder_node:RecorderNode'
+    return run_node_process(make_node, RecorderParameters, alone=False)  # each has its own bag

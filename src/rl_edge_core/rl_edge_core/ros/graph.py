@@ -4,6 +4,7 @@ Looked up when asked, instead of watched at each turn of the executor.
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -119,6 +120,26 @@ def missing_peers(
     if transition_subscribers and not environment.wait_for_all_acked(Duration()):
         return f'no subscriber of {topic} that has received {environment.topic_name}'
     return ''
+
+
+def namesake(node: Node) -> str:
+    """Return why ``node``, which has just started, must not go on; empty when it may.
+
+    That is another running node of its full name. One that was killed is none: it stays in the
+    graph of those who knew it until its lease runs out, but a process that starts learns of nodes
+    from these nodes themselves.
+    """
+    own = (node.get_name(), node.get_namespace())
+    if node.get_node_names_and_namespaces().count(own) < 2:
+        return ''
+    namespace = own[1].removeprefix('/')
+    digits = re.search(r'\d*$', namespace).group()  # type: ignore[union-attr]
+    other = namespace.removesuffix(digits) + str(int(digits or 0) + 1)
+    return (
+        f'another node {node.get_fully_qualified_name()} is running in ROS_DOMAIN_ID '
+        f'{node.context.get_domain_id()}: stop it, or give this one another namespace, such as '
+        f'namespace:={other}, or another ROS_DOMAIN_ID'
+    )
 
 
 def graph_errors(

@@ -21,20 +21,28 @@ from rl_edge_core.ros.start import init_rclpy
 from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, watch_ending_signals
 
 if TYPE_CHECKING:
+    from rclpy.node import Node
     from rclpy.task import Future
 
 _HELP_WORDS = ('-h', '--help')
 _ROS_ARGS = '--ros-args'
 _USAGE_ERROR = 2
+_LATE_DISCOVERY_SEC = 1.0
+"""By when nodes of a busy machine have found each other."""
 
 
 def run_node_process(
-    make_node: str, parameters_type: type, *, words: Sequence[str] | None = None
+    make_node: str,
+    parameters_type: type,
+    *,
+    words: Sequence[str] | None = None,
+    alone: bool = True,
 ) -> int:
     """Serve the node that ``make_node`` (``module:callable``) makes; return the exit code.
 
     ``words`` default to the command line's. ``--help`` prints the parameters in
-    ``parameters_type``; other words than ``--ros-args ...`` are refused with exit code 2.
+    ``parameters_type``; other words than ``--ros-args ...`` are refused with exit code 2. Where
+    ``alone``, the node does not start beside a running one of its full name (see `namesake`).
 
     The node has a future ``finished``, which it completes with its exit code, and ``close()``,
     called once before it is destroyed; where it has ``awaited_subscription()``, that
@@ -51,7 +59,6 @@ def run_node_process(
     module, _, maker = make_node.partition(':')
     if own := _own_words(given):
         return _answer(own, module.rpartition('.')[2], parameters_type)
-    make = getattr(import_module(module), maker)
     announce_often()
     import rclpy
     from rclpy.executors import ExternalShutdownException
@@ -59,16 +66,26 @@ def run_node_process(
     from rclpy.task import Future
 
     from rl_edge_core.ros.executor import DirectExecutor
+    from rl_edge_core.ros.graph import namesake
 
-    stop_requested = Future()
-    _complete_on_signal(stop_requested)
     try:
         init_rclpy(args=[sys.argv[0], *given], signal_handler_options=SignalHandlerOptions.NO)
+        scout = _scout(module) if alone else None
+        make = getattr(import_module(module), maker)
+        stop_requested = Future()
+        _complete_on_signal(stop_requested)
+        if scout is not None:
+            complaint = namesake(scout)
+            scout.destroy_node()  # before the node: the graph knows nodes of a process by name
+            if complaint:
+                raise ConfigurationError(complaint)
         node = make()
         executor = DirectExecutor(awaited=getattr(node, 'awaited_subscription', lambda: None))
         executor.add_node(node)
         stop_requested.add_done_callback(lambda _: _finish(node.finished))
         executor.wake_when_done(node.finished)
+        if alone:
+            _look_for_namesake_again(node)
         try:
             while not node.finished.done():  # here: each step is taken some calls below this line
                 if not executor.serve_next():
@@ -88,6 +105,31 @@ def run_node_process(
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         rclpy.try_shutdown()
+
+
+def _scout(module: str) -> Node:
+    """Return a node of the name that the node of ``module`` will have.
+
+    It meets the others of the graph while the module is imported.
+    """
+    import rclpy
+
+    name = module.rpartition('.')[2].removesuffix('_node')
+    return rclpy.create_node(name, enable_rosout=False, start_parameter_services=False)
+
+
+def _look_for_namesake_again(node: Node) -> None:
+    """End a node that has just started beside one of its name which was discovered late."""
+    from rl_edge_core.ros.diagnostics import create_steady_timer
+    from rl_edge_core.ros.graph import namesake
+
+    def look() -> None:
+        node.destroy_timer(timer)
+        if (complaint := namesake(node)) and not node.finished.done():  # type: ignore[attr-defined]
+            node.get_logger().error(complaint)
+            node.finished.set_result(1)  # type: ignore[attr-defined]
+
+    timer = create_steady_timer(node, _LATE_DISCOVERY_SEC, look)
 
 
 def _finish(finished: Future) -> None:
