@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl_edge_bringup.systems import IGNORE, MOST_RESTARTS, RESPAWN, NodeDescription
+from rl_edge_core.wording import counted
 
 FIRST_RESTART_SEC = 0.5
 """Wait before the first restart; it doubles with each further one."""
@@ -57,7 +58,7 @@ def decide_after_exit(
         message = f'{what}; {attempt} in {delay:g} s'
         return ExitDecision(message, restart_after_sec=delay, is_over=False)
     if on_node_exit == RESPAWN:
-        what += f' after {restarts} restarts'
+        what += f' after {counted(restarts, "restart")}'
     return ExitDecision(f'{what}: the run is over', exit_code=exit_code_of(return_code))
 
 

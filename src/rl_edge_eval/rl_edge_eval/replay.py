@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, SpecMismatchError
+from rl_edge_core.wording import counted
 from rl_edge_eval.bag.messages import BagError
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.output.columns import (
@@ -229,7 +230,7 @@ def run(arguments: argparse.Namespace) -> int:
     policies = [(_name_of(path, policy), policy) for path, policy in loaded]
     outcome = replay(arguments.bag, policies, robot=arguments.robot, threshold=arguments.threshold)
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
-    title = f'[bold]{outcome.bag}[/bold] {outcome.robot}: {outcome.steps} steps'
+    title = f'[bold]{outcome.bag}[/bold] {outcome.robot}: {counted(outcome.steps, "step")}'
     console.print(title, highlight=False)
     models = [
         (model.name, model.runtime, str(model.act_us), str(model.rejected))
@@ -258,14 +259,14 @@ def _print_agreement(console: Console, agreement: Agreement, threshold: float) -
         (name, number(rmse), number(largest), number(correlation, digits=3))
         for name, rmse, largest, correlation in zip(agreement.joints, *values, strict=True)
     ]
-    title = f'{agreement.second} against {agreement.first}, {agreement.steps} steps'
+    title = f'{agreement.second} against {agreement.first}, {counted(agreement.steps, "step")}'
     console.print(title, highlight=False, soft_wrap=True)
     console.print(text_table(('action', 'RMSE', 'maximum', 'correlation'), rows))
     share = 100.0 * agreement.parted_steps / max(agreement.steps, 1)
     apart = f'no step further apart than {threshold:g}'
     if agreement.parts_first:
         apart = (
-            f'further apart than {threshold:g} on {agreement.parted_steps} steps '
+            f'further apart than {threshold:g} on {counted(agreement.parted_steps, "step")} '
             f'({share:.1f} %), first in {agreement.parts_first}'
         )
     most = f'; most in {agreement.parts_most}' if agreement.parts_most else ''

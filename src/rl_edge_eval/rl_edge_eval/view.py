@@ -18,6 +18,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import ensure_folder
+from rl_edge_core.wording import counted
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.bag.messages import BagTopic, choose_robot
@@ -91,7 +92,7 @@ def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
         elif name == 'episode':
             reason = f': {message.termination_reason}' if message.termination_reason else ''
             text = f'episode {message.episode} ended{reason}: return {message.episode_return:.1f}'
-            one.texts.append((time_ns, f'{text}, {message.length} steps'))
+            one.texts.append((time_ns, f'{text}, {counted(message.length, "step")}'))
     wanted = choose_robot(path, robot, found)
     if not found[wanted].time_ns:
         raise RlEdgeError(f'{path} has no transition of {wanted or "/"}: there is nothing to see')

@@ -16,6 +16,7 @@ from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, user_path, write_atomically
 from rl_edge_core.parameters import Setting, Values
+from rl_edge_core.wording import counted
 from rl_edge_experiments.experiment import Experiment
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.video import Video, draw_frames, record_video
@@ -61,7 +62,8 @@ def run_clip(values: Values) -> int:
         for index, image in enumerate(images)
     ]
     write_gif(path, frames, period_ms=1e3 * shown.control_period_sec)
-    print(f'{model.model_id}, seed {values["seed"]}: {len(video.states)} steps of the episode')
+    steps = counted(len(video.states), 'step')
+    print(f'{model.model_id}, seed {values["seed"]}: {steps} of the episode')
     print(f'written: {path} ({path.stat().st_size / 1e6:.2f} MB)')
     return 0
 

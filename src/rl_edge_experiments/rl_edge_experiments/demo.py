@@ -17,6 +17,7 @@ from rl_edge_core.configuration import to_mapping
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import difference_interval, kept_interval
+from rl_edge_core.wording import counted
 from rl_edge_eval.output.columns import (
     HIGHER,
     LOWER,
@@ -96,7 +97,8 @@ def run_demo(values: Values) -> int:
         console.print(f'{name}: {model.model_id}')
     if note := models[COMPRESSED].note:
         console.print(f'note: the model is {note}')
-    console.print(f'{values["episodes"]} episodes each, seeds from {values["seed"]}, lockstep')
+    episodes = counted(int(values['episodes']), 'episode')
+    console.print(f'{episodes} each, seeds from {values["seed"]}, lockstep')
     runs = {name: _run(name, model, values, folder, console) for name, model in models.items()}
     summary = {
         'configurations': values_of(runs, COLUMNS),
@@ -119,7 +121,7 @@ def run_demo(values: Values) -> int:
     shown = {'full': runs[FULL], 'compressed': runs[COMPRESSED]}
     write_plot(folder / PLOT_FILE, shown, note=note)
     columns = (*QUALITY_COLUMNS, *_early_end_columns(runs), *POLICY_COLUMNS)
-    title = f'{values["environment_id"]}, {values["episodes"]} episodes, the same seeds'
+    title = f'{values["environment_id"]}, {episodes}, the same seeds'
     console.print(
         comparison_table(shown, columns, title=title, note='↑ higher is better, ↓ lower is better')
     )

@@ -17,6 +17,7 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import share_kept
+from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.series import ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
@@ -244,7 +245,7 @@ def _print_table(console: Console, runs: Sequence[Run], *, keep: float) -> None:
     ]
     title = (
         f'{first["configuration"]}, real-time factor {first["real_time_factor"]:g}, '
-        f'{len(first["returns"])} episodes'
+        f'{counted(len(first["returns"]), "episode")}'
     )
     note = (
         f'walks: keeps {keep:.0%} of the speed without a quota, and at most half of the '

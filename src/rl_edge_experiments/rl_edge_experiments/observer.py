@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, ResourceUsage
 
 _LOOK_AGAIN_SEC = 0.1
@@ -91,7 +92,7 @@ class Observer:
                 self._changed.wait(_LOOK_AGAIN_SEC)
         raise TimeoutError(
             f'waited {timeout_sec} s in vain; arrived: {len(self.environments)} environments, '
-            f'{len(self.episodes)} episodes'
+            f'{counted(len(self.episodes), "episode")}'
         )
 
     def subscribed(

@@ -15,6 +15,7 @@ from rl_edge_core.files import ensure_folder
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import Interval, kept_interval
+from rl_edge_core.wording import counted
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.bag.messages import BagTopic
@@ -208,7 +209,7 @@ def run_robot_proof(values: Values) -> int:
     description = find_description(str(values['description']))
     found: dict[str, Found] = {}
     for name, part, robot in ((NATIVE, 'native', ''), (STANDARD, 'standard', str(description))):
-        with console.status(f'{values["episodes"]} episodes over {name}'):
+        with console.status(f'{counted(int(values["episodes"]), "episode")} over {name}'):
             requests = _requests(folder / part, values, str(model.folder), robot)
             found[name] = read_interface(record_runs(requests, reuse=bool(values['reuse'])))
     ticks = {}

@@ -11,6 +11,7 @@ import psutil
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.run_metrics import RobotMetrics
 from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
@@ -154,8 +155,8 @@ def run_soak(values: Values) -> int:
     write_json(folder / 'soak.json', content)
     console.print(rows_table(list(slopes.values()), COLUMNS, names=list(slopes)))
     console.print(
-        f'{run.acting.transitions} steps; shared-memory files before and after: {before[0]}, '
-        f'{after[0]}, of these left by killed processes: {before[1]}, {after[1]}'
+        f'{counted(run.acting.transitions, "step")}; shared-memory files before and after: '
+        f'{before[0]}, {after[0]}, of these left by killed processes: {before[1]}, {after[1]}'
     )
     console.print(f'written: {folder / "soak.json"}', soft_wrap=True)
     return 0

@@ -237,7 +237,7 @@ def test_a_model_that_answers_with_infinity_gives_way_to_the_safe_action(running
     assert answer.values.tolist() == [0.0, -0.25]
     status = running.status(lambda status: status.actions == 1)
     assert status.rejected_observations == 0
-    running.diagnosis('0 observations and 1 actions rejected in the last 1 s')
+    running.diagnosis('0 observations and 1 action rejected in the last 1 s')
 
 
 def test_a_repeated_observation_is_answered_again_and_counted_once(running):

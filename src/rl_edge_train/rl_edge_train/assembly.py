@@ -12,6 +12,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import folder_written_atomically
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
+from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.algorithms.registry import make_agent
@@ -144,7 +145,7 @@ def _ray_collector(
         sequence_length=agent.sequence_length,
     )
     say(
-        f'{workers} workers with {each} environments each collect '
+        f'{counted(workers, "worker")} with {counted(each, "environment")} each collect '
         + ('rollouts' if rollout_length else 'fragments')
         + f' of {steps} steps'
         + (f': {workers * each * steps:,} transitions a rollout' if rollout_length else '')

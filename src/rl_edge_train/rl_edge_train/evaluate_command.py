@@ -14,6 +14,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.evaluation_summary import summarize
 from rl_edge_core.results import write_json
 from rl_edge_core.tensorflow_setup import without_noise
+from rl_edge_core.wording import counted
 from rl_edge_policy.load import find_model
 from rl_edge_train.selection import EVALUATION_SEED
 
@@ -32,7 +33,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     seeds = range(EVALUATION_SEED, EVALUATION_SEED + arguments.episodes)
     print(
         f'{policy.model_id} ({recipe} on {policy.runtime}) in {policy.spec.environment_id}, '
-        f'{len(seeds)} episodes, seeds {seeds[0]} to {seeds[-1]}'
+        f'{counted(len(seeds), "episode")}, '
+        + (f'seeds {seeds[0]} to {seeds[-1]}' if len(seeds) > 1 else f'seed {seeds[0]}')
     )
     others = [one for one in manifest.recipes if one != recipe]
     if model.is_dir() and not arguments.recipe and others:

@@ -36,6 +36,7 @@ from rl_edge_core.configuration import load
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.statistics import mean_interval
+from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
 from rl_edge_train.metrics import CsvLog
 from rl_edge_train.run_config import RunConfig
@@ -99,7 +100,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         arguments.stop_below_median,
     )
     waiting = [trial for trial in trials if not _is_over(Path(trial.folder))]
-    print(f'{len(trials)} trials, {len(trials) - len(waiting)} of them over already')
+    print(f'{counted(len(trials), "trial")}, {len(trials) - len(waiting)} of them over already')
     failed = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -109,7 +110,9 @@ def sweep(arguments: argparse.Namespace) -> int:
             print(f'{trial.folder}: {outcome.status}{_indented(outcome.said)}', flush=True)
             failed |= outcome.status == 'failed'
     except KeyboardInterrupt:
-        print(f'interrupted; go on with the same command: {len(trials)} trials in {out}')
+        print(
+            f'interrupted; go on with the same command: {counted(len(trials), "trial")} in {out}'
+        )
         return 128 + signal.SIGINT
     finally:
         marker.unlink(missing_ok=True)
@@ -325,7 +328,7 @@ def _draw(groups: dict[str, list[list[tuple[int, float]]]], path: Path) -> None:
             [np.mean(at) for at in values],
             style,
             marker='.',
-            label=f'{setting} ({len(curves)} seeds)',
+            label=f'{setting} ({counted(len(curves), "seed")})',
         )[0]
         if len(curves) > 2:  # of two, an interval says next to nothing
             has_intervals = True

@@ -18,6 +18,7 @@ from rl_edge_core.ros import conversions, diagnostics, qos
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import Environment, TrainingMetrics
 from rl_edge_interfaces.srv import SaveCheckpoint
 from rl_edge_train import checkpoint
@@ -172,7 +173,7 @@ class TrainNode(Node):
             response.message = f'no checkpoint was written: {result.exception()}'
             return response
         response.success, response.path = True, str(result.result())
-        response.message = f'saved after {self._thread.metrics.transitions} transitions'
+        response.message = f'saved after {counted(self._thread.metrics.transitions, "transition")}'
         return response
 
     # Robots ----------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ class TrainNode(Node):
     def _report(self) -> None:
         message = self._to_metrics()
         self._metrics.publish(message)
-        level, reason = diagnostics.OK, f'{message.updates} updates'
+        level, reason = diagnostics.OK, counted(message.updates, 'update')
         if self._thread is None:
             level, reason = diagnostics.WARN, 'waits for a robot to announce its environment'
         faults = [link.fault for link in self._links if link.fault]

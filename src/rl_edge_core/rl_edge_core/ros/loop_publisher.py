@@ -20,6 +20,7 @@ from rl_edge_core.ros.conversions import (
     to_environment,
     to_episode_summary,
 )
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 
 _NANOSECONDS = 1_000_000_000
@@ -191,7 +192,7 @@ class _Totals:
 
     def table(self, counts: ActionCounts) -> str:
         rows = [
-            f'{self.episodes} episodes, {self.ended_early} ended early',
+            f'{counted(self.episodes, "episode")}, {self.ended_early} ended early',
             f'{"":10}{"mean":>11}{"lowest":>11}{"highest":>11}',
         ]
         for name, (total, low, high) in self._columns.items():
@@ -211,7 +212,7 @@ def _line(event: EpisodeEvent) -> str:
     forward = '' if math.isnan(distance) else f'{distance:.2f} m forward, '
     return (
         f'episode {event.episode} (seed {result.seed}): return {result.episode_return:.1f}, '
-        f'{result.length} steps, {forward}ended by '
+        f'{counted(result.length, "step")}, {forward}ended by '
         f'{result.ended_by.name.lower().replace("_", " ")}{reason}'
     )
 

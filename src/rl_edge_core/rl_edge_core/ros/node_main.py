@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from rl_edge_core.errors import RlEdgeError, did_you_mean
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
 from rl_edge_core.ros.discovery import announce_often
 from rl_edge_core.ros.start import init_rclpy

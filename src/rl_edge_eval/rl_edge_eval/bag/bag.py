@@ -11,6 +11,7 @@ from typing import NamedTuple
 import yaml
 from zstandard import FRAME_HEADER, ZstdDecompressor, ZstdError
 
+from rl_edge_core.wording import counted
 from rl_edge_eval.bag.messages import BagError, BagMessage, BagTopic, Notes
 from rl_edge_eval.bag.storage_files import McapFile, SqliteFile, StorageFile
 
@@ -160,7 +161,7 @@ class Bag:
             promised = self._metadata.message_counts[name]
             if read[name] != promised:
                 self.notes.add(
-                    f'{name}: {read[name]} messages read, metadata.yaml says {promised}'
+                    f'{name}: {counted(read[name], "message")} read, metadata.yaml says {promised}'
                 )
 
 

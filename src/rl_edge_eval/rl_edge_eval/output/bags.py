@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl_edge_core.results import json_types
+from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.comparison import Comparison, compare
 from rl_edge_eval.metrics.run_metrics import EpisodeMetrics, NodeMetrics, RobotMetrics, RunMetrics
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
@@ -61,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     console = make_console(data_on_stdout=STANDARD_OUTPUT in (arguments.json, arguments.csv))
     for bag in bags:
         console.print(
-            f'[bold]{bag.path}[/bold]: {bag.storage}, {bag.messages} messages in '
-            f'{bag.duration_sec:.1f} s on {len(bag.topics)} topics',
+            f'[bold]{bag.path}[/bold]: {bag.storage}, {counted(bag.messages, "message")} in '
+            f'{bag.duration_sec:.1f} s on {counted(len(bag.topics), "topic")}',
             highlight=False,
         )
         for robot in bag.robots:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core.statistics import Interval, kept_interval, mean_interval, unpaired_difference
+from rl_edge_core.wording import counted
 from rl_edge_experiments.experiment import FEWEST_EPISODES
 from rl_edge_experiments.report.sides import ALONE, Pair, Side
 
@@ -138,7 +139,9 @@ def _highest_cpu(pair: Pair) -> Finding:
 def _accuracy(pair: Pair) -> Finding:
     full, compressed = pair.full.returns, pair.compressed.returns
     if full.shape != compressed.shape:
-        return Finding(OPEN, f'{full.size} and {compressed.size} whole episodes: no pairs')
+        return Finding(
+            OPEN, f'{full.size} and {counted(compressed.size, "whole episode")}: no pairs'
+        )
     if full.size < FEWEST_EPISODES:
         return Finding(OPEN, f'{full.size} episodes are too few for an interval')
     kept = kept_interval(compressed, full)

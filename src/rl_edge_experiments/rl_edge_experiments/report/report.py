@@ -15,6 +15,7 @@ from rl_edge_core.files import write_atomically
 from rl_edge_core.model_files import model_names
 from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.wording import counted
 from rl_edge_eval.output.columns import make_console, text_table
 from rl_edge_experiments.experiment import (
     COMPRESSED,
@@ -169,8 +170,9 @@ def _introduction(values: Values) -> list[str]:
     load = int(values['load'])
     beside = f', and again with {load} busy processes beside it' if load else ''
     rendering = 'rendering on' if values['render'] == 'topic' else 'nothing rendered'
+    episodes = counted(int(values['episodes']), 'episode')
     return [
-        f'{values["environment_id"]}: returns and distances over {values["episodes"]} episodes in '
+        f'{values["environment_id"]}: returns and distances over {episodes} in '
         f'lockstep, seeds from {values["seed"]}, the same for all. CPU, memory, latency and '
         f'smoothness while the policy acts for {values["seconds"]} s in real time, {rendering}, '
         f'alone{beside}. Every run was recorded, and every number comes from its bag.',

@@ -14,6 +14,7 @@ from rclpy.task import Future
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.commands import robot_namespace
 
@@ -76,6 +77,6 @@ def main(words: Sequence[str], prog: str) -> int:
         return 1
     print(
         f'{STATES.get(status.state, status.state)}: {status.model_id} ({status.runtime}), '
-        f'{status.actions} actions{"; " + status.reason if status.reason else ""}'
+        f'{counted(status.actions, "action")}{"; " + status.reason if status.reason else ""}'
     )
     return 0 if status.state == PolicyStatus.ACTIVE else 1

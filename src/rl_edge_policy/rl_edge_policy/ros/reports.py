@@ -19,6 +19,7 @@ from rl_edge_core.ros.diagnostics import (
     system_time,
 )
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.metrics import RECENT_SEC, PolicyCounters
 from rl_edge_policy.policy import Policy
@@ -129,8 +130,8 @@ class PolicyReports:
         if observations or actions:
             return Health(
                 WARN,
-                f'{observations} observations and {actions} actions rejected in the last '
-                f'{RECENT_SEC:g} s, the latest: {self.counters.last_fault}',
+                f'{counted(observations, "observation")} and {counted(actions, "action")} '
+                f'rejected in the last {RECENT_SEC:g} s, the latest: {self.counters.last_fault}',
             )
         if self.reason:
             return Health(WARN, self.reason)

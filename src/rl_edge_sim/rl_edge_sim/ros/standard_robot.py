@@ -29,6 +29,7 @@ from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher, create_
 from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
 from rl_edge_core.ros.resource_reporter import ResourceReporter
+from rl_edge_core.wording import counted
 from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco
 from rl_edge_sim.ros.simulation_services import offer_simulation_services
@@ -105,8 +106,8 @@ class StandardRobot:
         """Say how the episodes went, and stop the thread."""
         self._log.close()
         self._node.get_logger().info(
-            f'{self._simulation.steps} steps, {self._repeated} of them with the command of the '
-            f'step before'
+            f'{counted(self._simulation.steps, "step")}, {self._repeated} of them with the '
+            f'command of the step before'
         )
         self._resources.close()
 

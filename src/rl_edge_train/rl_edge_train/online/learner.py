@@ -14,6 +14,7 @@ from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.tensorflow_setup import load_tensorflow
+from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
 from rl_edge_train.loops import ON_POLICY, OffPolicyConfig
 from rl_edge_train.replay_store import ReplayStore
@@ -89,8 +90,8 @@ class OnlineLearner:
         for name, value in metrics.items():
             if not np.isfinite(value):
                 raise FloatingPointError(
-                    f'{name} became {value} after {self.updates} updates: lower the learning '
-                    f'rates or scale the rewards, then resume from {self.folder}'
+                    f'{name} became {value} after {counted(self.updates, "update")}: lower the '
+                    f'learning rates or scale the rewards, then resume from {self.folder}'
                 )
         return metrics
 
@@ -115,7 +116,9 @@ class OnlineLearner:
         self.updates = content.state['updates']
         self._owed = content.state['owed']
         said = self.store.load_state(content.state)
-        return '; '.join([*faults, f'resumed after {self.transitions} transitions with {said}'])
+        return '; '.join(
+            [*faults, f'resumed after {counted(self.transitions, "transition")} with {said}']
+        )
 
     def close(self) -> None:
         """Close the files."""
