@@ -25,7 +25,7 @@ build: ## set up the environment and build the packages, nothing else
 	@$(ENV) --build
 
 edge: ## the installation for the edge device, in .edge or INTO=folder (docs/deployment.md)
-	@$(ENV) tools/edge --into $(or $(INTO),.edge)
+	@$(ENV) tools/edge --into $(or $(INTO),.edge) $(addprefix --with=,$(WITH))
 
 images: ## the images of docker/ and an episode across two containers (root): results/images.json
 	@$(ENV) tools/images

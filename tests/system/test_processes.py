@@ -2,6 +2,8 @@
 
 import re
 import signal
+import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,6 +33,11 @@ def pid_of(started, node):
     return int(re.search(r'pid (\d+)', started.wait_for(f'{node} started')).group(1))
 
 
+def pending_signals(pid):
+    status = Path(f'/proc/{pid}/status').read_text()
+    return int(re.search(r'^ShdPnd:\s*(\w+)', status, re.MULTILINE).group(1), 16)
+
+
 def test_ctrl_c_stops_every_process(running_loop, have_ended):
     loop = running_loop()
     nodes = loop.nodes()
@@ -49,6 +56,20 @@ def test_hanging_up_right_after_terminating_is_the_same_request(running_loop, ha
     loop.process.send_signal(signal.SIGHUP)
 
     assert loop.exit_code() in (129, 143)  # of the one that was seen first
+    assert have_ended(nodes)
+    assert 'killed' not in loop.text
+
+
+def test_the_two_signals_of_timeout_are_one_request(running_loop, have_ended):
+    """It signals the command, then the group that both are in; twice Ctrl-C would kill."""
+    loop = running_loop()
+    nodes = loop.nodes()
+    loop.process.send_signal(signal.SIGINT)
+    while pending_signals(loop.process.pid):
+        time.sleep(0.001)  # else the kernel makes one of the two
+    loop.process.send_signal(signal.SIGINT)
+
+    assert loop.exit_code() == 130
     assert have_ended(nodes)
     assert 'killed' not in loop.text
 

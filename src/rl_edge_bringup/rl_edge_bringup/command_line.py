@@ -16,6 +16,9 @@ from rl_edge_core.signals import SAME_REQUEST_SEC, watch_ending_signals
 
 _MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
+ECHO_SEC = 0.5
+"""A signal that comes again so soon is no second Ctrl-C: ``timeout`` signals its command, then the
+group that both are in."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -73,7 +76,9 @@ def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
 
     def stop(number: int) -> None:
         now_sec = time.monotonic()
-        is_repeated = any(number == earlier for earlier, _ in received)
+        is_repeated = any(
+            number == earlier and now_sec - at_sec > ECHO_SEC for earlier, at_sec in received
+        )
         is_late = bool(received) and now_sec - received[0][1] > SAME_REQUEST_SEC
         if not received or is_repeated or is_late:
             running.stop()

@@ -21,11 +21,11 @@ def require_extra(extra: str, *packages: str) -> None:
     """
     missing = [name for name in packages or (extra,) if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
-            f'{", ".join(missing)} is not installed: run the command under '
-            f'tools/env --with {extra}, or pip install {" ".join(_requirements(extra, missing))}',
-            extra,
-        )
+        wanted = ' '.join(_requirements(extra, missing))
+        remedy = f'run the command under tools/env --with {extra}, or pip install {wanted}'
+        if os.environ.get('RL_EDGE_INSTALLED'):  # an edge installation has neither of them
+            remedy = f'make the edge installation with it: make edge WITH={extra}'
+        raise MissingExtraError(f'{", ".join(missing)} is not installed: {remedy}', extra)
 
 
 def run_again_with(extra: str, command: Sequence[str] | None = None) -> None:

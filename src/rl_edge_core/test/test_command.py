@@ -217,6 +217,12 @@ def test_a_missing_extra_names_both_commands_that_install_it():
     assert 'pip install ' in str(error.value)
 
 
+def test_a_missing_extra_of_a_device_is_installed_when_the_installation_is_made(monkeypatch):
+    monkeypatch.setenv('RL_EDGE_INSTALLED', '/opt/rl_edge')
+    with pytest.raises(MissingExtraError, match=r'installed: .*: make edge WITH=security$'):
+        require_extra('security', 'no_such_package')
+
+
 TOOLS_ENV = """#!/bin/sh
 echo "tools/env $1 $2"
 shift 2

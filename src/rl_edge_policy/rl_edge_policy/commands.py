@@ -38,7 +38,7 @@ COMMANDS = (
     Command(
         name='measure',
         group='prove',
-        help='measure a policy on this machine; prints a row of docs/results.md',
+        help='measure a policy on this machine; prints a row of docs/deployment.md',
         run='rl_edge_policy.ros.measure_command:main',
         example='models/ant_v5/best int8',
     ),

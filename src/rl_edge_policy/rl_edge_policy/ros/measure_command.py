@@ -1,4 +1,4 @@
-"""Measure a policy on this machine and print a row for the table of docs/results.md.
+"""Measure a policy on this machine and print a row for the table of docs/deployment.md.
 
 The policy node is started as a device starts it and asked, one observation after the other, as a
 simulator in lockstep would ask; all of it stays on this machine.
