@@ -7,11 +7,16 @@ from collections.abc import Sequence
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import SYSTEMS, find_system
+from rl_edge_bringup.systems import (
+    RECORDING_ARGUMENTS,
+    SYSTEMS,
+    SystemDescription,
+    find_system,
+)
 from rl_edge_core.command import discard_output, fail, installed_commands
 from rl_edge_core.command import main as rl_edge
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.parameters import help_lines, parse_pairs
+from rl_edge_core.parameters import help_lines, parse_pairs, registered_nodes
 from rl_edge_core.signals import SAME_REQUEST_SEC, watch_ending_signals
 
 _MODULE = 'python -m rl_edge_bringup'
@@ -42,13 +47,29 @@ def main(words: Sequence[str] | None = None) -> int:
 def overview() -> str:
     """Return the systems, the other commands that start nodes, and how to call them."""
     lines = [f'usage: {_MODULE} NAME [argument:=value ...] | NAME --help | list', '', 'systems']
-    lines += [f'  {system.name:<10} {system.description}' for system in SYSTEMS]
+    commands = {c.name: c for c in installed_commands() if c.starts_nodes}
+    here = [s for s in SYSTEMS if set(commands[s.name].nodes) <= set(registered_nodes())]
+    lines += [f'  {system.name:<10} {system.description}' for system in here]
     names = [system.name for system in SYSTEMS]
-    others = [c for c in installed_commands() if c.starts_nodes and c.name not in names]
+    others = [command for command in commands.values() if command.name not in names]
     if others:
         lines += ['', 'experiments']
         lines += [f'  {command.name:<10} {command.help}' for command in others]
     return '\n'.join(lines)
+
+
+def _help(system: SystemDescription) -> list[str]:
+    """Return a text of each argument, without those of recording where nothing can record."""
+    from rl_edge_bringup.recording import can_record  # loaded where it is needed
+
+    arguments = list(system.arguments)
+    if can_record():
+        return help_lines(arguments)
+    of_recording = [a for a in arguments if a.name in RECORDING_ARGUMENTS]
+    lines = help_lines(a for a in arguments if a not in of_recording)
+    if of_recording:
+        lines.append('  record: needs rl_edge_eval or ros2 bag, which are not installed here')
+    return lines
 
 
 def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
@@ -60,8 +81,7 @@ def run_system(words: Sequence[str], prog: str = _MODULE) -> int:
     name, *rest = words
     system = find_system(name)
     if any(word in _HELP_WORDS for word in rest):
-        lines = [f'usage: {prog} {name} [argument:=value ...]', '']
-        print('\n'.join([*lines, *help_lines(system.arguments)]))
+        print('\n'.join([f'usage: {prog} {name} [argument:=value ...]', '', *_help(system)]))
         return 0
     prepared = prepare(system, parse_pairs(rest))
     print(prepared.summary, flush=True)

@@ -1,5 +1,7 @@
 """What this package adds to the command ``rl_edge``."""
 
+import shutil
+
 from rl_edge_core.command import Command
 
 _RUN = 'rl_edge_bringup.command_line:run_system'
@@ -22,6 +24,16 @@ _HELP = {
     'monitor': 'rqt with plots of CPU, memory and latency of a robot that runs',
 }
 
+_NODES = {
+    'sim': ('sim_node', 'policy_node'),
+    'edge': ('policy_node',),
+    'desktop': ('sim_node',),
+    'robot': ('robot_node', 'policy_node'),
+    'train': ('train_node', 'sim_node', 'policy_node'),
+    'record': () if shutil.which('ros2') else ('recorder_node',),
+    'monitor': (),
+}
+
 COMMANDS = (
     *(
         Command(
@@ -32,6 +44,7 @@ COMMANDS = (
             words=(name,),
             example=example,
             starts_nodes=True,
+            nodes=_NODES[name],
         )
         for name, example in _EXAMPLES.items()
     ),

@@ -134,14 +134,21 @@ def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:
     if request.model:
         raise ConfigurationError(
             f'model is {request.model!r}: no such artifact folder, model file, or name under '
-            f'models/{shipped_models_hint(request.model)}; {UNTRAINED} makes one with random '
-            f'weights'
+            f'models/{shipped_models_hint(request.model)}{_untrained_hint()}'
         )
+    remedy = 'build and source the package rl_edge_models, or give model:=FOLDER'
+    if not is_installed('rl_edge_compress'):  # as on an edge device, where nothing is built
+        remedy = f"copy the repository's models/{DEFAULT_MODEL} here and give model:=FOLDER"
     raise ConfigurationError(
-        f'the default model {DEFAULT_MODEL} is not there{shipped_models_hint("")}: build and '
-        f'source the package rl_edge_models, give model:=FOLDER, or model:={UNTRAINED} for random '
-        f'weights'
+        f'the default model {DEFAULT_MODEL} is not there{shipped_models_hint("")}: '
+        f'{remedy}{_untrained_hint()}'
     )
+
+
+def _untrained_hint() -> str:
+    if not is_installed('rl_edge_compress'):
+        return ''
+    return f'; model:={UNTRAINED} makes one with random weights'
 
 
 def _untrained(request: ModelRequest) -> Path:
@@ -153,6 +160,11 @@ def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
 
     It prints the folder. TensorFlow is loaded there, not in the process that starts nodes.
     """
+    package = module.partition('.')[0]
+    if not is_installed(package):
+        raise ConfigurationError(
+            f'{package}, which makes a first policy, is not installed here: give model:=FOLDER'
+        )
     environment_id = request.environment_id or DEFAULT_ENVIRONMENT
     of_environment = (environment_id, request.environment_arguments)
     command = [sys.executable, '-m', module, *words, *of_environment, str(out)]
@@ -160,7 +172,9 @@ def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
-        raise ArtifactError(f'a first policy for {environment_id} was not made: {last}')
+        raise ArtifactError(
+            f'a first policy for {environment_id} was not made: {last.removeprefix("error: ")}'
+        )
     return Path(done.stdout.splitlines()[-1])
 
 

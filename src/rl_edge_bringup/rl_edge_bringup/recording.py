@@ -123,6 +123,11 @@ def choose_recorder(recorder: str, storage: str) -> str:
     return RL_EDGE
 
 
+def can_record() -> bool:
+    """Return whether one of the two recorders is installed."""
+    return is_installed(_OUR_PACKAGE) or not missing_for_rosbag2('mcap')
+
+
 def missing_for_rosbag2(storage: str) -> list[str]:
     """Return what ``ros2 bag record`` with this storage (mcap, sqlite3) needs and lacks."""
     return missing_programs(['ros2']) + missing_packages(_packages(storage))

@@ -4,13 +4,13 @@ The policies in ``security/`` of the package say what each node needs, and nothi
 comes with a ROS 2 distribution; the lxml and cryptography that it uses are the extra ``security``.
 """
 
-import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rl_edge_bringup.models import install_command, share_folder
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.extras import require_extra
 
@@ -19,7 +19,7 @@ PLACEHOLDER = 'NAMESPACE'
 
 def main(words: Sequence[str] | None = None, *, prog: str = 'rl_edge') -> int:
     """Make keystore and enclaves as the words say; return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog=f'{prog} security',
         description="Make keys and signed permissions for a robot's nodes (docs/security.md).",
     )

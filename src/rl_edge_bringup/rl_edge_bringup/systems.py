@@ -139,6 +139,7 @@ _RECORDER = Setting(
     'ros2 bag record or the recorder of rl_edge; auto takes the first where it is installed.',
     choices=('auto', 'rosbag2', 'rl_edge'),
 )
+RECORDING_ARGUMENTS = (_RECORD.name, *_OF_RECORDER.values(), _RECORDER.name)
 _CONFIGURATION = Setting(
     'configuration',
     'compressed',

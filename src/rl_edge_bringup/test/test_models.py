@@ -194,3 +194,24 @@ def test_an_unknown_configuration_is_an_error():
 def test_an_unknown_system_is_an_error_that_lists_those_there_are():
     with pytest.raises(ConfigurationError, match=r"'edgy' \(did you mean edge\?\); there are sim"):
         find_system('edgy')
+
+
+def test_a_device_without_the_default_model_is_not_told_to_build_it(folder, monkeypatch):
+    with pytest.raises(ConfigurationError, match='build and source the package rl_edge_models'):
+        choose_model(ModelRequest('compressed'))
+    monkeypatch.setattr(models, 'is_installed', lambda package: False)
+
+    with pytest.raises(ConfigurationError) as found:
+        choose_model(ModelRequest('compressed'))
+    assert "copy the repository's models/ant_v5/best here and give model:=FOLDER" in str(
+        found.value
+    )
+    assert 'untrained' not in str(found.value)
+    with pytest.raises(ConfigurationError, match='rl_edge_compress, which makes a first policy, '):
+        choose_model(ModelRequest('compressed', model='untrained'))
+
+
+@pytest.mark.parametrize('name', ['swng', 'models/pendulum/swng', 'pendulum/swng'])
+def test_a_misspelt_name_gets_a_hint_with_and_without_its_folder(folder, name):
+    with pytest.raises(ConfigurationError, match=r'\(did you mean pendulum/swing\?\)'):
+        choose_model(ModelRequest('compressed', model=name))

@@ -9,7 +9,7 @@ import yaml
 from rclpy.context import Context
 from rclpy.node import Node
 
-from rl_edge_bringup import systems
+from rl_edge_bringup import command_line, recording, systems
 from rl_edge_bringup.command_line import main
 from rl_edge_bringup.parameter_files import parameter_files
 from rl_edge_bringup.systems import (
@@ -143,6 +143,24 @@ def test_a_system_whose_node_is_not_installed_says_so_and_the_others_work(monkey
         find_system('sim').arguments  # noqa: B018
     names = [argument.name for argument in find_system('edge').arguments]
     assert 'model' in names
+
+
+def test_help_leaves_out_what_cannot_run_here(monkeypatch, capsys):
+    registered = {'policy_node': registered_nodes()['policy_node']}
+    monkeypatch.setattr(command_line, 'registered_nodes', lambda: registered)
+    monkeypatch.setattr(recording, 'can_record', lambda: False)
+
+    assert command_line.main(['edge', '--help']) == 0
+    of_edge = capsys.readouterr().out
+    assert command_line.main(['list']) == 0
+    listed = capsys.readouterr().out.partition('systems')[2].partition('experiments')[0].split()
+
+    assert '  threads (' in of_edge
+    assert '  recorder (' not in of_edge
+    assert 'max_bag_size_mb' not in of_edge
+    assert 'record: needs rl_edge_eval or ros2 bag' in of_edge
+    assert 'edge' in listed
+    assert 'sim' not in listed
 
 
 @pytest.mark.parametrize(

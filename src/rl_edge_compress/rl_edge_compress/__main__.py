@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rl_edge_compress.recipes import chosen_recipes
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(
         required=True, metavar='{MODEL,report,publish,arm64,import,export}'
     )

@@ -22,6 +22,7 @@ from rl_edge_core.errors import (
     did_you_mean,
 )
 from rl_edge_core.extras import run_again_with
+from rl_edge_core.parameters import registered_nodes
 
 COMMANDS_GROUP = 'rl_edge.commands'
 GROUPS = {
@@ -54,6 +55,9 @@ class Command:
     starts_nodes: bool = False
     """True where its words are ``name:=value``. A name may stand for two commands, one of them
     such a one: it is meant by words with ``:=`` and by none at all, the other one by options."""
+
+    nodes: tuple[str, ...] = ()
+    """Executables of the nodes that it starts: without their packages it can't run."""
 
     def load(self) -> Callable[..., int]:
         """Import what the command runs."""
@@ -161,11 +165,15 @@ def _help(named: list[Command], words: list[str]) -> int:
 
 
 def overview(commands: Sequence[Command]) -> str:
-    """Return the commands in their groups."""
+    """Return the commands in their groups, without those whose nodes are not installed."""
+    here = [command for command in commands if set(command.nodes) <= set(registered_nodes())]
     lines = ['usage: rl_edge COMMAND ... | rl_edge COMMAND --help']
     for group, text in GROUPS.items():
         lines += ['', f'{group}: {text}']
-        lines += [f'  {c.name:<10} {c.help}' for c in commands if c.group == group]
+        lines += [f'  {c.name:<10} {c.help}' for c in commands if c.group == group and c in here]
+    if len(here) < len(commands):
+        absent = ', '.join(command.name for command in commands if command not in here)
+        lines += ['', f'not on this machine, where their packages are not installed: {absent}']
     return '\n'.join(lines)
 
 

@@ -4,6 +4,7 @@ Whoever starts nodes chooses a file by this alone; the environment's specificati
 and the rest of the manifest are read by those who load the file (`rl_edge_core.artifact`).
 """
 
+import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,8 @@ class ModelFiles:
             if entry.recipe == recipe:
                 return entry
         raise ArtifactError(
-            f'{self.name} has no recipe {recipe!r}; it has {", ".join(self.recipes) or "none"}'
+            f'{self.name} has no recipe {recipe!r}{did_you_mean(recipe, self.recipes)}; it has '
+            f'{", ".join(self.recipes) or "none"}'
         )
 
     def entry_of_file(self, file: str) -> ModelFile:
@@ -80,7 +82,10 @@ class ModelFiles:
             if entry.file == file:
                 return entry
         names = ', '.join(entry.file for entry in self.files)
-        raise ArtifactError(f'{self.name}: the manifest has no file {file!r}; it has {names}')
+        hint = did_you_mean(file, [entry.file for entry in self.files])
+        raise ArtifactError(
+            f'{self.name}: the manifest has no file {file!r}{hint}; it has {names}'
+        )
 
     def compressed_recipe(self) -> str:
         """Return the recipe that the ``compressed`` configuration uses."""
@@ -203,4 +208,9 @@ def shipped_models_hint(name: str) -> str:
     """Return what to add to an error about a model that is not there: the close one, and all."""
     names = model_names()
     there = f'models/ has {", ".join(names)}' if names else 'no shipped models are installed'
-    return f'{did_you_mean(name, names)}; {there}'
+    hint = did_you_mean(name, names)
+    if not hint:  # without the folder, or with another one before it
+        last = {Path(known).name: known for known in names}
+        close = difflib.get_close_matches(Path(name).name, last, n=1)
+        hint = f' (did you mean {last[close[0]]}?)' if close else ''
+    return f'{hint}; {there}'

@@ -175,8 +175,9 @@ def from_mapping(config_type: type[Parameters], mapping: Mapping[str, Any]) -> P
     fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
     unknown = sorted(set(mapping) - set(fields))
     if unknown:
+        named = ', '.join(f'{name}{did_you_mean(str(name), fields)}' for name in unknown)
         raise ConfigurationError(
-            f'{config_type.__name__}: unknown {", ".join(unknown)}; valid are {", ".join(fields)}'
+            f'{config_type.__name__}: unknown {named}; valid are {", ".join(fields)}'
         )
     hints = typing.get_type_hints(config_type)
     values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
@@ -193,7 +194,8 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
     if origin is typing.Literal:
         if value not in arguments:
             choices = ', '.join(map(str, arguments))
-            raise ConfigurationError(f'{name} is {value!r}, must be one of {choices}')
+            hint = did_you_mean(str(value), map(str, arguments))
+            raise ConfigurationError(f'{name} is {value!r}, must be one of {choices}{hint}')
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -228,12 +230,22 @@ def to_text(value: Any) -> str:
 def parse_pairs(words: Sequence[str]) -> dict[str, str]:
     """Split ``name:=value`` words; of repeated names the last one wins, as in ros2 launch."""
     pairs = {}
-    for word in words:
+    for index, word in enumerate(words):
         name, separator, value = word.partition(':=')
         if not separator or not name:
-            raise ConfigurationError(f'{word!r} is not of the form name:=value')
+            meant = _as_pair(word, words[index + 1 : index + 2])
+            raise ConfigurationError(f'{word!r} is not of the form name:=value{meant}')
         pairs[name] = value
     return pairs
+
+
+def _as_pair(word: str, following: Sequence[str]) -> str:
+    """Return how to write what was written as an option, ``--name value`` or ``name=value``."""
+    name, separator, value = word.lstrip('-').partition('=')
+    if not separator and following and ':=' not in following[0]:
+        value = following[0]
+    name = name.rstrip(':').replace('-', '_')
+    return f': write {name}:={value}' if name.isidentifier() and value else ''
 
 
 def parse_arguments(settings: Sequence[Setting], given: Mapping[str, str]) -> dict[str, Any]:

@@ -318,3 +318,14 @@ def test_ctrl_c_ends_a_command_with_a_word_and_no_traceback(words):
 
     assert done.returncode == 130
     assert done.stderr == 'interrupted\n'
+
+
+def test_commands_whose_nodes_are_not_installed_are_shown_as_such(monkeypatch):
+    monkeypatch.setattr(command, 'registered_nodes', lambda: {'policy_node': None})
+    lines = command.overview(installed_commands()).splitlines()
+
+    listed = {line.split()[0] for line in lines if line.startswith('  ')}
+    assert {'edge', 'policy'} <= listed
+    assert not listed & {'sim', 'desktop', 'robot'}
+    assert lines[-1].startswith('not on this machine, where their packages are not installed: ')
+    assert {'sim', 'desktop', 'robot'} <= set(lines[-1].partition(': ')[2].split(', '))

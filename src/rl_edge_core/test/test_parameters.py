@@ -75,3 +75,22 @@ def test_a_word_of_another_form_is_an_error(word):
 def test_every_default_can_be_written_and_read_back():
     for argument in ARGUMENTS:
         assert argument.parse(to_text(argument.default)) == argument.default
+
+
+@pytest.mark.parametrize(
+    ('words', 'meant'),
+    [
+        (('--episodes', '1'), ': write episodes:=1'),
+        (('--real-time-factor=2',), ': write real_time_factor:=2'),
+        (('episodes=1',), ': write episodes:=1'),
+        (('episodes:', '1'), ': write episodes:=1'),
+        (('--episodes', 'mode:=realtime'), ''),
+        (('--episodes',), ''),
+        ((':=1',), ''),
+    ],
+)
+def test_an_option_is_answered_with_the_pair_that_was_meant(words, meant):
+    with pytest.raises(ConfigurationError) as found:
+        parse_pairs(words)
+
+    assert str(found.value) == f'{words[0]!r} is not of the form name:=value{meant}'

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.command import fail
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.model_files import named_model
@@ -21,9 +22,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'python -m rl_edge_
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
-    json_file = argparse.ArgumentParser(add_help=False)
+    json_file = ArgumentParser(add_help=False)
     json_file.add_argument(
         '--json', metavar='FILE', help='write all metrics; - for standard output'
     )

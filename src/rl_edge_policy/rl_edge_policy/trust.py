@@ -5,7 +5,6 @@ must do: the environment with the limits of its actions, the network, the golden
 it still holds when some of an artifact's files are packed and sent.
 """
 
-import argparse
 import base64
 import dataclasses
 import json
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.artifact import Manifest, load_manifest, manifest_to_mapping, write_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.extras import require_extra
@@ -132,7 +132,7 @@ def _read_key(path: Path, *, public: bool) -> Any:
 
 def main(words: Sequence[str], prog: str) -> int:
     """Sign the artifact of a command line; return 0."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog=f'{prog} sign',
         description=f'Sign the model files of an artifact. Make a key: {_MAKE_KEY}; what the '
         f'robot needs of it: {_MAKE_PUBLIC}',

@@ -4,7 +4,6 @@ Links are bodies, joints are hinges and slides, shapes are plain geoms. What a U
 returned as notes.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
 from rl_edge_sim.environment import make_environment
@@ -211,9 +211,7 @@ def _text(values: Any) -> str:
 
 def main(words: Sequence[str] | None = None, prog: str = 'rl_edge') -> int:
     """Write a URDF; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=f'{prog} urdf', description='Write a URDF of a MuJoCo model.'
-    )
+    parser = ArgumentParser(prog=f'{prog} urdf', description='Write a URDF of a MuJoCo model.')
     parser.add_argument('model', help='an MJCF file, or a Gymnasium environment such as Ant-v5')
     parser.add_argument('--out', type=Path, help='file to write; standard output without it')
     arguments = parser.parse_args(words)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rl_edge_compress.__main__ import add_export_format
 from rl_edge_compress.__main__ import export as export_as
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
@@ -20,7 +21,7 @@ from rl_edge_train.run_config import preset_descriptions
 
 def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_train') -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, dest='command')
     _add_train(commands)
     _add_sweep(commands)

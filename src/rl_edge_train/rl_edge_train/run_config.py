@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_core.configuration import from_mapping, read_yaml
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_train.environments import EnvironmentConfig
 from rl_edge_train.selection import SelectionConfig
 
@@ -64,7 +64,8 @@ def load_preset(preset: str) -> RunConfig:
         return from_mapping(RunConfig, read_yaml(Path(preset)))
     if preset not in preset_names():
         raise ConfigurationError(
-            f'unknown preset {preset!r}; valid are {", ".join(preset_names())}, or a .yaml file'
+            f'unknown preset {preset!r}{did_you_mean(preset, preset_names())}; valid are '
+            f'{", ".join(preset_names())}, or a .yaml file'
         )
     path = resources.files('rl_edge_train') / 'presets' / f'{preset}.yaml'
     return from_mapping(RunConfig, read_yaml(Path(str(path))))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.command import Command
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.ros.discovery import announce_often
@@ -38,7 +39,7 @@ SHOWN = 64
 
 def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
     """Run one of the three; return the exit code."""
-    parser = argparse.ArgumentParser(prog=f'{prog} topic', description=__doc__)
+    parser = ArgumentParser(prog=f'{prog} topic', description=__doc__)
     commands = parser.add_subparsers(required=True, metavar='{list,echo,hz}')
     listing = commands.add_parser('list', help='topics with types, publishers and subscriptions')
     listing.set_defaults(run=_list)

@@ -30,7 +30,14 @@ from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatu
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 
-_USAGE = 'usage: {prog} measure MODEL [RECIPE]'
+_USAGE = """usage: {prog} measure MODEL [RECIPE]
+
+Measure a policy on this machine: inference alone, then the policy node as a device runs it, asked
+one observation after the other. Takes half a minute, and prints the head and a row of the table
+in docs/results.md, with memory, start-up time and the load that the machine had before.
+
+MODEL   artifact folder, model file in one, or a name under models/, such as ant_v5/best
+RECIPE  which of its files, such as int8; by default the one that compressed uses"""
 NAMESPACE = 'rl_edge_measure'
 RUN_ID = 1
 WARM_UP = 200

@@ -1,0 +1,31 @@
+"""Command lines of options: argparse that names the option which was meant."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from rl_edge_core.errors import did_you_mean
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argparse parser whose subcommands refuse unknown words themselves, with a suggestion."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as argparse does; words that are left over are an error here already.
+
+        argparse leaves it to the outermost parser, whose usage shows the names of commands alone.
+        """
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{self._hint(unknown[0])}')
+        return parsed, []
+
+    def _hint(self, word: str) -> str:
+        options = [name for name in self._option_string_actions if name.startswith('--')]
+        name, is_ros, value = word.partition(':=')
+        if is_ros:
+            option = f'--{name.replace("_", "-")}'
+            return f' (write {option} {value})' if option in options else ' (not name:=value)'
+        return did_you_mean(word.partition('=')[0], options)
