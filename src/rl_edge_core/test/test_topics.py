@@ -1,5 +1,6 @@
 """`rl_edge topic` beside a node that publishes, in a domain of their own."""
 
+import re
 import threading
 
 import pytest
@@ -40,7 +41,7 @@ def robot(ros_domain_id):
 def test_topics_are_listed_with_types_and_ends(robot, capsys):
     assert topics.main(['list']) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
-    ends = ['1', 'publishers,', '0', 'subscriptions']
+    ends = ['1', 'publisher,', '0', 'subscriptions']
     assert rows['/ant0/joints'] == ['std_msgs/msg/Float64MultiArray', *ends]
     assert '/ant0/name' in rows
 
@@ -62,7 +63,16 @@ def test_the_rate_is_that_of_what_arrives(robot, capsys):
     assert '(mean of 9:' in capsys.readouterr().out
 
 
-def test_a_topic_that_is_not_there_is_named_with_one_like_it(robot, monkeypatch):
+def test_a_topic_that_is_not_there_is_named_with_one_like_it(robot, monkeypatch, capsys):
     monkeypatch.setattr(topics, 'SEARCH_SEC', 2.0)
-    with pytest.raises(ConfigurationError, match=r"'/ant0/joint'.*did you mean.*/ant0/joints"):
-        topics.main(['echo', '/ant0/joint'])
+    meant = r"nobody publishes 'joint' \(did you mean /ant0/joints\?\)"
+    with pytest.raises(ConfigurationError, match=meant + '; `rl_edge topic list`'):
+        topics.main(['echo', 'joint'])
+    assert re.match(meant + ': waiting for 2 s\n', capsys.readouterr().err)
+
+
+def test_a_topic_without_a_publisher_is_not_waited_for_without_end(robot, monkeypatch):
+    monkeypatch.setattr(topics, 'SEARCH_SEC', 2.0)
+    robot.create_subscription(String, 'command', lambda _: None, 1)
+    with pytest.raises(ConfigurationError, match='nobody publishes /ant0/command; '):
+        topics.main(['echo', 'command'])

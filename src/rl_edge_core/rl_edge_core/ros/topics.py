@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
@@ -13,9 +15,10 @@ import yaml
 
 from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.command import Command
-from rl_edge_core.errors import ConfigurationError, did_you_mean
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros.discovery import announce_often
 from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.wording import counted
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
     from rclpy.node import Node
@@ -32,7 +35,9 @@ COMMANDS = (
 SETTLED_SEC = 1.0
 """How long nothing new must have been discovered for the list to count as whole."""
 SEARCH_SEC = 10.0
-"""How long a topic is looked for."""
+"""How long a topic and its publisher are looked for."""
+SILENT_SEC = 1.0
+"""After which it is said what is waited for."""
 SHOWN = 64
 """Elements of an array that are printed."""
 
@@ -80,8 +85,9 @@ def _list(node: Node, _: argparse.Namespace) -> None:
         time.sleep(0.05)
     for name, types in topics:
         print(
-            f'{name:40s} {", ".join(types):45s} {node.count_publishers(name)} publishers, '
-            f'{node.count_subscribers(name)} subscriptions'
+            f'{name:40s} {", ".join(types):45s} '
+            f'{counted(node.count_publishers(name), "publisher")}, '
+            f'{counted(node.count_subscribers(name), "subscription")}'
         )
     if not topics:
         print('no topic: does anything run with the same ROS_DOMAIN_ID?')
@@ -138,32 +144,50 @@ def _messages(node: Node, options: argparse.Namespace, *, raw: bool) -> Iterator
     node.create_subscription(_message_class(type_name), name, received.append, profile, raw=raw)
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
-    taken = 0
+    taken, began = 0, time.monotonic()
     while not options.count or taken < options.count:
         executor.spin_once(timeout_sec=1.0)
+        if not taken and not received and began and time.monotonic() - began > SILENT_SEC:
+            began = 0.0
+            print(f'no message on {name} yet: waiting', file=sys.stderr, flush=True)
         while received and (not options.count or taken < options.count):
             yield received.pop(0)
             taken += 1
 
 
 def _find(node: Node, wanted: str) -> tuple[str, str]:
-    """Return the full name and the type of a topic, once it is there."""
-    deadline = time.monotonic() + SEARCH_SEC
+    """Return the full name and the type of a topic, once somebody publishes it."""
+    began, has_said = time.monotonic(), False
     while True:
         topics = dict(node.get_topic_names_and_types())
         found = [n for n in topics if n == wanted or n.endswith('/' + wanted.lstrip('/'))]
         if wanted in found:
             found = [wanted]
-        if len(found) == 1:
-            return found[0], topics[found[0]][0]
-        if found:
+        if len(found) > 1:
             raise ConfigurationError(f'{wanted} may be {" or ".join(found)}: give the whole name')
-        if time.monotonic() > deadline:
+        if found and node.count_publishers(found[0]):
+            return found[0], topics[found[0]][0]
+        waited_sec = time.monotonic() - began
+        missing = f'nobody publishes {found[0] if found else repr(wanted)}'
+        if not found:
+            missing += _close_topics(wanted, topics)
+        if waited_sec > SEARCH_SEC:
             raise ConfigurationError(
-                f'nobody publishes or subscribes to {wanted!r}{did_you_mean(wanted, topics)}; '
-                '`rl_edge topic list` names the topics of this ROS_DOMAIN_ID'
+                f'{missing}; `rl_edge topic list` names the topics of ROS_DOMAIN_ID '
+                f'{node.context.get_domain_id()}'
             )
+        if waited_sec > SILENT_SEC and not has_said:
+            has_said = True
+            print(f'{missing}: waiting for {SEARCH_SEC:g} s', file=sys.stderr, flush=True)
         time.sleep(0.05)
+
+
+def _close_topics(wanted: str, topics: Iterable[str]) -> str:
+    """Return the topics that may be meant, by their last part too; empty when none is close."""
+    last = {topic.rpartition('/')[2]: topic for topic in topics}
+    name = wanted.rpartition('/')[2]
+    close = [last[part] for part in difflib.get_close_matches(name, last, n=2)]
+    return f' (did you mean {" or ".join(close)}?)' if close else ''
 
 
 def _message_class(type_name: str) -> Any:
