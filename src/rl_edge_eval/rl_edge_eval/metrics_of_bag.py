@@ -44,7 +44,7 @@ def metrics_of_bag(path: Path) -> RunMetrics:
         if topic.message_type == TRANSITION_TYPE:  # also one without a message
             records.robot(parent_of(topic.name))
     if not records.robots:
-        bag.notes.add('no topic of the control loop is in it')
+        bag.notes.add('no topic of the control loop is in it: there is nothing to evaluate')
     robots = tuple(
         metrics_from_records(
             robot,
@@ -54,6 +54,10 @@ def metrics_of_bag(path: Path) -> RunMetrics:
         )
         for name, robot in sorted(records.robots.items())
     )
+    for robot in robots:
+        if not robot.transitions and not robot.episodes:
+            where = f' of {robot.namespace}' if len(robots) > 1 else ''
+            bag.notes.add(f'no step{where} is in it: the recording ended before the first one')
     begin_ns = min(begin_ns, end_ns)
     duration_sec = (end_ns - begin_ns) * 1e-9
     return RunMetrics(

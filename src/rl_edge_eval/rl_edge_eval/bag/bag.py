@@ -35,8 +35,11 @@ class Bag:
     """Stream the messages of a bag, with notes on what could not be read."""
 
     def __init__(self, path: Path) -> None:
-        """Find the storage files; raise BagError when ``path`` is no bag."""
-        self.path = path
+        """Find the storage files; raise BagError when ``path`` is no bag.
+
+        It may also be the output folder of a run, with the one bag in it.
+        """
+        self.path = path = _bag_in(path)
         self.notes = Notes()
         self.message_counts: Counter[BagTopic] = Counter()
         """Messages read so far by topic; those without messages count 0."""
@@ -163,6 +166,20 @@ class Bag:
                 self.notes.add(
                     f'{name}: {counted(read[name], "message")} read, metadata.yaml says {promised}'
                 )
+
+
+def _bag_in(folder: Path) -> Path:
+    """Return the bag that is in ``folder``, or ``folder`` where it has files of its own or none.
+
+    Raise BagError for several.
+    """
+    if not folder.is_dir() or _storage_files_in(folder):
+        return folder
+    bags = sorted(one for one in folder.iterdir() if one.is_dir() and _storage_files_in(one))
+    if len(bags) > 1:
+        names = ', '.join(str(bag) for bag in bags)
+        raise BagError(f'{folder} has several bags in it: give one of {names}')
+    return bags[0] if bags else folder
 
 
 def _storage_files_in(folder: Path) -> list[Path]:

@@ -80,7 +80,12 @@ def choose_robot(path: Path, wanted: str | None, robots: Collection[str]) -> str
 
     Raise ConfigurationError when it is not in the bag at ``path``, or one has to be named.
     """
-    listed = ', '.join(sorted(name or '/' for name in robots)) or 'none'
+    if not robots:
+        raise ConfigurationError(
+            f'{path} has no topic of the control loop in it: it was cut off before the first '
+            f'message, or other topics were recorded'
+        )
+    listed = ', '.join(sorted(name or '/' for name in robots))
     if wanted is None and len(robots) > 1:
         raise ConfigurationError(f'{path} has several robots, name one: {listed}')
     name = next(iter(robots), '') if wanted is None else f'/{wanted.strip("/")}'.rstrip('/')

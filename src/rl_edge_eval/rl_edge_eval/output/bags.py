@@ -83,8 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plots:
         from rl_edge_eval.output.plots import write_plots
 
-        for path in write_plots(arguments.plots, bags):
+        paths = write_plots(arguments.plots, bags)
+        for path in paths:
             console.print(f'wrote {path}', highlight=False)
+        if not paths:
+            console.print('nothing was recorded that could be plotted')
     return 0
 
 
