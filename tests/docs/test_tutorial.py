@@ -77,7 +77,7 @@ def test_the_way_from_desktop_to_device_runs_as_written(tmp_path, ros_domain_id)
                 command.replace('tools/env', str(pages.ROOT / 'tools' / 'env')),
                 shell=True,
                 cwd=tmp_path,
-                env=terminal,
+                env={**os.environ, **terminal} if 'tools/env' in command else terminal,
                 capture_output=True,
                 text=True,
                 check=False,

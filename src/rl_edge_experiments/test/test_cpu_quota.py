@@ -77,9 +77,9 @@ def test_a_process_is_held_and_let_go_again():
         busy.stdout.readline()
         before = {version: group_of(busy.pid, version) for version in (1, 2)}
         with held_to(busy.pid, 10.0) as group:
-            while group.read().throttled_periods < 3:
+            # The kernel counts the periods that a late timer missed at once, and their time after.
+            while (read := group.read()).throttled_periods < 3 or not read.throttled_sec:
                 pass
-            read = group.read()
             folder = group.folder
         after = {version: group_of(busy.pid, version) for version in (1, 2)}
     finally:
@@ -88,7 +88,6 @@ def test_a_process_is_held_and_let_go_again():
         busy.stdout.close()
 
     assert (read.quota_us, read.period_us) == (5_000, 50_000)
-    assert read.throttled_sec > 0.0
     assert read.periods >= read.throttled_periods
     assert before == after
     assert not folder.exists()
