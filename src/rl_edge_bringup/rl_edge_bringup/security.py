@@ -13,6 +13,7 @@ from rl_edge_bringup.models import install_command, share_folder
 from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.extras import require_extra
+from rl_edge_core.files import ensure_folder
 
 PLACEHOLDER = 'NAMESPACE'
 
@@ -62,6 +63,7 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
         ConfigurationError: for an unknown role, a keystore folder that holds something else, or
             where sros2 is not installed.
         MissingExtraError: where lxml or cryptography is not installed.
+        StorageError: where the keystore can't be written.
     """
     policies = {role: policy_of(role, namespace) for role in chosen}
     if importlib.util.find_spec('sros2') is None:
@@ -76,8 +78,9 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
         is_valid_keystore,
     )
 
+    ensure_folder(keystore)
     if not is_valid_keystore(keystore):
-        if keystore.exists() and any(keystore.iterdir()):
+        if any(keystore.iterdir()):
             raise ConfigurationError(
                 f'{keystore} is no keystore: name a new folder or an empty one'
             )

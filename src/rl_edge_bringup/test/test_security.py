@@ -11,7 +11,7 @@ import pytest
 from rl_edge_bringup import security
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.systems import find_system
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, StorageError
 
 ROLES = ['observer', 'policy', 'recorder', 'robot', 'sim', 'train']
 LOOP = ['robot', 'sim']
@@ -144,6 +144,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
 
     with pytest.raises(ConfigurationError, match='is no keystore'):
         security.make_enclaves('ant0', tmp_path, ['sim'])
+    with pytest.raises(StorageError, match='a file of that name is in the way'):
+        security.make_enclaves('ant0', tmp_path / 'file', ['sim'])
 
 
 @pytest.mark.parametrize(
