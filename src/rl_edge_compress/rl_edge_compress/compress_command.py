@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from rl_edge_compress.compress import KEPT, compress
 from rl_edge_compress.imitation import ImitationConfig
+from rl_edge_compress.progress import Progress
 from rl_edge_compress.recipes import Recipe, chosen_recipes
 from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import load_manifest
@@ -26,25 +26,25 @@ def run(options: argparse.Namespace) -> int:
     config = from_mapping(ImitationConfig, _settings(options.set))
     with (
         _alone_in(options.out),
-        tqdm(total=len(recipes), unit='recipe', dynamic_ncols=True) as bar,
+        Progress(len(recipes), 'recipe') as progress,
     ):
         shown: list[str] = []
 
         def start(recipe: Recipe) -> None:
-            bar.update(len(shown) - bar.n)
+            progress.update(len(shown) - progress.done)
             shown.append(recipe.name)
-            bar.set_description(recipe.name)
+            progress.show(what=recipe.name)
 
         session = CompressionSession(
             model=options.model,
             kept=options.out / KEPT,
             config=config,
-            say=lambda line: bar.set_postfix_str(line),
+            say=lambda line: progress.show(detail=line),
             observations=_observations(options.calibration),
             cluster=options.cluster,
         )
         outcomes = compress(session, recipes, options.out, on_recipe=start)
-        bar.update(len(recipes) - bar.n)
+        progress.update(len(recipes) - progress.done)
     print(f'{"recipe":16} {"":8} {"bytes":>9} {"action error":>13}')
     for outcome in outcomes:
         found = outcome.reason

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rl_edge_compress import closed_loop
 from rl_edge_compress.kept_timings import Timings, kept_timings
+from rl_edge_compress.progress import Progress
 from rl_edge_compress.recipes import RECIPES
 from rl_edge_compress.report_pictures import write_pictures
 from rl_edge_compress.report_table import markdown, timing_table
@@ -238,11 +238,11 @@ class _Bar:
     """One progress bar for the phases of a report."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: Progress | None = None
 
     def start(self, what: str, total: int) -> None:
         self.close()
-        self._bar = tqdm(total=total, desc=what, dynamic_ncols=True)
+        self._bar = Progress(total, 'step', what=what)
 
     def step(self, count: int = 1) -> None:
         if self._bar is not None:

@@ -2,7 +2,8 @@
 
 import math
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -12,6 +13,32 @@ from tqdm import tqdm
 from rl_edge_core.errors import StorageError
 
 NOT_PLOTTED = ('steps', 'seconds')
+_BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]'
+"""Without tqdm's remaining time, which counts compiling and steps that learn nothing."""
+
+
+class TimeLeft:
+    """The time that the rest of a run takes, by the pace since the networks are compiled."""
+
+    def __init__(self, total_steps: int, *, now_sec: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing yet: iterations that do not learn are fast, and the first compiles."""
+        self._total_steps, self._now_sec = total_steps, now_sec
+        self._steps, self._since_sec = 0, math.nan
+
+    def note(self, steps: int, *, has_learned: bool) -> None:
+        """Take note that an iteration has led to ``steps``, and whether it learned."""
+        if has_learned and math.isnan(self._since_sec):
+            self._steps, self._since_sec = steps, self._now_sec()
+
+    def text(self, steps: int) -> str:
+        """Return e.g. ``12 min left``; empty while nothing is known."""
+        if math.isnan(self._since_sec) or steps <= self._steps:
+            return ''
+        pace = (self._now_sec() - self._since_sec) / (steps - self._steps)
+        seconds = max(self._total_steps - steps, 0) * pace
+        if seconds < 100:
+            return f'{seconds:.0f} s left'
+        return f'{seconds / 60:.0f} min left' if seconds < 6000 else f'{seconds / 3600:.1f} h left'
 
 
 class RunDisplay:
@@ -22,6 +49,7 @@ class RunDisplay:
         self.stream = stream or sys.stdout
         self._writer = tf.summary.create_file_writer(str(folder / 'tensorboard'))
         self._total_steps = total_steps
+        self._time_left = TimeLeft(total_steps)
         self._bar: tqdm | None = None
 
     def begin(self, steps: int) -> None:
@@ -34,12 +62,14 @@ class RunDisplay:
                 unit_scale=True,
                 file=self.stream,
                 smoothing=0.05,
+                bar_format=_BAR,
                 mininterval=1.0,
                 miniters=1,
             )
 
-    def advance(self, steps: int) -> None:
-        """Move the bar to `steps`."""
+    def advance(self, steps: int, *, has_learned: bool) -> None:
+        """Move the bar to `steps`, to which an iteration led that learned or did not."""
+        self._time_left.note(steps, has_learned=has_learned)
         if self._bar is not None:
             self._bar.update(steps - self._bar.n)
 
@@ -50,7 +80,8 @@ class RunDisplay:
 
     def show(self, metrics: Mapping[str, float]) -> None:
         """Show steps, return, forward distance (where there is one), steps/s and the time left."""
-        measured = ''
+        steps, measured = int(metrics['steps']), ''
+        left = self._time_left.text(steps)
         for name, unit, width in (('episode_return', '', 8), ('distance_m', ' m', 6)):
             value = metrics.get(name, math.nan)
             if math.isfinite(value):
@@ -62,11 +93,10 @@ class RunDisplay:
                 f'updates old, {metrics["lost_fragments"]:.0f} lost  '
             )
         if self._bar is not None:
-            self._bar.set_postfix_str(measured.strip(), refresh=False)
+            self._bar.set_postfix_str(f'{left}  {measured}'.strip(), refresh=False)
             return
-        steps, rate = int(metrics['steps']), metrics['steps_per_second']
-        minutes = (self._total_steps - steps) / max(rate, 1e-9) / 60
-        self.say(f'{steps:>10,} steps  {measured}{rate:6.0f} steps/s  {minutes:5.0f} min left')
+        rate = metrics['steps_per_second']
+        self.say(f'{steps:>10,} steps  {measured}{rate:6.0f} steps/s  {left:>12}'.rstrip())
 
     def write_scalars(self, prefix: str, metrics: Mapping[str, float]) -> None:
         """Record metrics for TensorBoard; raise StorageError when they can't be written."""

@@ -4,9 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from rl_edge_compress.closed_loop import CHUNK, PackedPolicies, packed_policies, play, policy_of
+from rl_edge_compress.progress import Progress
 from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.cluster import spread
 from rl_edge_core.episode_result import EpisodeResult
@@ -65,8 +64,8 @@ def play_all(
     chunk = CHUNK if cluster else 1
     tasks = [(recipe, tuple(seeds[at : at + chunk])) for at in range(0, len(seeds), chunk)]
     results: list[EpisodeResult] = []
-    with tqdm(total=len(seeds), unit='episode') as bar:
+    with Progress(len(seeds), 'episode') as progress:
         for part in spread(play, policies, tasks, cluster=cluster):
             results += part
-            bar.update(len(part))
+            progress.update(len(part))
     return results

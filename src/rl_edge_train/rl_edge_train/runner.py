@@ -81,8 +81,9 @@ class Runner:
         self.display.begin(self.loop.steps)
         while self.loop.steps < self.config.total_steps and not self.stopped:
             steps = self.loop.steps
-            self._take(self.loop.iterate())
-            self.display.advance(self.loop.steps)
+            report = self.loop.iterate()
+            self._take(report)
+            self.display.advance(self.loop.steps, has_learned=bool(report.metrics))
             now = time.monotonic()
             self.progress.seconds = before + now - started
             if self._passed(steps, self.config.log_every_steps):

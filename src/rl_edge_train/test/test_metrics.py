@@ -100,6 +100,7 @@ def test_a_log_gets_lines_with_return_distance_speed_and_time_left(tmp_path):
 
     stream = io.StringIO()
     display = RunDisplay(tmp_path, total_steps=1_000_000, stream=stream)
+    display.advance(1000, has_learned=True)
     display.show(
         {
             'steps': 400_000,
@@ -110,7 +111,7 @@ def test_a_log_gets_lines_with_return_distance_speed_and_time_left(tmp_path):
     )
     display.close()
     line = stream.getvalue()
-    for part in ('400,000 steps', '12.3', '5.6 m', '1000 steps/s', '10 min left'):
+    for part in ('400,000 steps', '12.3', '5.6 m', '1000 steps/s', ' left'):
         assert part in line
 
 
@@ -126,7 +127,7 @@ def test_a_resumed_bar_counts_from_where_the_run_was_and_shows_no_distance_of_na
     display = RunDisplay(tmp_path, total_steps=1000, stream=stream)
     display.begin(900)
     bar = display._bar
-    display.advance(950)
+    display.advance(950, has_learned=True)
     display.show(
         {'steps': 950, 'steps_per_second': 10.0, 'episode_return': 3.5, 'distance_m': math.nan}
     )
@@ -145,3 +146,22 @@ def test_modules_set_nothing_while_they_are_imported():
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=False)
     assert done.stderr.strip() == b''
+
+
+def test_the_time_left_counts_from_the_first_step_that_was_learned_from():
+    from rl_edge_train.display import TimeLeft
+
+    now = [100.0]
+    left = TimeLeft(10_000, now_sec=lambda: now[0])
+    assert left.text(2000) == ''  # resumed at 2,000
+    now[0] = 101.0
+    left.note(3000, has_learned=False)  # steps of the warm-up are fast
+    assert left.text(3000) == ''
+    now[0] = 141.0
+    left.note(3100, has_learned=True)  # compiled for 40 s
+    assert left.text(3100) == ''
+    now[0] = 151.0
+    left.note(3200, has_learned=True)
+    assert left.text(3200) == '11 min left'  # 6,800 steps at 10 steps/s
+    now[0] = 141.0 + 640.0
+    assert left.text(9500) == '50 s left'  # 500 steps at 10 steps/s
