@@ -20,8 +20,8 @@ class EndedBy(IntEnum):
 
     @property
     def cuts(self) -> bool:
-        """Return whether the episode would have gone on: its return is none of a whole one."""
-        return self in (EndedBy.RESET, EndedBy.POLICY_TIMEOUT, EndedBy.SHUTDOWN)
+        """Return whether neither environment nor time limit ended it: it goes into no mean."""
+        return self not in (EndedBy.TERMINATION, EndedBy.TIME_LIMIT)
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,28 @@ def test_the_closing_table_covers_all(console):
     assert console.lines[-1] == table
 
 
-@pytest.mark.parametrize('cut', [EndedBy.RESET, EndedBy.POLICY_TIMEOUT, EndedBy.SHUTDOWN])
+CUTS = [EndedBy.RESET, EndedBy.POLICY_TIMEOUT, EndedBy.SHUTDOWN, EndedBy.SAFETY_STOP]
+
+
+@pytest.mark.parametrize('cut', CUTS)
 def test_an_episode_that_was_cut_off_has_a_line_and_is_in_no_mean(console, cut):
     console.finish(10.0)
     console.finish(3000.0, after_sec=3.0, ended_by=cut)
     assert f'ended by {cut.name.lower().replace("_", " ")}' in console.lines[-1]
     console.log.close()
     assert re.search(r'return +10\.00 +10\.00 +10\.00', console.lines[-1])
+
+
+def test_a_line_for_several_has_means_of_the_whole_ones(console):
+    console.finish(10.0)
+    for episode_return, ended_by in ((20.0, None), (900.0, EndedBy.SAFETY_STOP), (40.0, None)):
+        console.finish(episode_return, after_sec=0.1, ended_by=ended_by or EndedBy.TIME_LIMIT)
+    console.finish(800.0, after_sec=0.1, ended_by=EndedBy.RESET)
+    console.log.close()
+    assert console.lines[1] == (
+        'episodes 1 to 4 (4 of them): return 30.0 on average (20.0 to 40.0), 7 steps, '
+        '0 ended early, 2 cut off, in no mean'
+    )
 
 
 def test_a_run_that_never_took_a_step_has_neither_line_nor_table(console):

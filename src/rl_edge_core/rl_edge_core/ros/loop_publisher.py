@@ -218,11 +218,17 @@ def _line(event: EpisodeEvent) -> str:
 
 
 def _summary_line(events: list[EpisodeEvent]) -> str:
-    returns = [event.result.episode_return for event in events]
-    steps = sum(event.result.length for event in events)
-    return (
-        f'episodes {events[0].episode} to {events[-1].episode} ({len(events)} of them): return '
-        f'{sum(returns) / len(events):.1f} on average ({min(returns):.1f} to '
-        f'{max(returns):.1f}), {steps / len(events):.0f} steps, '
-        f'{sum(event.result.ended_early for event in events)} ended early'
-    )
+    whole = [event.result for event in events if not event.result.ended_by.cuts]
+    said = f'episodes {events[0].episode} to {events[-1].episode} ({len(events)} of them): '
+    parts = []
+    if whole:
+        returns = [result.episode_return for result in whole]
+        parts = [
+            f'return {sum(returns) / len(whole):.1f} on average ({min(returns):.1f} to '
+            f'{max(returns):.1f})',
+            f'{sum(result.length for result in whole) / len(whole):.0f} steps',
+            f'{sum(result.ended_early for result in whole)} ended early',
+        ]
+    if len(whole) < len(events):
+        parts.append(f'{len(events) - len(whole)} cut off, in no mean')
+    return said + ', '.join(parts)

@@ -41,8 +41,8 @@ ENDED_BY_NAMES = tuple(one.name.lower().replace('_', ' ') for one in EndedBy)
 """By the values of EpisodeSummary.ended_by."""
 UNFINISHED = 'unfinished'
 """Why an episode ended, when the bag ends first."""
-COUNTED = ('termination', 'time limit')
-"""Episodes that ended so go into means; the others were cut short from outside."""
+COUNTED = tuple(ENDED_BY_NAMES[one] for one in EndedBy if not one.cuts)
+"""Episodes that ended so, termination or time limit, go into means: the others were cut short."""
 _NOT_IN_JSON = {'json': False}
 
 
