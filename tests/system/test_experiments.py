@@ -12,7 +12,7 @@ def summary(command, model, tmp_path):
     demo = command('demo', *words, f'output:={tmp_path}')
     assert demo.exit_code(380) == 0, demo.text
     assert 'compressed is' in demo.text
-    assert '2 episodes are too few to tell more' in demo.text
+    assert '2 episodes are too few for an interval' in demo.text
     assert 'fall' not in demo.text
     assert (tmp_path / 'comparison.png').stat().st_size > 10_000
     for name in ('compressed', 'uncompressed'):

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,15 @@ def choose_model(request: ModelRequest, *, run_folder: Path | None = None) -> Ch
         environment_id=str(manifest.environment.get('environment_id', '')),
         environment_arguments=str(manifest.environment.get('environment_arguments', '')),
     )
+
+
+def environment_of(model: ChosenModel, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return id and arguments of the environment: as asked for, else what the model was made for.
+
+    Empty strings stand for nothing, in ``asked`` and in what is returned.
+    """
+    names = ('environment_id', 'environment_arguments')
+    return {name: str(asked.get(name) or getattr(model, name)) for name in names}
 
 
 def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:

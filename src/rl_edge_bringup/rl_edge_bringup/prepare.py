@@ -16,6 +16,7 @@ from rl_edge_bringup.models import (
     ChosenModel,
     ModelRequest,
     choose_model,
+    environment_of,
     executable_path,
     install_command,
     missing_packages,
@@ -134,9 +135,9 @@ def prepare(
         asked = {**values, 'environment_id': given.get('environment_id', '')}
         request = ModelRequest(**{name: str(asked[name]) for name in names})
         model = choose_model(request, run_folder=folder)
-        for name in ('environment_id', 'environment_arguments'):
-            if name in values and not given.get(name) and getattr(model, name):
-                values[name] = settled[name] = getattr(model, name)  # what it was made for
+        for name, value in environment_of(model, given).items():
+            if name in values and value:
+                values[name] = settled[name] = value
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
     nodes = system.nodes(settled)
     ensure_folder(folder)  # here: a run that was refused leaves none

@@ -11,13 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
-from rl_edge_bringup.systems import policy_arguments, sim_arguments
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, user_path, write_atomically
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.wording import counted
-from rl_edge_experiments.experiment import Experiment
+from rl_edge_experiments.experiment import Experiment, system_arguments, with_environment_of
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.video import Video, draw_frames, record_video
 
@@ -39,14 +38,13 @@ def run_clip(values: Values) -> int:
     ensure_folder(path.parent)
     names = (*_FROM_POLICY, 'environment_id', 'environment_arguments')
     model = choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
+    values = with_environment_of(model, values)
     policy = load_policy(model.folder, recipe=model.recipe, runtime=model.runtime)
-    # What the policy was made with, unless something else is asked for.
-    arguments = str(values['environment_arguments']) or policy.spec.environment_arguments
     video = record_video(
         str(values['environment_id']),
         policy.act,
         seed=int(values['seed']),
-        environment_arguments=environment_arguments(arguments),
+        environment_arguments=environment_arguments(str(values['environment_arguments'])),
     ).part(begin_sec=float(values['begin_sec']), seconds=float(values['seconds']))
     every = int(values['every'])
     shown = Video(
@@ -127,8 +125,7 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 EXPERIMENT = Experiment(
     arguments=(
-        *(argument for argument in policy_arguments() if argument.name in _FROM_POLICY),
-        *(argument for argument in sim_arguments() if argument.name in _FROM_SIM),
+        *system_arguments(*_FROM_POLICY, *_FROM_SIM),
         Setting('begin_sec', 0.0, 'where the video begins, in s of the episode', minimum=0.0),
         Setting('seconds', 6.0, 'how long it is, in s of the episode', minimum=0.05),
         Setting('width', 360, 'of the images, in pixels', minimum=16),

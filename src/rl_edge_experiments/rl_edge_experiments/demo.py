@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -35,11 +36,14 @@ from rl_edge_experiments.experiment import (
     choose,
     output_folder,
     system_arguments,
+    with_environment_of,
 )
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 
 SUMMARY_FILE, PLOT_FILE = 'summary.json', 'comparison.png'
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed', 'reward_shaping')
+_FULL_FILES = ('policy.keras', 'actor_float32.tflite')
+"""The full policy in a card's table, or the actor of it with which it agrees to rounding."""
 _FIRST_ACTION_TIMEOUT_SEC = 300.0
 """A slow start is a result here, and no failure."""
 
@@ -93,6 +97,7 @@ def run_demo(values: Values) -> int:
     console = Console()
     folder = output_folder(values, 'demo')
     models = {name: choose(name, values) for name in (FULL, COMPRESSED)}
+    values = with_environment_of(models[FULL], values)
     for name, model in models.items():
         console.print(f'{name}: {model.model_id}')
     if note := models[COMPRESSED].note:
@@ -203,18 +208,15 @@ def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> l
     difference = difference_interval(after, before)
     change = f'{difference.estimate:+.1f}'
     kept = kept_interval(after, before)
-    share = f' ({100 * kept.estimate:.0f} % kept)' if math.isfinite(kept.estimate) else ''
+    share = f', {100 * kept.estimate:.0f} % kept' if math.isfinite(kept.estimate) else ''
+    text = f'Return, compressed minus full, same seeds: {change}'
     if count < FEWEST_EPISODES:
-        text = f'The return differs by {change}{share}: {count} episodes are too few to tell more.'
-    elif difference.low <= 0.0 <= difference.high:
-        text = (
-            f'{count} episodes cannot tell the difference in return of {change}{share} from none: '
-            f'the 95 % interval is {difference.low:+.0f} to {difference.high:+.0f}.'
-        )
+        text += f'{share}; {counted(count, "episode")} are too few for an interval.'
     else:
-        text = (
-            f'Over {count} episodes the return differs by {change}{share}, 95 % interval '
-            f'{difference.low:+.0f} to {difference.high:+.0f}.'
+        is_significant = not difference.low <= 0.0 <= difference.high
+        text += (
+            f' [{difference.low:+.0f}, {difference.high:+.0f}] (95 %, {count} episodes){share}: '
+            f'{"a" if is_significant else "no"} significant difference.'
         )
     return [text, *_more_episodes(model)]
 
@@ -226,7 +228,22 @@ def _more_episodes(model: ChosenModel) -> list[str]:
         (recipe,) = (one for one in content['recipes'] if one['recipe'] == model.recipe)
         kept = (recipe['confirmed'] or recipe['chosen_by'])['return_kept']
         share, low, high = (f'{100 * kept[key]:.1f} %' for key in ('estimate', 'low', 'high'))
-        return [f'Over {kept["count"]} episodes it keeps {share} [{low}, {high}] of the return.']
+        return [f'Over {kept["count"]:,} episodes it keeps {share} [{low}, {high}] of the return.']
     except (OSError, ValueError, KeyError, TypeError):
         card = model.folder / 'card.md'
-        return [f'{os.path.relpath(card)} has more episodes.'] if card.is_file() else []
+        return _figures_of_card(card, Path(model.model_id).name) if card.is_file() else []
+
+
+def _figures_of_card(card: Path, file: str) -> list[str]:
+    """Return the evaluation that the model's card has of ``file`` and of the full policy."""
+    text = card.read_text()
+    rows = re.findall(r'^\| `([^`]+)`, ([\d,]+) \| ([^|]+?) \|', text, re.MULTILINE)
+    returns = {name: (count, found) for name, count, found in rows}
+    full = next((name for name in _FULL_FILES if name in returns), '')
+    where = os.path.relpath(card)
+    if file not in returns or not full or returns[file][0] != returns[full][0]:
+        return [f'{where} has more episodes.']
+    return [
+        f'Over {returns[full][0]} episodes ({where}): full {returns[full][1]}, '
+        f'compressed {returns[file][1]}.'
+    ]

@@ -28,6 +28,7 @@ from rl_edge_experiments.experiment import (
     output_folder,
     recipe_of,
     system_arguments,
+    with_environment_of,
     words_of,
 )
 from rl_edge_experiments.observer import Observer
@@ -59,7 +60,7 @@ def run_envelope(values: Values) -> int:
         quota_of(share)
     make_group('rl_edge-probe').close()  # an error now, and not after the first runs
     for configuration in configurations:
-        choose(configuration, values)
+        values = with_environment_of(choose(configuration, values), values)
     folder = output_folder(values)
     groups, verdicts = [], []
     for configuration, factor in itertools.product(configurations, factors):

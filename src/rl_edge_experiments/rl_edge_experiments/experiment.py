@@ -4,11 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rl_edge_bringup.models import ChosenModel, ModelRequest, choose_model, results_folder
+from rl_edge_bringup.models import (
+    ChosenModel,
+    ModelRequest,
+    choose_model,
+    environment_of,
+    results_folder,
+)
 from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.files import user_path
-from rl_edge_core.parameters import Setting, Values
+from rl_edge_core.parameters import Setting, Value, Values
 from rl_edge_core.results import result_folder
 
 COMPRESSED, FULL = CONFIGURATIONS
@@ -25,9 +31,21 @@ class Experiment:
     """Takes a checked value of each argument, returns the exit code."""
 
 
+ENVIRONMENT = Setting(
+    'environment_id', '', 'Gymnasium environment; empty for what the model was made for.'
+)
+
+
 def system_arguments(*names: str) -> tuple[Setting, ...]:
     """Return those arguments of the system ``sim`` that an experiment passes on."""
-    return tuple(one for one in (*sim_arguments(), *policy_arguments()) if one.name in names)
+    of_sim = sim_arguments(environment_id={'default': '', 'description': ENVIRONMENT.description})
+    return tuple(one for one in (*of_sim, *policy_arguments()) if one.name in names)
+
+
+def with_environment_of(model: ChosenModel, values: Values) -> dict[str, Value]:
+    """Return ``values`` with the environment that runs: what was asked for, else the model's."""
+    found = environment_of(model, values).items()
+    return {**values, **{name: value for name, value in found if name in values}}
 
 
 def output_folder(values: Values, name: str = '') -> Path:

@@ -22,7 +22,14 @@ from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.output.columns import Column, comparison_table, make_console
 from rl_edge_eval.recorded_steps import RecordedSteps, Step
-from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
+from rl_edge_experiments.experiment import (
+    COMPRESSED,
+    ENVIRONMENT,
+    Experiment,
+    choose,
+    output_folder,
+    with_environment_of,
+)
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 from rl_edge_robot.description import find_description
 from rl_edge_sim.environment import environment_of
@@ -206,6 +213,7 @@ def run_robot_proof(values: Values) -> int:
     console = make_console(data_on_stdout=False)
     folder = output_folder(values)
     model = choose(COMPRESSED, values)
+    values = with_environment_of(model, values)
     description = find_description(str(values['description']))
     found: dict[str, Found] = {}
     for name, part, robot in ((NATIVE, 'native', ''), (STANDARD, 'standard', str(description))):
@@ -291,7 +299,7 @@ TICK_COLUMNS: tuple[Column[Found], ...] = (
 
 EXPERIMENT = Experiment(
     arguments=(
-        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        ENVIRONMENT,
         Setting('model', '', 'artifact; empty for the default one'),
         Setting('description', 'ant_v5', 'robot description: a file, or name of a shipped one'),
         Setting('episodes', 20, 'episodes over each interface', minimum=1),

@@ -14,7 +14,14 @@ from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.run_metrics import RobotMetrics
 from rl_edge_eval.output.columns import Column, make_console, rows_table
-from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
+from rl_edge_experiments.experiment import (
+    COMPRESSED,
+    ENVIRONMENT,
+    Experiment,
+    choose,
+    output_folder,
+    with_environment_of,
+)
 from rl_edge_experiments.record_run import RunRequest, record_run
 
 DEFAULT_DOMAIN_ID = 94
@@ -122,6 +129,7 @@ def run_soak(values: Values) -> int:
     console = make_console(data_on_stdout=False)
     folder = output_folder(values)
     model = choose(COMPRESSED, values)
+    values = with_environment_of(model, values)
     minutes, mode = float(values['minutes']), str(values['mode'])
     request = RunRequest(
         folder / 'soak',
@@ -174,7 +182,7 @@ EXPERIMENT = Experiment(
     arguments=(
         Setting('minutes', 30.0, 'how long', minimum=0.1),
         Setting('mode', 'realtime', 'mode of the loop', choices=('realtime', 'lockstep')),
-        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        ENVIRONMENT,
         Setting('model', '', 'artifact; empty for the default one'),
         Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loop', minimum=0),
         Setting('output', '', 'folder for the results; empty for results/'),

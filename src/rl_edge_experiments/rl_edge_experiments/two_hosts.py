@@ -16,7 +16,14 @@ from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles, between, ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table, values_of
-from rl_edge_experiments.experiment import COMPRESSED, Experiment, choose, output_folder
+from rl_edge_experiments.experiment import (
+    COMPRESSED,
+    ENVIRONMENT,
+    Experiment,
+    choose,
+    output_folder,
+    with_environment_of,
+)
 from rl_edge_experiments.link_cut import ARGUMENTS, LinkCut
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
@@ -120,6 +127,7 @@ def run_two_hosts(values: Values) -> int:
     console = make_console(data_on_stdout=False)
     folder = output_folder(values)
     model, steps = choose(COMPRESSED, values), int(values['steps'])
+    values = with_environment_of(model, values)
     with two_hosts() as hosts:
         loops = Loops(
             hosts,
@@ -186,7 +194,7 @@ COLUMNS: tuple[Column[Measured], ...] = (
 
 EXPERIMENT = Experiment(
     arguments=(
-        Setting('environment_id', 'Ant-v5', 'Gymnasium environment'),
+        ENVIRONMENT,
         Setting('model', '', 'artifact; empty for the default one'),
         Setting('parts', 'all', 'all, or only the cut of the link', choices=('all', CUT_ALONE)),
         Setting('steps', 2000, 'steps of each measurement', minimum=10),

@@ -1,7 +1,9 @@
 """The arithmetic of the experiments, and the files they write."""
 
+import dataclasses
 import json
 import math
+import re
 import subprocess
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.errors import StorageError
 from rl_edge_core.results import result_folder, write_json
+from rl_edge_experiments import clip
 from rl_edge_experiments.demo import verdict
+from rl_edge_experiments.experiment import with_environment_of
 
 
 class Run:
@@ -35,7 +39,8 @@ def test_a_verdict_needs_more_than_a_few_episodes(model):
     (line,) = verdict(Run(100.0, 110.0), Run(90.0, 99.0), model)
 
     assert line == (
-        'The return differs by -10.5 (90 % kept): 2 episodes are too few to tell more.'
+        'Return, compressed minus full, same seeds: -10.5, 90 % kept; 2 episodes are too few for '
+        'an interval.'
     )
 
 
@@ -44,15 +49,21 @@ def test_a_verdict_says_when_the_episodes_cannot_tell(model):
 
     (line,) = verdict(Run(*[500.0] * 10), Run(*(500.0 + noise)), model)
 
-    assert line.startswith('10 episodes cannot tell the difference in return of ')
-    assert ' from none: the 95 % interval is -' in line
+    assert re.fullmatch(
+        r'Return, compressed minus full, same seeds: [+-]\d+\.\d \[-\d+, \+\d+\] '
+        r'\(95 %, 10 episodes\), \d+ % kept: no significant difference\.',
+        line,
+    )
 
 
-@pytest.mark.parametrize(('full', 'change'), [(-100.0, '-20.0 (80 % kept)'), (0.0, '-20.0')])
-def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(model, full, change):
+@pytest.mark.parametrize(('full', 'share'), [(-100.0, ', 80 % kept'), (0.0, '')])
+def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(model, full, share):
     (line,) = verdict(Run(*[full] * 10), Run(*[full - 20.0] * 10), model)
 
-    assert line == f'Over 10 episodes the return differs by {change}, 95 % interval -20 to -20.'
+    assert line == (
+        'Return, compressed minus full, same seeds: -20.0 [-20, -20] (95 %, 10 episodes)'
+        f'{share}: a significant difference.'
+    )
 
 
 def test_a_verdict_names_the_report_of_the_model(model):
@@ -64,7 +75,37 @@ def test_a_verdict_names_the_report_of_the_model(model):
 
     *_, line = verdict(Run(1.0), Run(1.0), model)
 
-    assert line == 'Over 1000 episodes it keeps 99.0 % [97.3 %, 100.8 %] of the return.'
+    assert line == 'Over 1,000 episodes it keeps 99.0 % [97.3 %, 100.8 %] of the return.'
+
+
+def test_a_verdict_has_the_evaluation_of_the_models_card(model, monkeypatch):
+    monkeypatch.chdir(model.folder)
+    card = model.folder / 'card.md'
+    card.write_text(
+        '| evaluation episodes | return | speed |\n|---|---|---|\n'
+        '| `actor_float32.tflite`, 1,000 | 7,528 [7,497, 7,554] | 7.12 m/s |\n'
+        '| `actor_int8.tflite`, 1,000 | 7,516 [7,484, 7,543] | 7.11 m/s |\n'
+    )
+    *_, line = verdict(Run(1.0), Run(1.0), model)
+    assert line == (
+        'Over 1,000 episodes (card.md): full 7,528 [7,497, 7,554], '
+        'compressed 7,516 [7,484, 7,543].'
+    )
+
+    card.write_text(card.read_text().replace('int8', 'int4'))
+    *_, line = verdict(Run(1.0), Run(1.0), model)
+    assert line == 'card.md has more episodes.'
+
+
+def test_experiments_run_in_the_environment_of_the_model(model):
+    made_for = dataclasses.replace(
+        model, environment_id='Pendulum-v1', environment_arguments='{"g": 9.0}'
+    )
+    values = {argument.name: argument.default for argument in clip.EXPERIMENT.arguments}
+    assert with_environment_of(made_for, values)['environment_id'] == 'Pendulum-v1'
+    assert with_environment_of(made_for, values)['environment_arguments'] == '{"g": 9.0}'
+    asked = {**values, 'environment_id': 'mine:Pendulum-v2'}
+    assert with_environment_of(made_for, asked)['environment_id'] == 'mine:Pendulum-v2'
 
 
 def test_a_verdict_says_what_cannot_be_compared(model):

@@ -25,6 +25,7 @@ from rl_edge_experiments.experiment import (
     output_folder,
     recipe_of,
     system_arguments,
+    with_environment_of,
     words_of,
 )
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
@@ -45,10 +46,11 @@ def run_report(values: Values) -> int:
     """Run everything that was asked for, write the page and the summary; return 0."""
     console = make_console(data_on_stdout=False)
     names, missing = models_of(str(values['models']))
-    chosen = {
-        (name, configuration): choose(configuration, values, name)
-        for name, configuration in itertools.product(names, (FULL, COMPRESSED))
-    }
+    chosen = {}
+    for name, configuration in itertools.product(names, (FULL, COMPRESSED)):
+        model = choose(configuration, values, name)
+        chosen[name, configuration] = model
+        values = with_environment_of(model, values)  # the first one's is that of all
     folder = output_folder(values, 'report')
     for line in missing:
         console.print(f'note: {line}')
