@@ -42,6 +42,8 @@ from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 
 SUMMARY_FILE, PLOT_FILE = 'summary.json', 'comparison.png'
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed', 'reward_shaping')
+_ENOUGH_EPISODES = 30
+"""From which on a bootstrap interval of a difference is about as wide as it should be."""
 _FULL_FILES = ('policy.keras', 'actor_float32.tflite')
 """The full policy in a card's table, or the actor of it with which it agrees to rounding."""
 _FIRST_ACTION_TIMEOUT_SEC = 300.0
@@ -213,11 +215,15 @@ def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> l
     if count < FEWEST_EPISODES:
         text += f'{share}; {counted(count, "episode")} are too few for an interval.'
     else:
-        is_significant = not difference.low <= 0.0 <= difference.high
         text += (
-            f' [{difference.low:+.0f}, {difference.high:+.0f}] (95 %, {count} episodes){share}: '
-            f'{"a" if is_significant else "no"} significant difference.'
+            f' [{difference.low:+.0f}, {difference.high:+.0f}] (95 %, {count} episodes){share}. '
         )
+        if difference.low <= 0.0 <= difference.high:
+            text += 'They show no difference.'
+        elif count < _ENOUGH_EPISODES:
+            text += 'So few episodes are an indication only.'
+        else:
+            text += 'They differ by more than chance.'
     return [text, *_more_episodes(model)]
 
 
@@ -241,6 +247,7 @@ def _figures_of_card(card: Path, file: str) -> list[str]:
     returns = {name: (count, found) for name, count, found in rows}
     full = next((name for name in _FULL_FILES if name in returns), '')
     where = os.path.relpath(card)
+    where = str(card) if where.startswith('..') else where
     if file not in returns or not full or returns[file][0] != returns[full][0]:
         return [f'{where} has more episodes.']
     return [

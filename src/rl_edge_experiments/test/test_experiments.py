@@ -51,18 +51,24 @@ def test_a_verdict_says_when_the_episodes_cannot_tell(model):
 
     assert re.fullmatch(
         r'Return, compressed minus full, same seeds: [+-]\d+\.\d \[-\d+, \+\d+\] '
-        r'\(95 %, 10 episodes\), \d+ % kept: no significant difference\.',
+        r'\(95 %, 10 episodes\), \d+ % kept\. They show no difference\.',
         line,
     )
 
 
+@pytest.mark.parametrize(
+    ('count', 'says'),
+    [(10, 'So few episodes are an indication only.'), (30, 'They differ by more than chance.')],
+)
 @pytest.mark.parametrize(('full', 'share'), [(-100.0, ', 80 % kept'), (0.0, '')])
-def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(model, full, share):
-    (line,) = verdict(Run(*[full] * 10), Run(*[full - 20.0] * 10), model)
+def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(
+    model, full, share, count, says
+):
+    (line,) = verdict(Run(*[full] * count), Run(*[full - 20.0] * count), model)
 
     assert line == (
-        'Return, compressed minus full, same seeds: -20.0 [-20, -20] (95 %, 10 episodes)'
-        f'{share}: a significant difference.'
+        f'Return, compressed minus full, same seeds: -20.0 [-20, -20] (95 %, {count} episodes)'
+        f'{share}. {says}'
     )
 
 

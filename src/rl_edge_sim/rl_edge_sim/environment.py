@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -123,7 +124,10 @@ def _make(
     drawing: dict[str, Any] = {} if render_mode is None else {'render_mode': render_mode}
     arguments = {name: value for name, value in kwargs.items() if name != WRAPPERS}
     try:
-        env = gymnasium.make(environment_id, disable_env_checker=True, **drawing, **arguments)
+        with warnings.catch_warnings():
+            # The version is part of what a policy was made for: a newer one is another task.
+            warnings.filterwarnings('ignore', message=r'.* is out of date')
+            env = gymnasium.make(environment_id, disable_env_checker=True, **drawing, **arguments)
         for name in kwargs.get(WRAPPERS, ()):
             env = _wrapper(name)(env)
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.Error, ImportError) as error:

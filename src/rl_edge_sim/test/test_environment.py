@@ -190,3 +190,9 @@ def test_a_wrapper_that_is_none_is_named(wrapper):
 def test_a_missing_model_file_is_named():
     with pytest.raises(ConfigurationError, match=r'nowhere\.xml'):
         make_environment('Ant-v5', xml_file='./nowhere.xml')
+
+
+def test_an_older_version_that_was_asked_for_is_made_without_a_warning(recwarn):
+    make_environment('Ant-v4').close()
+
+    assert not [one for one in recwarn if 'out of date' in str(one.message)]
