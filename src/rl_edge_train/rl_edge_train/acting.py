@@ -1,4 +1,7 @@
-"""Acting in NumPy: for a few observations a call into TensorFlow takes ten times as long."""
+"""Acting in NumPy: for a few observations a call into TensorFlow takes ten times as long.
+
+It needs no TensorFlow, so that a machine that collects for an agent acts by the same code.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rl_edge_train.action_scale import ActionScale
+
 if TYPE_CHECKING:
     import keras
 
+CLIP = 10.0
+"""Largest size of a normalised observation value."""
 LOG_TWO_PI = math.log(2.0 * math.pi)
 Layer = Callable[[np.ndarray], np.ndarray]
 ACTIVATIONS: dict[str, Layer] = {
@@ -83,6 +90,95 @@ class _LayerNorm:
         centred = values - values.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
         return centred / np.sqrt(variance + self.epsilon) * self.gamma + self.beta
+
+
+def normalized(observation: np.ndarray, offset: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Return observations (batch, n) less ``offset`` (n,), times ``factor`` (n,), cut at +-10."""
+    return np.clip((observation - offset) * factor, -CLIP, CLIP)
+
+
+Head = Callable[[np.ndarray, np.ndarray | None], Decision]
+"""What an actor says of observations (batch, n), and standard normal noise (batch, action_size) to
+explore by, or None, -> actions."""
+
+
+@dataclass(frozen=True)
+class SquashedGaussianHead:
+    """Mean and log_std side by side, squashed by tanh: soft actor-critic."""
+
+    scale: ActionScale
+    log_std_limits: tuple[float, float]
+
+    def __call__(self, output: np.ndarray, noise: np.ndarray | None) -> Decision:
+        """Return the actions."""
+        mean, log_std = np.split(output, 2, axis=-1)
+        if noise is not None:
+            mean = mean + np.exp(np.clip(log_std, *self.log_std_limits)) * noise
+        return Decision(self.scale.to_environment(np.tanh(mean)))
+
+
+@dataclass(frozen=True)
+class DeterministicHead:
+    """An action squashed by tanh, with noise on it: DDPG and TD3."""
+
+    scale: ActionScale
+    noise_std: float
+    """As a share of half the action range."""
+
+    def __call__(self, output: np.ndarray, noise: np.ndarray | None) -> Decision:
+        """Return the actions."""
+        action = np.tanh(output)
+        if noise is not None:
+            action = action + self.noise_std * noise
+        return Decision(self.scale.to_environment(np.clip(action, -1.0, 1.0)))
+
+
+@dataclass(frozen=True)
+class GaussianHead:
+    """A mean, and a log_std that does not depend on the state: PPO and actor-critic."""
+
+    scale: ActionScale
+    low: np.ndarray
+    high: np.ndarray
+    """Limits of the environment's actions."""
+    log_std: np.ndarray
+    mean_scale: float = 1.0
+    squashed_mean: bool = False
+
+    def __call__(self, output: np.ndarray, noise: np.ndarray | None) -> Decision:
+        """Return the actions.
+
+        Exploring, the extras hold the sample before the limits of the environment cut it, and the
+        log-probability of exactly that sample: learning uses both.
+        """
+        mean = self.mean_scale * (np.tanh(output) if self.squashed_mean else output)
+        if noise is None:
+            return Decision(self._limited(mean))
+        sample = mean + np.exp(self.log_std) * noise
+        extras = {'sample': sample, 'log_prob': gaussian_log_prob(noise, self.log_std)}
+        return Decision(self._limited(sample), extras)
+
+    def _limited(self, action: np.ndarray) -> np.ndarray:
+        return np.clip(self.scale.to_environment(action), self.low, self.high)
+
+
+@dataclass(frozen=True)
+class ActingCopy:
+    """An agent's exploring policy at one moment, for a machine that collects for it."""
+
+    actor: NumpyNetwork
+    head: Head
+    inputs: int
+    """Leading observation values that the actor sees."""
+    moments: tuple[np.ndarray, np.ndarray] | None
+    """Offset and factor of the agent's normaliser; None without one."""
+
+    def act(self, observation: np.ndarray, noise: np.ndarray) -> Decision:
+        """Return actions for observations (batch, observation_size), explored by normal noise."""
+        seen = np.ascontiguousarray(observation[:, : self.inputs], np.float32)
+        if self.moments is not None:
+            seen = normalized(seen, *self.moments)
+        return self.head(self.actor(seen), noise)
 
 
 def gaussian_log_prob(noise: np.ndarray, log_std: np.ndarray) -> np.ndarray:

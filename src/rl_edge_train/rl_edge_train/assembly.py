@@ -1,16 +1,12 @@
 """Build the parts of a run from its configuration."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
-from rl_edge_core.configuration import from_mapping, to_mapping
-from rl_edge_core.environment_spec import EnvironmentSpec
+from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import folder_written_atomically
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
@@ -65,44 +61,43 @@ def assemble(
             training=training,
         )
 
-    on_policy = from_mapping(OnPolicyConfig, config.loop) if _learns_on_policy(config) else None
-    off_policy = None if on_policy else from_mapping(OffPolicyConfig, config.loop)
-    count = (on_policy or off_policy).environments  # type: ignore[union-attr]
+    schedule: OnPolicyConfig | OffPolicyConfig
+    if config.algorithm in ON_POLICY:
+        schedule = from_mapping(OnPolicyConfig, config.loop)
+    else:
+        schedule = from_mapping(OffPolicyConfig, config.loop)
     collector: Collector
     if cluster is not None:
+        taken = map(checkpoint.steps_of, checkpoint.paths(folder / 'checkpoints'))
         collector = _ray_collector(
             cluster,
             agent,
-            spec,
             config,
-            environments=count,
-            rollout_length=on_policy.rollout_length if on_policy else 0,
-            capacity=off_policy.replay_capacity if off_policy else 0,
+            schedule,
             seed=seed,
-            first_step=max(
-                map(checkpoint.steps_of, checkpoint.paths(folder / 'checkpoints')), default=0
-            ),
+            first_step=max(taken, default=0),
             say=display.say,
         )
     else:
+        count = schedule.environments
         training = environments(count, training=True)
         training.reset([SEEDS_PER_RUN * seed + index for index in range(count)])
         collector = LocalCollector(
             agent,
             training,
-            steps=on_policy.rollout_length if on_policy else 1,
-            observes=on_policy is None,
+            steps=schedule.rollout_length if isinstance(schedule, OnPolicyConfig) else 1,
+            observes=isinstance(schedule, OffPolicyConfig),
             action_limits=(spec.low, spec.high),
             seed=seed,
         )
     loop: Loop
-    if off_policy is None:
+    if isinstance(schedule, OnPolicyConfig):
         loop = OnPolicyLoop(agent, collector, total_steps=config.total_steps)
     else:
         loop = OffPolicyLoop(
             agent,
             collector,
-            off_policy,
+            schedule,
             total_steps=config.total_steps,
             seed=seed,
             folder=folder,
@@ -113,69 +108,50 @@ def assemble(
         agent=agent,
         loop=loop,
         evaluation_environments=environments(config.selection.episodes, training=False),
-        keep_best=lambda path, metrics: _keep_best(agent, path, metrics),
         display=display,
     )
-
-
-def _learns_on_policy(config: RunConfig) -> bool:
-    return config.algorithm in ON_POLICY
 
 
 def _ray_collector(
     cluster: Cluster,
     agent: Agent,
-    spec: EnvironmentSpec,
     config: RunConfig,
+    schedule: OnPolicyConfig | OffPolicyConfig,
     *,
-    environments: int,
-    rollout_length: int,
-    capacity: int,
     seed: int,
     first_step: int,
     say: Callable[[str], None],
 ) -> RayCollector:
     slots = int(cluster.ray.cluster_resources().get('CPU', 1))
     workers = cluster.workers or max(1, slots - 1)
-    each = cluster.environments_per_worker or -(-environments // workers)
-    steps = rollout_length or fragment_steps(
-        each,
-        total_steps=config.total_steps,
-        capacity=capacity,
-        sequence_length=agent.sequence_length,
-    )
-    say(
-        f'{counted(workers, "worker")} with {counted(each, "environment")} each collect '
-        + ('rollouts' if rollout_length else 'fragments')
-        + f' of {steps} steps'
-        + (f': {workers * each * steps:,} transitions a rollout' if rollout_length else '')
-    )
-    task = WorkerTask(
-        environment=to_mapping(config.environment),
-        layout=agent.layout,
-        action_limits=(spec.low, spec.high),
-        environments=each,
-        steps=steps,
-        seed=seed,
-        first_step=first_step,
-        index=0,
-        generation=0,
-    )
+    each = cluster.environments_per_worker or -(-schedule.environments // workers)
+    begin = f'{counted(workers, "worker")} with {counted(each, "environment")} each collect'
+    if isinstance(schedule, OnPolicyConfig):
+        steps = schedule.rollout_length
+        say(f'{begin} rollouts of {steps} steps: {workers * each * steps:,} transitions a rollout')
+    else:
+        steps = fragment_steps(
+            each,
+            total_steps=config.total_steps,
+            capacity=schedule.replay_capacity,
+            sequence_length=agent.sequence_length,
+        )
+        say(f'{begin} fragments of {steps} steps')
     return RayCollector(
         cluster.ray,
         agent,
-        task,
-        algorithm=config.algorithm,
+        WorkerTask.of(
+            agent,
+            config.environment,
+            environments=each,
+            steps=steps,
+            seed=seed,
+            first_step=first_step,
+        ),
         workers=workers,
-        rollouts=bool(rollout_length),
+        rollouts=isinstance(schedule, OnPolicyConfig),
         say=say,
     )
-
-
-def _keep_best(agent: Agent, path: Path, metrics: dict[str, Any]) -> None:
-    with folder_written_atomically(path) as temporary:
-        agent.policy_model().save(temporary / 'policy.keras')
-        (temporary / 'figures.json').write_text(json.dumps(metrics))
 
 
 def _use_threads(count: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,49 +31,48 @@ class Fragment:
         return self.rows.reshape(-1, self.rows.shape[-1])
 
 
-class Collector(Protocol):
+class Collector(ABC):
     """Acts with an agent's present policy and hands over what came of it."""
 
     stride: int
     """Rows between two successive transitions of one environment in `Fragment.flat_rows`."""
 
+    @abstractmethod
     def start(self, *, random: bool = False) -> None:
         """Let the next fragment begin with the agent's present policy, or random actions."""
-        ...
 
+    @abstractmethod
     def finish(self) -> Fragment:
         """Wait for the next fragment; while it is collected, the agent may learn."""
-        ...
 
     def metrics(self) -> dict[str, float]:
         """Return what a person should see of the collecting since the last call."""
-        ...
+        return {}
 
     def state(self) -> dict[str, Any]:
-        """Return generator states as JSON values."""
-        ...
+        """Return generator states as JSON values; none where the order of events decides."""
+        return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 (most have none)
         """Go on from what `state` returned."""
-        ...
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state of open episodes, by name; empty where it cannot be saved."""
-        ...
+        return {}
 
+    @abstractmethod
     def load_arrays(self, arrays: Mapping[str, np.ndarray], *, first_seed: int) -> str:
         """Go on with what `arrays` returned; return what a person should know.
 
         Episodes that cannot go on start anew, with seeds from `first_seed` on.
         """
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """End the simulation."""
-        ...
 
 
-class LocalCollector:
+class LocalCollector(Collector):
     """Step the environments of this machine's processes, all together."""
 
     def __init__(
@@ -135,10 +135,6 @@ class LocalCollector:
             'truncated': step.truncated,
             **self._decision.extras,
         }
-
-    def metrics(self) -> dict[str, float]:
-        """Have nothing to add to the loop's own."""
-        return {}
 
     def state(self) -> dict[str, Any]:
         """Return the state of the generator of random actions."""

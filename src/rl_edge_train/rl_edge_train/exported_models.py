@@ -12,11 +12,7 @@ from rl_edge_compress.keras_models import CRITIC_INPUT, SCALED_ACTION
 from rl_edge_train.action_scale import ActionScale
 
 if TYPE_CHECKING:
-    from rl_edge_train.algorithms.actor_critic import ActorCriticAgent
     from rl_edge_train.algorithms.base import Agent
-    from rl_edge_train.algorithms.deterministic import DeterministicAgent
-    from rl_edge_train.algorithms.ppo import PpoAgent
-    from rl_edge_train.algorithms.sac import SacAgent
 
 
 def network_observation(agent: Agent) -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -47,7 +43,7 @@ def smallest_mean_q(
 
 
 def squashed_gaussian_model(
-    agent: SacAgent, *, log_std_limits: tuple[float, float]
+    agent: Agent, critics: Sequence[keras.Model], *, log_std_limits: tuple[float, float]
 ) -> keras.Model:
     """Build raw observation -> action, value (the smaller Q at that action) and log_std.
 
@@ -58,7 +54,7 @@ def squashed_gaussian_model(
     squashed = keras.layers.Activation('tanh', name='squashed')(mean)
     outputs = {
         'action': scaled_action(agent.scale, squashed),
-        'value': smallest_mean_q(agent.critics, observation, squashed),
+        'value': smallest_mean_q(critics, observation, squashed),
         'log_std': keras.layers.Identity(name='log_std')(keras.ops.clip(log_std, *log_std_limits)),
     }
     return keras.Model(source, outputs, name='policy')
@@ -84,7 +80,8 @@ def _separate_heads(
 
 
 def gaussian_model(
-    agent: PpoAgent | ActorCriticAgent,
+    agent: Agent,
+    critic: keras.Model,
     *,
     log_std: np.ndarray,
     mean_scale: float = 1.0,
@@ -109,13 +106,13 @@ def gaussian_model(
     action = keras.layers.Identity(name='action')(limited)
     # A state-independent output: nothing of the mean, plus the constant.
     constant = keras.layers.Rescaling(0.0, offset=log_std.tolist(), name='log_std')(mean)
-    value = keras.layers.Identity(name='value')(agent.critic(observation))
+    value = keras.layers.Identity(name='value')(critic(observation))
     return keras.Model(
         source, {'action': action, 'value': value, 'log_std': constant}, name='policy'
     )
 
 
-def deterministic_model(agent: DeterministicAgent) -> keras.Model:
+def deterministic_model(agent: Agent, critics: Sequence[keras.Model]) -> keras.Model:
     """Build raw observation -> action and value (the smaller Q at that action).
 
     The actor ends in a linear head; tanh squashes it.
@@ -124,6 +121,6 @@ def deterministic_model(agent: DeterministicAgent) -> keras.Model:
     squashed = keras.layers.Activation('tanh', name='squashed')(agent.actor(observation))
     outputs = {
         'action': scaled_action(agent.scale, squashed),
-        'value': smallest_mean_q(agent.critics, observation, squashed),
+        'value': smallest_mean_q(critics, observation, squashed),
     }
     return keras.Model(source, outputs, name='policy')

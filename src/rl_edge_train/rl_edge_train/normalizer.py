@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-CLIP = 10.0
+from rl_edge_train.acting import CLIP, normalized
+
 MINIMUM_VARIANCE = 1e-4
 
 
@@ -54,8 +55,11 @@ class ObservationNormalizer:
         """Normalise (batch, size) outside of any graph."""
         if not self.enabled:
             return observation
-        scaled = (observation - self._offset.numpy()) * self._scale.numpy()
-        return np.clip(scaled, -CLIP, CLIP)
+        return normalized(observation, self._offset.numpy(), self._scale.numpy())
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what is subtracted from observations and then multiplied, each (size,)."""
+        return (self._offset.numpy(), self._scale.numpy()) if self.enabled else None
 
     def exported(self, observation: keras.KerasTensor) -> keras.KerasTensor:
         """Append the same mapping, as constants, to a Keras graph."""

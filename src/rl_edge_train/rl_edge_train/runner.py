@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.files import folder_written_atomically
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.array_archive import below
@@ -51,14 +52,13 @@ class Runner:
         agent: Agent,
         loop: Loop,
         evaluation_environments: VectorEnvironment,
-        keep_best: Callable[[Path, dict[str, Any]], None],
         display: RunDisplay,
     ) -> None:
-        """Take the parts ready made; `keep_best` writes the policy with its metrics."""
+        """Take the parts ready made."""
         self.config, self.folder = config, folder
         self.agent, self.loop = agent, loop
         self.evaluation_environments = evaluation_environments
-        self.keep_best, self.display = keep_best, display
+        self.display = display
         self.progress = Progress()
         self.metrics = CsvLog(folder / 'metrics.csv')
         self.evaluations = CsvLog(folder / 'evaluations.csv')
@@ -162,8 +162,13 @@ class Runner:
         )
         if is_best:
             self.progress.best_return = mean
-            self.keep_best(self.folder / 'best', metrics)
+            self._keep_best(metrics)
         return mean
+
+    def _keep_best(self, metrics: dict[str, Any]) -> None:
+        with folder_written_atomically(self.folder / 'best') as temporary:
+            self.agent.policy_model().save(temporary / 'policy.keras')
+            (temporary / 'figures.json').write_text(json.dumps(metrics))
 
     def _play(self, first_seed: int) -> list[FinishedEpisode]:
         return play(

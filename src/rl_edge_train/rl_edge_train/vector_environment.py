@@ -36,6 +36,40 @@ class FinishedEpisode:
     """Whether it ended by termination and not by its time limit."""
 
 
+class OpenEpisodes:
+    """Returns and lengths of the open episodes of environments that are stepped together."""
+
+    def __init__(self, count: int, *, first: int = 0) -> None:
+        """Start `count` episodes; the environments' indices count from `first`."""
+        self._first = first
+        self.returns = np.zeros(count)
+        self.lengths = np.zeros(count, np.int64)
+
+    def add(
+        self,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        distance: np.ndarray,
+    ) -> list[FinishedEpisode]:
+        """Count a step of every environment, arrays (count,); return the episodes it ended."""
+        self.returns += reward
+        self.lengths += 1
+        episodes = []
+        for index in np.flatnonzero((terminated + truncated) > 0):
+            episodes.append(
+                FinishedEpisode(
+                    self._first + int(index),
+                    float(self.returns[index]),
+                    int(self.lengths[index]),
+                    float(distance[index]),
+                    bool(terminated[index]),
+                )
+            )
+            self.returns[index], self.lengths[index] = 0.0, 0
+        return episodes
+
+
 @dataclass(frozen=True)
 class VectorStep:
     """What one step of all environments led to; arrays are copies, first axis the environment."""
@@ -96,8 +130,7 @@ class VectorEnvironment:
             self._connections.append(ours)
         # Workers ignore SIGTERM, by which multiprocessing would end them and then wait for ever.
         atexit.register(self.close)
-        self.returns = np.zeros(count)
-        self.lengths = np.zeros(count, np.int64)
+        self._open = OpenEpisodes(count)
 
     @property
     def observation(self) -> np.ndarray:
@@ -108,7 +141,7 @@ class VectorEnvironment:
         """Start a fresh episode in every environment, one seed each; return the observations."""
         self._send(b'r' + np.asarray(seeds, np.int64).tobytes())
         self._receive()
-        self.returns[:], self.lengths[:] = 0.0, 0
+        self._open = OpenEpisodes(self.count)
         return self.observation
 
     def start_step(self, action: np.ndarray) -> None:
@@ -120,31 +153,13 @@ class VectorEnvironment:
         """Wait for the step that was started and return what it led to."""
         self._receive()
         arrays = self._arrays
-        self.returns += arrays.reward
-        self.lengths += 1
         return VectorStep(
             arrays.reward.copy(),
             arrays.next_observation.copy(),
             arrays.terminated.copy(),
             arrays.truncated.copy(),
-            self._finished(),
+            self._open.add(arrays.reward, arrays.terminated, arrays.truncated, arrays.distance),
         )
-
-    def _finished(self) -> list[FinishedEpisode]:
-        arrays = self._arrays
-        episodes = []
-        for index in np.flatnonzero((arrays.terminated + arrays.truncated) > 0):
-            episodes.append(
-                FinishedEpisode(
-                    int(index),
-                    float(self.returns[index]),
-                    int(self.lengths[index]),
-                    float(arrays.distance[index]),
-                    bool(arrays.terminated[index]),
-                )
-            )
-            self.returns[index], self.lengths[index] = 0.0, 0
-        return episodes
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state of every environment in mid-episode, by name."""
@@ -154,8 +169,8 @@ class VectorEnvironment:
         }
         return states | {
             'observation': self.observation,
-            'returns': self.returns.copy(),
-            'lengths': self.lengths.copy(),
+            'returns': self._open.returns.copy(),
+            'lengths': self._open.lengths.copy(),
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], *, fresh_seeds: Sequence[int]) -> int:
@@ -167,8 +182,8 @@ class VectorEnvironment:
         states['fresh_seeds'] = np.asarray(fresh_seeds, np.int64)
         self._send(b'p' + pack(states))
         goes_on = np.frombuffer(b''.join(self._receive()), np.uint8)
-        self.returns[:] = arrays['returns'] * goes_on
-        self.lengths[:] = arrays['lengths'] * goes_on
+        self._open.returns[:] = arrays['returns'] * goes_on
+        self._open.lengths[:] = arrays['lengths'] * goes_on
         return int(goes_on.sum())
 
     def _send(self, message: bytes) -> None:

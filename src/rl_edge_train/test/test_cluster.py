@@ -21,12 +21,10 @@ from rl_edge_compress.export import export_artifact
 from rl_edge_compress.imitation import visit
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_core import cluster
-from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
-from rl_edge_train.cluster.acting_copy import acting_copy
 from rl_edge_train.cluster.ray_collector import (
     FRAGMENTS_AHEAD,
     LATE_FRAGMENTS,
@@ -62,18 +60,7 @@ def agent_for(algorithm):
 
 
 def task_for(agent, config=PENDULUM, *, environments=2, steps=20):
-    spec = agent.spec
-    return WorkerTask(
-        environment=to_mapping(config),
-        layout=agent.layout,
-        action_limits=(spec.low, spec.high),
-        environments=environments,
-        steps=steps,
-        seed=3,
-        first_step=0,
-        index=0,
-        generation=0,
-    )
+    return WorkerTask.of(agent, config, environments=environments, steps=steps, seed=3)
 
 
 @pytest.mark.parametrize('algorithm', SETTINGS)
@@ -83,7 +70,7 @@ def test_a_copy_that_was_sent_acts_as_the_agent_does(algorithm):
     agent.observe(observation)
     noise = np.random.default_rng(1).normal(size=(5, 1)).astype(np.float32)
     agent.acting_noise = lambda shape: noise
-    sent = pickle.loads(pickle.dumps(acting_copy(agent, algorithm)))
+    sent = pickle.loads(pickle.dumps(agent.acting_copy()))
     theirs, ours = agent.act(observation, explore=True), sent.act(observation, noise)
     np.testing.assert_array_equal(ours.action, theirs.action)
     assert set(ours.extras) == set(theirs.extras)
@@ -95,8 +82,8 @@ def test_a_worker_hands_over_successive_transitions_in_the_order_of_time():
     agent = agent_for('ppo')
     worker = CollectWorker(task_for(agent))
     worker.begin(cluster.versions())
-    first = worker.collect(acting_copy(agent, 'ppo'), 7)
-    second = worker.collect(acting_copy(agent, 'ppo'), 8)
+    first = worker.collect(agent.acting_copy(), 7)
+    second = worker.collect(agent.acting_copy(), 8)
     column = agent.layout.column
     rows = np.concatenate([first.rows, second.rows])
     assert rows.shape == (40, 2, agent.layout.width)
@@ -210,7 +197,6 @@ def collector(nodes, request):
         ray,
         agent,
         task_for(agent),
-        algorithm=algorithm,
         workers=workers,
         rollouts=algorithm == 'ppo',
         say=said.append,
@@ -342,7 +328,6 @@ def test_a_node_with_other_versions_is_refused(nodes, monkeypatch):
             ray,
             agent,
             task_for(agent),
-            algorithm='sac',
             workers=1,
             rollouts=False,
             say=lambda _: None,

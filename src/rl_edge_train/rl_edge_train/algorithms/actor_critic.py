@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.acting import Decision, gaussian_log_prob
+from rl_edge_train.acting import GaussianHead
 from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import (
@@ -24,7 +24,7 @@ from rl_edge_train.networks import (
     clone_network,
     soft_update,
 )
-from rl_edge_train.starting import StartingWeights, fits
+from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'advantage_std')
 
@@ -92,21 +92,13 @@ class ActorCriticAgent(Agent):
         """Let the exploration noise fall linearly from its first to its last value."""
         first, last = self.config.initial_std, self.config.final_std
         self.log_std.assign(np.log(first + (last - first) * min(share, 1.0)))
+        self.actor_has_changed()
 
-    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
-        """Return actions for raw observations; exploring, also the sample and its log_prob.
-
-        The sample is what the Gaussian gave, before the limits of the environment cut it: the
-        log-probability belongs to it, and learning uses it.
-        """
-        mean = np.tanh(self.actor_output(observation))
-        if not explore:
-            return Decision(self.scale.to_environment(mean))
-        noise, log_std = self.acting_noise(mean.shape), self.log_std.numpy()
-        sample = mean + np.exp(log_std) * noise
-        action = self.scale.to_environment(np.clip(sample, -1.0, 1.0))
-        log_prob = gaussian_log_prob(noise, log_std)
-        return Decision(action, {'sample': sample, 'log_prob': log_prob})
+    def acting_head(self) -> GaussianHead:
+        """Return a Gaussian around the squashed mean."""
+        return GaussianHead(
+            self.scale, self.spec.low, self.spec.high, self.log_std.numpy(), squashed_mean=True
+        )
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch[, sequence_length], width); return the losses."""
@@ -208,6 +200,7 @@ class ActorCriticAgent(Agent):
         """Build raw observation -> action, value and log_std."""
         return gaussian_model(
             self,
+            self.critic,
             log_std=np.full(self.spec.action_size, self.log_std.numpy()),
             squashed_mean=True,
         )
@@ -217,9 +210,7 @@ class ActorCriticAgent(Agent):
     ) -> Mapping[str, bool]:
         """Take over the policy, and its critic where it values states; noise has a schedule."""
         self.start_actor(weights, observations, trunk=self.config.actor, head=weights.action_head)
-        critic = weights.state_critic
-        has_critic = critic is not None and fits(self.critic, critic)
-        if critic is not None and has_critic:
-            weights.set_network(self.critic, critic.get_weights(), self.normalizer)
+        has_critic = self.start_state_critic(weights, self.critic)
+        if has_critic:
             self.target_critic.set_weights(self.critic.get_weights())
         return {'actor': True, 'critic': has_critic}

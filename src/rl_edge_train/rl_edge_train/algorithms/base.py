@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_train.acting import Decision, NumpyNetwork
+from rl_edge_train.acting import ActingCopy, Decision, Head, NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
 from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig
 from rl_edge_train.normalizer import ObservationNormalizer
@@ -85,12 +85,12 @@ class Agent(ABC):
         self.scale = ActionScale.of(spec)
         self.acts = tf.Variable(0, dtype=tf.int32, trainable=False)
         self._acts_taken = 0
-        self._acting: NumpyNetwork | None = None
+        self._acting: tuple[NumpyNetwork, Head] | None = None
         self.updates = tf.Variable(0, dtype=tf.int32, trainable=False)
 
     @abstractmethod
-    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
-        """Return actions for raw observations (batch, observation_size)."""
+    def acting_head(self) -> Head:
+        """Return what makes actions of the actor's outputs, as the agent is now."""
 
     @abstractmethod
     def update(self, rows: np.ndarray) -> dict[str, float]:
@@ -137,14 +137,23 @@ class Agent(ABC):
             if isinstance(value, keras.optimizers.Optimizer)
         }
 
-    def actor_output(self, observation: np.ndarray) -> np.ndarray:
-        """Return what the actor's head says (batch, n) about raw observations."""
+    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
+        """Return actions for raw observations (batch, observation_size)."""
         if self._acting is None:
-            self._acting = NumpyNetwork(self.actor)
-        return self._acting(self.normalizer.normalized(self.kept(observation)))
+            self._acting = NumpyNetwork(self.actor), self.acting_head()
+        network, head = self._acting
+        output = network(self.normalizer.normalized(self.kept(observation)))
+        shape = (len(observation), self.spec.action_size)
+        return head(output, self.acting_noise(shape) if explore else None)
+
+    def acting_copy(self) -> ActingCopy:
+        """Return how the agent explores now; later updates do not reach the copy."""
+        return ActingCopy(
+            NumpyNetwork(self.actor), self.acting_head(), self.inputs, self.normalizer.moments()
+        )
 
     def actor_has_changed(self) -> None:
-        """Act with the actor's present weights from now on."""
+        """Act with the present weights, and the present noise, from now on."""
         self._acting = None
 
     def acting_noise(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -180,6 +189,14 @@ class Agent(ABC):
         weights.set_moments(self.normalizer, kept)
         weights.set_network(self.actor, [*weights.trunk, *head], self.normalizer)
         self.actor_has_changed()
+
+    def start_state_critic(self, weights: StartingWeights, critic: keras.Model) -> bool:
+        """Take over a policy's critic of states; return whether it has one, of these sizes."""
+        theirs = weights.state_critic
+        if theirs is None or not fits(critic, theirs):
+            return False
+        weights.set_network(critic, theirs.get_weights(), self.normalizer)
+        return True
 
     def start_action_critics(
         self,
@@ -232,6 +249,15 @@ def _checked(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
             f'{shape}: resume with the configuration that the run was started with'
         )
     return arrays[name]
+
+
+def check_whole_rounds(updates: int, policy_delay: int) -> None:
+    """Raise ValueError where critic updates of a call would have no actor update after them."""
+    if updates % policy_delay:
+        raise ValueError(
+            f'{updates} updates per call are no multiple of policy_delay {policy_delay}: change '
+            f'updates_per_iteration or policy_delay'
+        )
 
 
 def built_adam(

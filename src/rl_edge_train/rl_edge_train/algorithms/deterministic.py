@@ -9,20 +9,17 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.acting import Decision
+from rl_edge_train.acting import DeterministicHead
 from rl_edge_train.algorithms.base import (
     Agent,
     AgentConfig,
     built_adam,
+    check_whole_rounds,
     trainable_of,
     weights_of,
 )
 from rl_edge_train.exported_models import deterministic_model
-from rl_edge_train.networks import (
-    build_network,
-    clone_network,
-    soft_update,
-)
+from rl_edge_train.networks import build_network, clone_network, soft_update
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'q_mean')
@@ -54,29 +51,21 @@ class Td3Config(DdpgConfig):
     """Largest size of that noise."""
 
 
-@dataclass(frozen=True)
-class TargetRules:
-    """What tells DDPG and TD3 apart."""
-
-    critics: int
-    """Critics; the target takes the smallest of their targets' values."""
-    policy_delay: int
-    """Critic updates for one update of the actor and all targets."""
-    smoothing_std: float
-    """Noise on the target action, as a share of half the action range."""
-    smoothing_limit: float
-    """Largest size of that noise."""
-
-
 class DeterministicAgent(Agent):
-    """An actor that climbs the first critic's value of its own action."""
+    """An actor that climbs the first critic's value of its own action.
 
-    def __init__(
-        self, spec: EnvironmentSpec, config: DdpgConfig, rules: TargetRules, *, seed: int
-    ) -> None:
+    TD3 has two critics, of whose values targets take the smaller, a delayed actor and smoothed
+    target actions; DDPG is the same with one critic, no delay and no smoothing.
+    """
+
+    def __init__(self, spec: EnvironmentSpec, config: DdpgConfig, *, seed: int) -> None:
         """Build networks and optimizers; the same seed gives the same weights and samples."""
         super().__init__(spec, config, seed=seed)
-        self.config, self.rules = config, rules
+        self.config = config
+        if isinstance(config, Td3Config):
+            self.rules, critics = config, 2
+        else:
+            self.rules, critics = Td3Config(policy_delay=1, smoothing_std=0.0), 1
         inputs, actions, first = self.inputs, spec.action_size, seed * 1000
         self.actor = build_network(
             inputs, actions, config.actor, name='actor', seed=first, output_scale=0.1
@@ -85,7 +74,7 @@ class DeterministicAgent(Agent):
             build_network(
                 inputs + actions, 1, config.critic, name=f'critic_{i}', seed=first + 100 * (i + 1)
             )
-            for i in range(rules.critics)
+            for i in range(critics)
         ]
         networks = [self.actor, *self.critics]
         self.targets = [clone_network(n, name=f'target_{n.name}') for n in networks]
@@ -95,20 +84,13 @@ class DeterministicAgent(Agent):
         )
         self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
 
-    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
-        """Return actions for raw observations (batch, observation_size)."""
-        action = np.tanh(self.actor_output(observation))
-        if explore:
-            action = action + self.config.exploration_std * self.acting_noise(action.shape)
-        return Decision(self.scale.to_environment(np.clip(action, -1.0, 1.0)))
+    def acting_head(self) -> DeterministicHead:
+        """Return an action with Gaussian noise on it."""
+        return DeterministicHead(self.scale, self.config.exploration_std)
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch, width), updates a multiple of the policy delay."""
-        if len(rows) % self.rules.policy_delay:
-            raise ValueError(
-                f'{len(rows)} updates per call are no multiple of policy_delay '
-                f'{self.rules.policy_delay}: change updates_per_iteration or policy_delay'
-            )
+        check_whole_rounds(len(rows), self.rules.policy_delay)
         measured = self._update(tf.constant(rows)).numpy()
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
@@ -186,7 +168,7 @@ class DeterministicAgent(Agent):
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action and value (the smaller Q at that action)."""
-        return deterministic_model(self)
+        return deterministic_model(self, self.critics)
 
     def start_from(
         self, weights: StartingWeights, observations: np.ndarray | None
@@ -197,26 +179,3 @@ class DeterministicAgent(Agent):
         target_actor.set_weights(self.actor.get_weights())
         has_critics = self.start_action_critics(weights, self.critics, target_critics)
         return {'actor': True, 'critics': has_critics}
-
-
-class DdpgAgent(DeterministicAgent):
-    """One critic, one target for each network, every update moves both networks."""
-
-    def __init__(self, spec: EnvironmentSpec, config: DdpgConfig, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
-        rules = TargetRules(critics=1, policy_delay=1, smoothing_std=0.0, smoothing_limit=0.0)
-        super().__init__(spec, config, rules, seed=seed)
-
-
-class Td3Agent(DeterministicAgent):
-    """Two critics, delayed actor, smoothed target actions."""
-
-    def __init__(self, spec: EnvironmentSpec, config: Td3Config, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
-        rules = TargetRules(
-            critics=2,
-            policy_delay=config.policy_delay,
-            smoothing_std=config.smoothing_std,
-            smoothing_limit=config.smoothing_limit,
-        )
-        super().__init__(spec, config, rules, seed=seed)

@@ -11,13 +11,13 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_train import losses
-from rl_edge_train.acting import Decision, gaussian_log_prob
+from rl_edge_train.acting import GaussianHead
 from rl_edge_train.advantage import generalized_advantages
 from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.return_scaler import ReturnScaler
-from rl_edge_train.starting import StartingWeights, fits
+from rl_edge_train.starting import StartingWeights
 
 METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
 
@@ -82,7 +82,6 @@ class PpoAgent(Agent):
         self.return_scaler = ReturnScaler(discount=config.discount, enabled=config.scale_rewards)
         self._build_networks(self.inputs, actions)
         self._generator = np.random.default_rng([seed, 2])
-        self._acting_log_std: np.ndarray | None = None
         self._progress = 0.0
 
     def _build_networks(self, inputs: int, actions: int) -> None:
@@ -109,30 +108,16 @@ class PpoAgent(Agent):
             config.value_learning_rate, self.critic.trainable_variables, epsilon=1e-5
         )
 
-    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
-        """Return actions for raw observations (batch, observation_size).
-
-        When exploring, the extras hold the Gaussian sample before the limits of the environment
-        cut it, and the log-probability of exactly that sample.
-        """
-        mean = self.actor_output(observation)
-        mean = self.config.action_scale * (np.tanh(mean) if self.config.squashed_mean else mean)
-        if not explore:
-            return Decision(self._limited(mean))
-        if self._acting_log_std is None:  # reading a variable takes longer than the network
-            self._acting_log_std = self.log_std.numpy()
-        noise, log_std = self.acting_noise(mean.shape), self._acting_log_std
-        sample = mean + np.exp(log_std) * noise
-        log_prob = gaussian_log_prob(noise, log_std)
-        return Decision(self._limited(sample), {'sample': sample, 'log_prob': log_prob})
-
-    def actor_has_changed(self) -> None:
-        """Act with the actor's present weights and log std from now on."""
-        super().actor_has_changed()
-        self._acting_log_std = None
-
-    def _limited(self, action: np.ndarray) -> np.ndarray:
-        return np.clip(self.scale.to_environment(action), self.spec.low, self.spec.high)
+    def acting_head(self) -> GaussianHead:
+        """Return a Gaussian around the mean, with the noise that is learned or scheduled."""
+        return GaussianHead(
+            self.scale,
+            self.spec.low,
+            self.spec.high,
+            self.log_std.numpy(),
+            mean_scale=self.config.action_scale,
+            squashed_mean=self.config.squashed_mean,
+        )
 
     def _mean(self, normalized: tf.Tensor) -> tf.Tensor:
         mean = self.actor(normalized)
@@ -317,6 +302,7 @@ class PpoAgent(Agent):
         """Build raw observation -> action, value and log_std."""
         return gaussian_model(
             self,
+            self.critic,
             log_std=self.log_std.numpy(),
             mean_scale=self.config.action_scale,
             squashed_mean=self.config.squashed_mean,
@@ -335,10 +321,7 @@ class PpoAgent(Agent):
             squashed=config.squashed_mean,
             mean_scale=config.action_scale,
         )
-        critic = weights.state_critic
-        has_critic = critic is not None and fits(self.critic, critic)
-        if critic is not None and has_critic:
-            weights.set_network(self.critic, critic.get_weights(), self.normalizer)
+        has_critic = self.start_state_critic(weights, self.critic)
         if weights.log_std is not None:
             self.log_std.assign(weights.log_std)
         self.actor_has_changed()

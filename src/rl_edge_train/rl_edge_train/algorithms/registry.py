@@ -13,15 +13,15 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train.algorithms.actor_critic import ActorCriticAgent, ActorCriticConfig
 from rl_edge_train.algorithms.base import Agent, AgentConfig
-from rl_edge_train.algorithms.deterministic import DdpgAgent, DdpgConfig, Td3Agent, Td3Config
+from rl_edge_train.algorithms.deterministic import DdpgConfig, DeterministicAgent, Td3Config
 from rl_edge_train.algorithms.ppo import PpoAgent, PpoConfig
 from rl_edge_train.algorithms.sac import SacAgent, SacConfig
 from rl_edge_train.run_config import RunConfig
 
 ALGORITHMS: dict[str, tuple[type, type[AgentConfig]]] = {
     'actor_critic': (ActorCriticAgent, ActorCriticConfig),
-    'ddpg': (DdpgAgent, DdpgConfig),
-    'td3': (Td3Agent, Td3Config),
+    'ddpg': (DeterministicAgent, DdpgConfig),
+    'td3': (DeterministicAgent, Td3Config),
     'ppo': (PpoAgent, PpoConfig),
     'sac': (SacAgent, SacConfig),
 }

@@ -9,20 +9,17 @@ import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
-from rl_edge_train.acting import Decision
+from rl_edge_train.acting import SquashedGaussianHead
 from rl_edge_train.algorithms.base import (
     Agent,
     AgentConfig,
     built_adam,
+    check_whole_rounds,
     trainable_of,
     weights_of,
 )
 from rl_edge_train.exported_models import squashed_gaussian_model
-from rl_edge_train.networks import (
-    build_network,
-    clone_network,
-    soft_update,
-)
+from rl_edge_train.networks import build_network, clone_network, soft_update
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
@@ -121,29 +118,24 @@ class SacAgent(Agent):
         entropy = config.target_entropy_per_action - config.target_entropy_fall * fallen
         self.target_entropy.assign(entropy * self.spec.action_size)
 
-    def act(self, observation: np.ndarray, *, explore: bool) -> Decision:
-        """Return actions for raw observations (batch, observation_size)."""
-        mean, log_std = np.split(self.actor_output(observation), 2, axis=-1)
-        if explore:
-            limits = self.config.log_std_minimum, self.config.log_std_maximum
-            mean = mean + np.exp(np.clip(log_std, *limits)) * self.acting_noise(mean.shape)
-        return Decision(self.scale.to_environment(np.tanh(mean)))
+    @property
+    def _log_std_limits(self) -> tuple[float, float]:
+        return self.config.log_std_minimum, self.config.log_std_maximum
+
+    def acting_head(self) -> SquashedGaussianHead:
+        """Return a Gaussian that is squashed."""
+        return SquashedGaussianHead(self.scale, self._log_std_limits)
 
     def update(self, rows: np.ndarray) -> dict[str, float]:
         """Learn from rows (updates, batch, width); updates must be a multiple of policy_delay."""
-        if len(rows) % self.config.policy_delay:
-            raise ValueError(
-                f'{len(rows)} updates per call are no multiple of policy_delay '
-                f'{self.config.policy_delay}: change updates_per_step or policy_delay'
-            )
+        check_whole_rounds(len(rows), self.config.policy_delay)
         measured = self._update(tf.constant(rows)).numpy()
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
 
     def _distribution(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean, log_std = tf.split(self.actor(observation), 2, axis=-1)
-        config = self.config
-        return mean, tf.clip_by_value(log_std, config.log_std_minimum, config.log_std_maximum)
+        return mean, tf.clip_by_value(log_std, *self._log_std_limits)
 
     def _sample(self, observation: tf.Tensor, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
         mean, log_std = self._distribution(observation)
@@ -244,10 +236,7 @@ class SacAgent(Agent):
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value (the smaller mean Q there) and log_std."""
-        return squashed_gaussian_model(
-            self,
-            log_std_limits=(self.config.log_std_minimum, self.config.log_std_maximum),
-        )
+        return squashed_gaussian_model(self, self.critics, log_std_limits=self._log_std_limits)
 
     def start_from(
         self, weights: StartingWeights, observations: np.ndarray | None

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core import cluster
-from rl_edge_core.configuration import to_mapping
 from rl_edge_core.files import write_atomically
 from rl_edge_core.results import describe_machine
+from rl_edge_train.acting import ActingCopy
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
-from rl_edge_train.cluster.acting_copy import ActingCopy
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector
 from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
 from rl_edge_train.environments import spec_of
@@ -153,24 +152,14 @@ def _train(runner: Runner, seconds: float) -> float:
 
 def _collector(ray: Any, algorithm: str, *, workers: int, rollouts: bool) -> RayCollector:
     config = _config(algorithm)
-    spec = spec_of(config.environment)
-    agent = make_agent(algorithm, spec, config.agent, seed=0)
-    task = WorkerTask(
-        environment=to_mapping(config.environment),
-        layout=agent.layout,
-        action_limits=(spec.low, spec.high),
-        environments=ENVIRONMENTS,
-        steps=FRAGMENT_STEPS,
-        seed=0,
-        first_step=0,
-        index=0,
-        generation=0,
+    agent = make_agent(algorithm, spec_of(config.environment), config.agent, seed=0)
+    task = WorkerTask.of(
+        agent, config.environment, environments=ENVIRONMENTS, steps=FRAGMENT_STEPS, seed=0
     )
     return RayCollector(
         ray,
         agent,
         task,
-        algorithm=algorithm,
         workers=workers,
         rollouts=rollouts,
         say=print,

@@ -12,9 +12,8 @@ import numpy as np
 
 from rl_edge_core import cluster
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train.cluster.acting_copy import acting_copy
 from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
-from rl_edge_train.collector import Fragment
+from rl_edge_train.collector import Collector, Fragment
 from rl_edge_train.vector_environment import FinishedEpisode, SimulationError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class _Measured:
     waited_sec: float = 0.0
 
 
-class RayCollector:
+class RayCollector(Collector):
     """Let workers collect with copies of the agent's actor.
 
     For learning from replay they run on by themselves, up to `FRAGMENTS_AHEAD` fragments ahead of
@@ -75,7 +74,6 @@ class RayCollector:
         agent: Agent,
         task: WorkerTask,
         *,
-        algorithm: str,
         workers: int,
         rollouts: bool,
         say: Callable[[str], None],
@@ -87,7 +85,7 @@ class RayCollector:
         can be started.
         """
         self._ray, self.agent, self._task = ray, agent, task
-        self._algorithm, self._rollouts, self._say = algorithm, rollouts, say
+        self._rollouts, self._say = rollouts, say
         self.stride = task.environments
         self.lost_fragments = 0
         self._ours = cluster.versions()
@@ -164,7 +162,7 @@ class RayCollector:
         updates = int(self.agent.updates.numpy())
         if not random and updates != self._version:
             with cluster.named_errors(self._ray):
-                self._policy = self._ray.put(acting_copy(self.agent, self._algorithm))
+                self._policy = self._ray.put(self.agent.acting_copy())
             self._version = updates
         self._submit()
 
@@ -282,17 +280,6 @@ class RayCollector:
             'learner_waiting_share': min(measured.waited_sec / elapsed, 1.0),
             'workers_waiting_share': measured.idle_sec / worked,
         }
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: what workers do next depends on when they were asked."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Have nothing to go on from."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return nothing: open episodes of workers are not saved."""
-        return {}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], *, first_seed: int) -> str:
         """Start every episode anew, which a collector of this kind has done already."""

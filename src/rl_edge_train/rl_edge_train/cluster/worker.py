@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rl_edge_core import cluster
-from rl_edge_core.configuration import from_mapping
+from rl_edge_core.configuration import from_mapping, to_mapping
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_train.acting import Decision
-from rl_edge_train.cluster.acting_copy import ActingCopy
+from rl_edge_train.acting import ActingCopy, Decision
 from rl_edge_train.environments import EnvironmentConfig, EnvironmentStep, TrainingEnvironment
 from rl_edge_train.replay import TransitionLayout
-from rl_edge_train.vector_environment import FinishedEpisode, SimulationError
+from rl_edge_train.vector_environment import FinishedEpisode, OpenEpisodes, SimulationError
+
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 SEEDS = 1_000_000
 """Seeds of training stay below those of selection."""
@@ -35,12 +37,33 @@ class WorkerTask:
     """Of each environment in a fragment."""
     seed: int
     """Of the run."""
-    first_step: int
+    first_step: int = 0
     """Of the run when collecting began: a resumed run has other episodes."""
-    index: int
+    index: int = 0
     """Of the worker."""
-    generation: int
+    generation: int = 0
     """How many workers of this index were lost before it."""
+
+    @staticmethod
+    def of(
+        agent: Agent,
+        environment: EnvironmentConfig,
+        *,
+        environments: int,
+        steps: int,
+        seed: int,
+        first_step: int = 0,
+    ) -> WorkerTask:
+        """Return the task of worker 0: to collect for an agent."""
+        return WorkerTask(
+            to_mapping(environment),
+            agent.layout,
+            (agent.spec.low, agent.spec.high),
+            environments,
+            steps,
+            seed,
+            first_step,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +91,7 @@ class CollectWorker:
             [task.seed, task.first_step, task.index, task.generation]
         )
         self._seeds = self._generator.integers(SEEDS, size=task.environments).tolist()
-        self._returns = np.zeros(task.environments)
-        self._lengths = np.zeros(task.environments, np.int64)
+        self._open = OpenEpisodes(task.environments, first=task.index * task.environments)
         self._episodes = [0] * task.environments
 
     def begin(self, versions: dict[str, str]) -> str:
@@ -96,7 +118,15 @@ class CollectWorker:
             decision = self._decide(observation, policy)
             steps = [self._step(k, decision.action[k]) for k in range(task.environments)]
             parts.append(_transitions(observation, decision, steps))
-            episodes += self._count(steps)
+            ended = self._open.add(
+                parts[-1]['reward'],
+                parts[-1]['terminated'],
+                parts[-1]['truncated'],
+                np.array([step.distance for step in steps]),
+            )
+            for episode in ended:
+                self._episodes[episode.environment % task.environments] += 1
+            episodes += ended
             self._observation = np.stack([step.observation for step in steps])
         together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         rows = task.layout.rows(together).reshape(task.steps, task.environments, -1)
@@ -118,27 +148,8 @@ class CollectWorker:
             raise SimulationError(
                 f'worker {self._task.index} on {cluster.node_name()}, environment {index} (seed '
                 f'{self._seeds[index]}, episode {self._episodes[index]} since, step '
-                f'{self._lengths[index] + 1}): {said}'
+                f'{self._open.lengths[index] + 1}): {said}'
             ) from error
-
-    def _count(self, steps: list[EnvironmentStep]) -> list[FinishedEpisode]:
-        finished = []
-        self._returns += np.array([step.reward for step in steps], np.float32)
-        self._lengths += 1
-        for index, step in enumerate(steps):
-            if step.terminated or step.truncated:
-                finished.append(
-                    FinishedEpisode(
-                        self._task.index * self._task.environments + index,
-                        float(self._returns[index]),
-                        int(self._lengths[index]),
-                        float(step.distance),
-                        step.terminated,
-                    )
-                )
-                self._returns[index], self._lengths[index] = 0.0, 0
-                self._episodes[index] += 1
-        return finished
 
 
 def _transitions(
