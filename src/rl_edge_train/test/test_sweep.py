@@ -3,14 +3,16 @@
 import argparse
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train import sweep_command
+from rl_edge_train import sweep_command, sweep_trial
 from rl_edge_train.command_line import main
 from rl_edge_train.metrics import CsvLog
 
@@ -69,11 +71,11 @@ def test_a_trial_below_the_median_of_those_that_got_as_far_ends(tmp_path):
         evaluated(tmp_path / 'd', 99),  # has not got to step 200
     ]
     # Best returns of the others up to step 200 are 50, 30 and 40: the median is 40.
-    assert 'median 3 others' in sweep_command.below_median(
+    assert 'median 3 others' in sweep_trial.below_median(
         evaluated(tmp_path / 'low', 39, 10), others
     )
-    assert not sweep_command.below_median(evaluated(tmp_path / 'high', 41, 10), others)
-    assert not sweep_command.below_median(evaluated(tmp_path / 'alone', 1), others[:1])
+    assert not sweep_trial.below_median(evaluated(tmp_path / 'high', 41, 10), others)
+    assert not sweep_trial.below_median(evaluated(tmp_path / 'alone', 1), others[:1])
 
 
 def test_a_folder_comes_back_from_a_node_without_its_replay(tmp_path):
@@ -82,7 +84,7 @@ def test_a_folder_comes_back_from_a_node_without_its_replay(tmp_path):
     (run / 'checkpoints' / 'step_000000000100' / 'state.json').write_text('{}')
     (run / 'replay').mkdir()
     (run / 'replay' / '000000.rows').write_bytes(b'large')
-    sweep_command._unpack(sweep_command._packed(run), tmp_path / 'back')
+    sweep_trial.unpack_run(sweep_trial.pack_run(run), tmp_path / 'back')
     assert (tmp_path / 'back' / 'evaluations.csv').exists()
     assert (tmp_path / 'back' / 'checkpoints' / 'step_000000000100' / 'state.json').exists()
     assert not (tmp_path / 'back' / 'replay').exists()
@@ -129,8 +131,8 @@ def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path, place):
     log = out / 'sac_small' / 'seed_1.log'
     while not (log.exists() and 'evaluation at' in log.read_text()):
         assert process.poll() is None
-        sweep_command.threading.Event().wait(0.2)
-    process.send_signal(sweep_command.signal.SIGINT)
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 130, said
     assert 'go on with the same command' in said
