@@ -18,7 +18,7 @@ from rl_edge_core.files import write_atomically
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_sim.environment import environment_of
-from rl_edge_sim.rollout import rollout
+from rl_edge_sim.rollout import visited_observations
 
 FORMATS = ('onnx', 'c')
 PARITY_OBSERVATIONS = 1000
@@ -54,7 +54,7 @@ def export_onnx(folder: Path, out: Path) -> tuple[float, str]:
     `LARGEST_DIFFERENCE`; MissingExtraError without the packages onnx and onnxruntime.
     """
     require_extra('onnx', 'onnx', 'onnxruntime')
-    import onnxruntime
+    from rl_edge_compress.onnx_file import onnx_session
 
     manifest = load_manifest(folder)
     entry, content = _float32_actor(folder, manifest)
@@ -67,7 +67,7 @@ def export_onnx(folder: Path, out: Path) -> tuple[float, str]:
     )
     policy = load_policy(folder, recipe=entry.recipe)
     observations, drawn = observations_for(policy)
-    session = onnxruntime.InferenceSession(model, providers=['CPUExecutionProvider'])
+    session = onnx_session(model)
     theirs = [session.run(None, {INPUT: seen[None]})[0][0] for seen in observations]
     ours = [policy.act(seen) for seen in observations]
     difference = float(np.abs(np.asarray(theirs) - np.asarray(ours)).max())
@@ -116,17 +116,11 @@ def observations_for(policy: Policy) -> tuple[np.ndarray, str]:
         env = environment_of(spec)
     except (ConfigurationError, SpecMismatchError):
         return _drawn(spec), 'drawn'
-    seen: list[np.ndarray] = []
-    seeds = itertools.count(FIRST_SEED)
-    while len(seen) < PARITY_OBSERVATIONS:
-        rollout(
-            env,
-            policy.act,
-            [next(seeds)],
-            lambda step: seen.append(np.array(step.observation, np.float32)),
-        )
+    seen = visited_observations(
+        env, policy.act, itertools.count(FIRST_SEED), least_steps=PARITY_OBSERVATIONS
+    )
     env.close()
-    return np.asarray(seen[:PARITY_OBSERVATIONS]), 'visited'
+    return seen[:PARITY_OBSERVATIONS], 'visited'
 
 
 def _drawn(spec: EnvironmentSpec) -> np.ndarray:

@@ -36,7 +36,7 @@ from rl_edge_core.extras import require_extra
 from rl_edge_core.files import folder_written_atomically, sha256_of
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.environment import make_environment, spec_of
-from rl_edge_sim.rollout import rollout
+from rl_edge_sim.rollout import visited_observations
 
 PARITY_OBSERVATIONS = 1000
 LARGEST_DIFFERENCE = 1e-4
@@ -311,19 +311,16 @@ def _ordered(
 
 
 def _visited(env: Any, policy: SourcePolicy) -> np.ndarray:
-    """Return observations of episodes that the original drives."""
-    seen: list[np.ndarray] = []
+    """Return observations of two episodes or more that the original drives."""
+    first, *seeds = range(FIRST_SEED, FIRST_SEED + MOST_EPISODES)
 
     def act(observation: np.ndarray) -> np.ndarray:
-        seen.append(np.array(observation, np.float32))
-        return policy.answer(seen[-1][None])[0].astype(np.float32)
+        return policy.answer(observation[None])[0].astype(np.float32)
 
-    for number in range(MOST_EPISODES):
-        rollout(env, act, [FIRST_SEED + number])
-        if len(seen) >= VISITED_STEPS and number:
-            break
-    chosen = np.random.default_rng(0).permutation(len(seen))[:VISITED_STEPS]
-    return np.asarray(seen)[chosen]
+    one = visited_observations(env, act, [first])
+    others = visited_observations(env, act, seeds, least_steps=VISITED_STEPS - len(one))
+    seen = np.concatenate([one, others])
+    return seen[np.random.default_rng(0).permutation(len(seen))[:VISITED_STEPS]]
 
 
 def _drawn(given: ImportSpec, spec: EnvironmentSpec) -> np.ndarray:

@@ -19,7 +19,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import ensure_folder
 from rl_edge_sim.environment import make_environment, spec_of
-from rl_edge_sim.rollout import rollout
+from rl_edge_sim.rollout import visited_observations
 
 ALGORITHM = 'untrained'
 SEED = 0
@@ -82,14 +82,12 @@ def make_untrained(environment_id: str, arguments: str, path: Path) -> None:
     spec = spec_of(env)
     keras.utils.set_random_seed(SEED)
     model = _actor_critic(spec)
-    seen: list[np.ndarray] = []
     generator = np.random.default_rng(SEED)
-
-    def act(observation: np.ndarray) -> np.ndarray:
-        seen.append(np.array(observation, np.float32))
-        return generator.uniform(spec.low, spec.high).astype(np.float32)
-
-    rollout(env, act, range(SEED, SEED + _CALIBRATION_EPISODES))
+    seen = visited_observations(
+        env,
+        lambda _: generator.uniform(spec.low, spec.high).astype(np.float32),
+        range(SEED, SEED + _CALIBRATION_EPISODES),
+    )
     env.close()
     export_artifact(
         model,
@@ -99,7 +97,7 @@ def make_untrained(environment_id: str, arguments: str, path: Path) -> None:
         algorithm=ALGORITHM,
         training={'seed': SEED, 'steps': 0},
         recipes=('int8', 'float32'),  # the first one is the preferred one
-        calibration=np.array(seen),
+        calibration=seen,
     )
 
 

@@ -1,5 +1,6 @@
 """The one rollout: training, evaluation and tests run episodes through it."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,25 @@ def rollout(
     """
     simulation = Simulation(env, seed=0)
     return [_run_episode(simulation, policy, seed, on_step) for seed in seeds]
+
+
+def visited_observations(
+    env: gymnasium.Env,
+    policy: ActionOf,
+    seeds: Iterable[int],
+    *,
+    least_steps: int = sys.maxsize,
+) -> np.ndarray:
+    """Return the observations, float32 (count, observation_size), that ``policy`` meets.
+
+    Whole episodes run, one for each seed, until there are ``least_steps`` or no more seeds.
+    """
+    seen: list[np.ndarray] = []
+    for seed in seeds:
+        rollout(env, policy, [seed], lambda step: seen.append(step.observation))
+        if len(seen) >= least_steps:
+            break
+    return np.asarray(seen)
 
 
 def _run_episode(

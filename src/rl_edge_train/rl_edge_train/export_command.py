@@ -15,6 +15,7 @@ from rl_edge_core.configuration import load, to_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
+from rl_edge_sim.rollout import visited_observations
 from rl_edge_train import checkpoint, environments
 from rl_edge_train.algorithms.registry import make_agent, network_of
 from rl_edge_train.array_archive import below
@@ -63,27 +64,20 @@ def export_model(
         algorithm=config.algorithm,
         training={**training, 'config': to_mapping(config)},
         network=network_of(model, config, spec),
-        calibration=visited_observations(model, config),
+        calibration=observations_of(model, config),
     )
 
 
-def visited_observations(model: keras.Model, config: RunConfig) -> np.ndarray:
+def observations_of(model: keras.Model, config: RunConfig) -> np.ndarray:
     """Return observations (count, n) of a few episodes of the policy, on selection seeds."""
     import tensorflow as tf
 
-    from rl_edge_sim.rollout import RolloutStep, rollout
-
-    seen: list[np.ndarray] = []
     act = tf.function(lambda observation: model(observation, training=False)['action'])
-
-    def remember(step: RolloutStep) -> None:
-        seen.append(step.observation)
-
     environment = environments.make(config.environment)
     seeds = range(SELECTION_SEED, SELECTION_SEED + CALIBRATION_EPISODES)
-    rollout(environment, lambda o: act(o[None]).numpy()[0], seeds, remember)
+    seen = visited_observations(environment, lambda o: act(o[None]).numpy()[0], seeds)
     environment.close()
-    return np.array(seen)
+    return seen
 
 
 def _best(

@@ -9,7 +9,7 @@ from rl_edge_compress.keras_models import load_keras
 from rl_edge_core.artifact import FULL_RECIPE, checked_file, load_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_train import environments
-from rl_edge_train.export_command import visited_observations
+from rl_edge_train.export_command import observations_of
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.runner import Runner
 from rl_edge_train.starting import StartingWeights
@@ -31,7 +31,7 @@ def start_from(runner: Runner, config: RunConfig, artifact: Path) -> dict[str, A
     try:
         weights = StartingWeights.of(model)
         if not weights.normalized:
-            observations = visited_observations(model, config)
+            observations = observations_of(model, config)
         taken = runner.agent.start_from(weights, observations)
     except (ConfigurationError, ArtifactError) as error:
         raise ConfigurationError(f'no training can start from {artifact}: {error}') from error
