@@ -3,7 +3,7 @@
 import functools
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +84,7 @@ def run_episodes(
     of another file of the same recipe are. Recipes take turns by chunks of seeds.
     """
     ensure_folder(kept)
-    hashes = {entry.recipe: entry.sha256 for entry in load_manifest(folder).files}
-    done = {recipe: _read(kept / f'{recipe}.json', hashes[recipe]) for recipe in wanted}
+    hashes, done = _kept_episodes(folder, wanted, kept)
     tasks = list(_tasks(wanted, done))
     if tasks:
         policies = packed_policies(folder, list(wanted))
@@ -101,9 +100,16 @@ def run_episodes(
 
 def count_missing(folder: Path, wanted: Mapping[str, Sequence[int]], *, kept: Path) -> int:
     """Return how many episodes `run_episodes` would have to run."""
-    hashes = {entry.recipe: entry.sha256 for entry in load_manifest(folder).files}
-    done = {recipe: _read(kept / f'{recipe}.json', hashes[recipe]) for recipe in wanted}
+    _, done = _kept_episodes(folder, wanted, kept)
     return sum(len(task[1]) for task in _tasks(wanted, done))
+
+
+def _kept_episodes(
+    folder: Path, recipes: Iterable[str], kept: Path
+) -> tuple[dict[str, str], dict[str, dict[int, EpisodeResult]]]:
+    """Return the hashes of all files, and recipe -> seed -> episode of what ``kept`` has."""
+    hashes = {entry.recipe: entry.sha256 for entry in load_manifest(folder).files}
+    return hashes, {recipe: _read(kept / f'{recipe}.json', hashes[recipe]) for recipe in recipes}
 
 
 def _tasks(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,16 +156,12 @@ def _started(session: CompressionSession, out: Path) -> Manifest:
         return manifest
     original = source.entry(FULL_RECIPE)
     path = checked_file(session.model, original)
-    write_atomically(out / original.file, lambda to: _copy(path, to))
+    write_atomically(out / original.file, path.read_bytes())
     manifest = dataclasses.replace(
         source, files=(original,), default_recipe='', versions=library_versions()
     )
     write_manifest(manifest, out)
     return manifest
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
 
 
 def _is_done(session: CompressionSession, manifest: Manifest, recipe: Recipe, out: Path) -> bool:

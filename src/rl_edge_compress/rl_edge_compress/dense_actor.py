@@ -165,6 +165,33 @@ class DenseActor:
         return keras.Model(source, {'action': bounded(value, spec, squashed=self.squashed)})
 
 
+def stored_layer(tensors: Mapping[str, Array], name: str, activation: str) -> DenseLayer:
+    """Return a layer of PyTorch's state dict; raise ArtifactError for a missing or other one."""
+    try:
+        kernel, bias = tensors[f'{name}.weight'], tensors[f'{name}.bias']
+    except KeyError as error:
+        raise ArtifactError(
+            f'it has no tensor {error.args[0]}: it is no chain of dense layers'
+        ) from None
+    if kernel.ndim != 2:
+        raise ArtifactError(
+            f'{name} is no dense layer, its weights have shape {kernel.shape}: export the actor '
+            f'as ONNX'
+        )
+    return DenseLayer(kernel.T.astype(np.float32), bias.astype(np.float32), activation)
+
+
+def stored_chain(tensors: Mapping[str, Array], prefix: str, activation: str) -> list[DenseLayer]:
+    """Return the layers ``prefix.0``, ``prefix.2``, ... of a state dict in order, if any."""
+    start = f'{prefix}.' if prefix else ''
+    names = (name.removeprefix(start) for name in tensors if name.startswith(start))
+    numbers = (name.removesuffix('.weight') for name in names if name.endswith('.weight'))
+    return [
+        stored_layer(tensors, f'{start}{number}', activation)
+        for number in sorted(map(int, filter(str.isdigit, numbers)))
+    ]
+
+
 def bounded(value: Any, spec: EnvironmentSpec, *, squashed: bool) -> Any:
     """Return a Keras tensor of actions within the limits of ``spec``.
 

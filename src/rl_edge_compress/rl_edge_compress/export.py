@@ -1,7 +1,5 @@
 """Write a trained actor-critic as a policy artifact: Keras file, compressed actors, manifest."""
 
-import dataclasses
-import importlib.metadata
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, Network, wri
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_core.results import installed_versions
 
 KERAS_FILE = 'policy.keras'
 KERAS_TOLERANCE = 1e-4
@@ -144,13 +143,7 @@ def golden_observation(spec: EnvironmentSpec, calibration: np.ndarray | None) ->
 
 def library_versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that make the files."""
-    versions = {'python': sys.version.split()[0]}
-    for library in LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    return {'python': sys.version.split()[0], **installed_versions(LIBRARIES)}
 
 
 def write_keras(
@@ -206,29 +199,11 @@ def describe_file(
     The first observation of the ``trials`` is the golden one. Raise ArtifactError when no runtime
     can run the file.
     """
-    entry = ModelFile(
-        file=path.name,
-        recipe=path.stem.removeprefix('actor_'),
-        sha256=sha256_of(path),
-        bytes=path.stat().st_size,
-        numeric_format=form.weights,
-        runtimes=(),
-        golden_action=(),
-        golden_tolerance={},
-        source_sha256=source_sha256,
-        parameters=parameters,
-    )
-    return _with_trials(entry, trials, form.tolerance * _half_range(spec))
-
-
-def _with_trials(
-    entry: ModelFile, trials: Mapping[str, Mapping[str, Trial]], tolerance: float
-) -> ModelFile:
-    """Fill in which runtimes load a file and what it answers, from the preferred one."""
+    tolerance = form.tolerance * _half_range(spec)
     unsupported = {}
     answers: dict[str, np.ndarray] = {}
     for runtime in MODULES:
-        trial = trials[runtime][entry.file]
+        trial = trials[runtime][path.name]
         if trial.actions is None:
             unsupported[runtime] = trial.reason
             continue
@@ -240,11 +215,17 @@ def _with_trials(
             del answers[runtime]
     if not answers:
         reasons = '; '.join(f'{name}: {why}' for name, why in unsupported.items())
-        raise ArtifactError(f'no runtime can run {entry.file}: {reasons}')
-    return dataclasses.replace(
-        entry,
+        raise ArtifactError(f'no runtime can run {path.name}: {reasons}')
+    return ModelFile(
+        file=path.name,
+        recipe=path.stem.removeprefix('actor_'),
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        numeric_format=form.weights,
         runtimes=tuple(answers),
         golden_action=tuple(float(value) for value in next(iter(answers.values()))),
         golden_tolerance=dict.fromkeys(answers, tolerance),
+        source_sha256=source_sha256,
         unsupported=unsupported,
+        parameters=parameters,
     )

@@ -7,17 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_compress.tflite_file import Operator, constant, operators, read_model
+from rl_edge_compress.tflite_file import Operator, constants, operators, read_model
 from rl_edge_core.errors import ArtifactError
-
-FUSED: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
-    0: lambda x: x,
-    1: lambda x: np.maximum(x, 0.0),
-    2: lambda x: np.clip(x, -1.0, 1.0),
-    3: lambda x: np.clip(x, 0.0, 6.0),
-    4: np.tanh,
-}
-"""TFLite's ActivationFunctionType."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +46,9 @@ def numpy_graph(content: bytes) -> NumpyGraph:
         raise ArtifactError(
             f'no NumPy form of {", ".join(unknown)}; there is one of {", ".join(sorted(COMPUTE))}'
         )
-    stored = ((index, constant(model, index)) for index in range(len(graph.tensors)))
     return NumpyGraph(
         operators=steps,
-        constants={index: value for index, value in stored if value is not None},
+        constants=constants(model),
         input_index=int(graph.inputs[0]),
         output_index=int(graph.outputs[0]),
     )
@@ -66,25 +56,19 @@ def numpy_graph(content: bytes) -> NumpyGraph:
 
 def _compute(operator: Operator, inputs: list[Any]) -> list[np.ndarray]:
     result = COMPUTE[operator.name](operator.options, *inputs)
+    if operator.fused:
+        result = COMPUTE[operator.fused](None, result)
     return result if isinstance(result, list) else [result]
 
 
 def _dense(options: Any, x: np.ndarray, kernel: np.ndarray, bias: Any = None) -> np.ndarray:
     result = x @ kernel.T
-    if bias is not None:
-        result = result + bias
-    return FUSED[options.fusedActivationFunction](result)
+    return result if bias is None else result + bias
 
 
-def _binary(function: Callable[[Any, Any], np.ndarray]) -> Callable[..., np.ndarray]:
-    def compute(options: Any, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return FUSED[getattr(options, 'fusedActivationFunction', 0)](function(left, right))
-
-    return compute
-
-
-def _unary(function: Callable[[Any], np.ndarray]) -> Callable[..., np.ndarray]:
-    return lambda options, x: function(x)
+def _plain(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Return a function without options as one that is handed some."""
+    return lambda options, *inputs: function(*inputs)
 
 
 def _mean(options: Any, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -140,38 +124,38 @@ def _reshape(options: Any, x: np.ndarray, *shape: np.ndarray) -> np.ndarray:
 
 COMPUTE: Mapping[str, Callable[..., Any]] = {
     'FULLY_CONNECTED': _dense,
-    'ADD': _binary(np.add),
-    'SUB': _binary(np.subtract),
-    'MUL': _binary(np.multiply),
-    'DIV': _binary(np.divide),
-    'MINIMUM': _binary(np.minimum),
-    'MAXIMUM': _binary(np.maximum),
-    'SQUARED_DIFFERENCE': _binary(lambda left, right: np.square(left - right)),
-    'NEG': _unary(np.negative),
-    'RSQRT': _unary(lambda x: 1.0 / np.sqrt(x)),
-    'SQRT': _unary(np.sqrt),
-    'EXP': _unary(np.exp),
-    'TANH': _unary(np.tanh),
-    'LOGISTIC': _unary(lambda x: 1.0 / (1.0 + np.exp(-x))),
-    'ELU': _unary(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
-    'RELU': _unary(lambda x: np.maximum(x, 0)),
-    'RELU_N1_TO_1': _unary(lambda x: np.clip(x, -1, 1)),
-    'ABS': _unary(np.abs),
-    'LOG': _unary(np.log),
-    'SIN': _unary(np.sin),
-    'COS': _unary(np.cos),
-    'SQUARE': _unary(np.square),
-    'RELU6': _unary(lambda x: np.clip(x, 0, 6)),
-    'HARD_SWISH': _unary(lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    'ADD': _plain(np.add),
+    'SUB': _plain(np.subtract),
+    'MUL': _plain(np.multiply),
+    'DIV': _plain(np.divide),
+    'MINIMUM': _plain(np.minimum),
+    'MAXIMUM': _plain(np.maximum),
+    'SQUARED_DIFFERENCE': _plain(lambda left, right: np.square(left - right)),
+    'NEG': _plain(np.negative),
+    'RSQRT': _plain(lambda x: 1.0 / np.sqrt(x)),
+    'SQRT': _plain(np.sqrt),
+    'EXP': _plain(np.exp),
+    'TANH': _plain(np.tanh),
+    'LOGISTIC': _plain(lambda x: 1.0 / (1.0 + np.exp(-x))),
+    'ELU': _plain(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
+    'RELU': _plain(lambda x: np.maximum(x, 0)),
+    'RELU_N1_TO_1': _plain(lambda x: np.clip(x, -1, 1)),
+    'ABS': _plain(np.abs),
+    'LOG': _plain(np.log),
+    'SIN': _plain(np.sin),
+    'COS': _plain(np.cos),
+    'SQUARE': _plain(np.square),
+    'RELU6': _plain(lambda x: np.clip(x, 0, 6)),
+    'HARD_SWISH': _plain(lambda x: x * np.clip(x + 3, 0, 6) / 6),
     'LEAKY_RELU': _leaky,
-    'PRELU': lambda options, x, slope: np.where(x > 0, x, x * slope),
+    'PRELU': _plain(lambda x, slope: np.where(x > 0, x, x * slope)),
     'GELU': _gelu,
     'SOFTMAX': _softmax,
-    'POW': _binary(np.power),
-    'GREATER': _binary(np.greater),
-    'GREATER_EQUAL': _binary(np.greater_equal),
-    'SELECT': lambda options, where, then, other: np.where(where, then, other),
-    'SELECT_V2': lambda options, where, then, other: np.where(where, then, other),
+    'POW': _plain(np.power),
+    'GREATER': _plain(np.greater),
+    'GREATER_EQUAL': _plain(np.greater_equal),
+    'SELECT': _plain(np.where),
+    'SELECT_V2': _plain(np.where),
     'CONCATENATION': _concatenation,
     'SUM': lambda options, x, axes: x.sum(
         axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims

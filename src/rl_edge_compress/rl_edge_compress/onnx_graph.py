@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_compress.numpy_graph import NumpyGraph
-from rl_edge_compress.tflite_file import Operator
+from rl_edge_compress.tflite_file import BOUNDS, Operator
 from rl_edge_core.errors import ArtifactError
 
 OPSET = 18
@@ -36,9 +36,6 @@ _SAME_NAME = {
     'HARD_SWISH': 'HardSwish',
     'PRELU': 'PRelu',
 }
-_BOUNDS = {'RELU_N1_TO_1': (-1.0, 1.0), 'RELU6': (0.0, 6.0)}
-_FUSED = {1: 'RELU', 2: 'RELU_N1_TO_1', 3: 'RELU6', 4: 'TANH'}
-"""TFLite's ActivationFunctionType."""
 
 
 def onnx_model(
@@ -119,17 +116,16 @@ class _Nodes:
         """Add what does the same as an operator, and its fused activation."""
         inputs = [f't{index}' for index in step.inputs if index >= 0]
         outputs = [f't{index}' for index in step.outputs]
-        fused = _FUSED.get(getattr(step.options, 'fusedActivationFunction', 0) or 0)
-        before = [f'{outputs[0]}_linear'] if fused else outputs
+        before = [f'{outputs[0]}_linear'] if step.fused else outputs
         self.operator(step.name, step, inputs, before)
-        if fused:
-            self.operator(fused, step, before, outputs)
+        if step.fused:
+            self.operator(step.fused, step, before, outputs)
 
     def operator(self, name: str, step: Operator, inputs: list[str], outputs: list[str]) -> None:
         if name in _SAME_NAME:
             self.add(_SAME_NAME[name], inputs, *outputs)
-        elif name in _BOUNDS:
-            low, high = _BOUNDS[name]
+        elif name in BOUNDS:
+            low, high = BOUNDS[name]
             limits = {f'{outputs[0]}_low': low, f'{outputs[0]}_high': high}
             names = [self.constant(limit, value) for limit, value in limits.items()]
             self.add('Clip', [inputs[0], *names], *outputs)

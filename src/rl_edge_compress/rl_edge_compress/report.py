@@ -17,7 +17,7 @@ from rl_edge_compress.report_table import markdown, timing_table
 from rl_edge_compress.select_recipe import (
     ClosedLoop,
     RecipeReport,
-    action_error,
+    action_errors,
     compare_episodes,
     recipes_to_confirm,
     select_recipe,
@@ -194,13 +194,8 @@ class _Report:
     ) -> dict[str, Any]:
         """Return how far a recipe's actions are from the full policy's on the same states."""
         policy = load_policy(self.folder, recipe=recipe)
-        error = action_error(np.asarray([policy.act(seen) for seen in observations]), actions)
-        joints = self.manifest.environment.action_names
-        return {
-            'action_rmse': error.rmse,
-            'action_rmse_of_joint': dict(zip(joints, error.of_joint, strict=True)),
-            'action_error_max': error.largest,
-        }
+        answers = np.asarray([policy.act(seen) for seen in observations])
+        return action_errors(answers, actions, self.manifest.environment.action_names)
 
     def confirmed(self, reports: Sequence[RecipeReport]) -> list[RecipeReport]:
         """Return the reports, those of the chosen recipes with the results of fresh seeds."""

@@ -26,7 +26,14 @@ def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
     parts = [
         _without_empty_columns(COLUMNS, [_row(report, default) for report in reports]),
         'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
-        _times(reports),
+        timing_table(
+            [report.recipe for report in reports],
+            {
+                (runtime, r.recipe): timing
+                for r in reports
+                for runtime, timing in r.timings.items()
+            },
+        ),
     ]
     runtimes = dict.fromkeys(runtime for report in reports for runtime in report.runtimes)
     parts += [
@@ -70,15 +77,6 @@ def _kept(loop: ClosedLoop) -> str:
     if math.isnan(loop.return_kept.estimate):
         return f'difference {loop.return_difference}'
     return str(loop.return_kept)
-
-
-def _times(reports: Sequence[RecipeReport]) -> str:
-    timings = {
-        (runtime, report.recipe): timing
-        for report in reports
-        for runtime, timing in report.timings.items()
-    }
-    return timing_table([report.recipe for report in reports], timings)
 
 
 def timing_table(recipes: Sequence[str], timings: Timings) -> str:

@@ -15,6 +15,7 @@ from rl_edge_compress.dense_actor import (
     DenseLayer,
     Normalization,
     activation_name,
+    stored_chain,
 )
 from rl_edge_compress.pickled_arrays import Foreign
 from rl_edge_compress.torch_weights import read_torch, tensors_of
@@ -56,39 +57,15 @@ def _of_checkpoint(content: Any, activation: str) -> DenseActor:
         key = ''
     tensors = tensors_of(states.get(key, content), what=key or 'the file')
     if any('rnn' in name or 'lstm' in name or 'gru' in name.lower() for name in tensors):
-        raise ArtifactError(
-            'it is a recurrent policy, whose hidden state a step would have to keep'
-        )
-    prefix = next((p for p in ('actor', 'mlp', 'policy', '') if _numbers(tensors, p)), None)
-    if prefix is None:
+        raise ArtifactError(RECURRENT)
+    chains = (stored_chain(tensors, p, activation) for p in ('actor', 'mlp', 'policy', ''))
+    layers = next(filter(None, chains), None)
+    if layers is None:
         raise ArtifactError(
             f'its tensors are {", ".join(list(tensors)[:6])} ...: no actor is there'
         )
-    numbers = _numbers(tensors, prefix)
-    layers = []
-    for number in numbers:
-        name = f'{prefix}.{number}' if prefix else str(number)
-        is_last = number == numbers[-1]
-        layers.append(
-            DenseLayer(
-                tensors[f'{name}.weight'].T.astype(np.float32),
-                tensors[f'{name}.bias'].astype(np.float32),
-                'identity' if is_last else activation,
-            )
-        )
+    layers[-1] = DenseLayer(layers[-1].kernel, layers[-1].bias)
     return DenseActor(layers, normalization=_statistics(states, tensors))
-
-
-def _numbers(tensors: Mapping[str, np.ndarray], prefix: str) -> list[int]:
-    start = f'{prefix}.' if prefix else ''
-    return sorted(
-        int(name[len(start) : -len('.weight')])
-        for name, tensor in tensors.items()
-        if name.startswith(start)
-        and name.endswith('.weight')
-        and name[len(start) : -len('.weight')].isdigit()
-        and tensor.ndim == 2
-    )
 
 
 def _statistics(
@@ -122,9 +99,7 @@ def _of_modules(module: Foreign) -> DenseActor:
     """Return the actor of a TorchScript policy: its module `actor`, perhaps a normaliser."""
     state = module.state
     if any('rnn' in name or 'lstm' in name for name in state):
-        raise ArtifactError(
-            'it is a recurrent policy, whose hidden state a step would have to keep'
-        )
+        raise ArtifactError(RECURRENT)
     actor = state.get('actor') or state.get('mlp') or module
     if not isinstance(actor, Foreign):
         raise ArtifactError('it is a TorchScript file without a module named actor')

@@ -16,6 +16,8 @@ from rl_edge_compress.dense_actor import (
     DenseLayer,
     Normalization,
     activation_name,
+    stored_chain,
+    stored_layer,
 )
 from rl_edge_compress.pickled_arrays import Foreign, read_pickle
 from rl_edge_compress.torch_weights import (
@@ -97,56 +99,32 @@ def _layers(tensors: Tensors, data: Mapping[str, Any]) -> tuple[str, list[DenseL
     given = _of(data, 'policy_kwargs').get('activation_fn')
     if 'action_net.weight' in tensors:
         activation = activation_name(str(given or 'tanh'))
-        layers = _chain(tensors, 'mlp_extractor.policy_net', activation)
+        layers = stored_chain(tensors, 'mlp_extractor.policy_net', activation)
         squashed = _of(data, 'policy_kwargs').get('squash_output') is True
-        last = _dense(tensors, 'action_net', 'tanh' if squashed else 'identity')
+        last = stored_layer(tensors, 'action_net', 'tanh' if squashed else 'identity')
         is_ppo = 'clip_range' in data
         return ('ppo' if is_ppo else 'a2c'), [*layers, last], squashed
     activation = activation_name(str(given or 'relu'))
     if any(name.startswith('actor.latent_pi.') for name in tensors) or (
         'actor.log_std.weight' in tensors or 'actor.log_std' in tensors
     ):
-        layers = _chain(tensors, 'actor.latent_pi', activation)
+        layers = stored_chain(tensors, 'actor.latent_pi', activation)
         # With state-dependent exploration the mean is a layer and a bound.
         is_bounded = 'actor.mu.0.weight' in tensors
-        last = _dense(tensors, 'actor.mu.0' if is_bounded else 'actor.mu', 'tanh')
+        last = stored_layer(tensors, 'actor.mu.0' if is_bounded else 'actor.mu', 'tanh')
         if is_bounded:
             bound = float(_of(data, 'policy_kwargs').get('clip_mean', CLIPPED_MEAN))
             last = DenseLayer(last.kernel, last.bias, 'tanh', clip=bound or None)
         algorithm = 'tqc' if 'top_quantiles_to_drop_per_net' in data else 'sac'
         return algorithm, [*layers, last], True
     if any(name.startswith('actor.mu.') for name in tensors):
-        *layers, last = _chain(tensors, 'actor.mu', activation)
+        *layers, last = stored_chain(tensors, 'actor.mu', activation)
         algorithm = 'td3' if any('qf1' in name for name in tensors) else 'ddpg'
         return algorithm, [*layers, DenseLayer(last.kernel, last.bias, 'tanh')], True
     raise ArtifactError(
         f'its tensors are {", ".join(list(tensors)[:6])} ...: no actor of PPO, A2C, SAC, TD3, '
         f'DDPG or TQC is among them'
     )
-
-
-def _chain(tensors: Tensors, prefix: str, activation: str) -> list[DenseLayer]:
-    numbers = sorted(
-        int(name[len(prefix) + 1 : -len('.weight')])
-        for name in tensors
-        if name.startswith(f'{prefix}.')
-        and name.endswith('.weight')
-        and name[len(prefix) + 1 : -len('.weight')].isdigit()
-    )
-    return [_dense(tensors, f'{prefix}.{number}', activation) for number in numbers]
-
-
-def _dense(tensors: Tensors, name: str, activation: str) -> DenseLayer:
-    try:
-        kernel, bias = tensors[f'{name}.weight'], tensors[f'{name}.bias']
-    except KeyError as error:
-        raise ArtifactError(f'it has no tensor {error.args[0]}: it is no MlpPolicy') from None
-    if kernel.ndim != 2:
-        raise ArtifactError(
-            f'{name} is no dense layer, its weights have shape {kernel.shape}: export the actor '
-            f'as ONNX'
-        )
-    return DenseLayer(kernel.T.astype(np.float32), bias.astype(np.float32), activation)
 
 
 def read_vec_normalize(path: Path) -> Normalization | None:

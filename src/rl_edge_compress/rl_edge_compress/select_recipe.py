@@ -103,23 +103,17 @@ def compare_episodes(
     )
 
 
-@dataclass(frozen=True)
-class ActionError:
-    """How far actions are from the full actor's."""
-
-    rmse: float
-    of_joint: tuple[float, ...]
-    largest: float
-
-
-def action_error(actions: np.ndarray, reference: np.ndarray) -> ActionError:
-    """Compare actions (count, m) with those of the full actor on the same states."""
+def action_errors(
+    actions: np.ndarray, reference: np.ndarray, joints: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a `RecipeReport` says of actions (count, m) beside those of the full actor."""
     difference = actions.astype(np.float64) - reference
-    return ActionError(
-        rmse=float(np.sqrt(np.mean(difference**2))),
-        of_joint=tuple(np.sqrt(np.mean(difference**2, axis=0)).tolist()),
-        largest=float(np.abs(difference).max()),
-    )
+    of_joint = np.sqrt(np.mean(difference**2, axis=0)).tolist()
+    return {
+        'action_rmse': float(np.sqrt(np.mean(difference**2))),
+        'action_rmse_of_joint': dict(zip(joints, of_joint, strict=True)),
+        'action_error_max': float(np.abs(difference).max()),
+    }
 
 
 def recipes_to_confirm(

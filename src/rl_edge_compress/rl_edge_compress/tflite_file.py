@@ -15,6 +15,10 @@ TYPE_NAMES = {
 OPERATOR_NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()
 }
+FUSED_NAMES = {0: '', 1: 'RELU', 2: 'RELU_N1_TO_1', 3: 'RELU6', 4: 'TANH'}
+"""TFLite's ActivationFunctionType, as the operators of the same function."""
+BOUNDS = {'RELU_N1_TO_1': (-1.0, 1.0), 'RELU6': (0.0, 6.0)}
+"""What these operators cut values to."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Operator:
     outputs: tuple[int, ...]
     options: Any
     """The schema's option object, or None."""
+
+    @property
+    def fused(self) -> str:
+        """Return the operator that the result goes through as well, e.g. RELU; empty for none."""
+        return FUSED_NAMES[getattr(self.options, 'fusedActivationFunction', 0) or 0]
 
 
 def read_model(content: bytes) -> Any:
@@ -171,6 +180,12 @@ def constant(model: Any, index: int) -> np.ndarray | None:
     if name == 'int4':
         return _unpacked_nibbles(raw)[: int(np.prod(shape))].reshape(shape)
     return raw.view(np.dtype(name)).reshape(shape)
+
+
+def constants(model: Any) -> dict[int, np.ndarray]:
+    """Return the stored values of a graph by the index of their tensor; see `constant`."""
+    stored = ((index, constant(model, index)) for index in range(len(model.subgraphs[0].tensors)))
+    return {index: value for index, value in stored if value is not None}
 
 
 def add_buffer(model: Any, values: np.ndarray) -> int:

@@ -60,16 +60,11 @@ def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Ca
 
 def onnx_call(content: bytes, size: int) -> Call:
     """Return a float32 file's network, of ``size`` observations, in ONNX Runtime, one thread."""
-    import onnxruntime
-
     from rl_edge_compress.numpy_graph import numpy_graph
+    from rl_edge_compress.onnx_file import onnx_session
     from rl_edge_compress.onnx_graph import onnx_model
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        onnx_model(numpy_graph(content), size), options, providers=['CPUExecutionProvider']
-    )
+    session = onnx_session(onnx_model(numpy_graph(content), size))
     source = session.get_inputs()[0].name
     return lambda observation: session.run(None, {source: observation[None]})[0][0]
 

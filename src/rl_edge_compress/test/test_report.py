@@ -14,7 +14,7 @@ from rl_edge_compress.report_pictures import pareto, pareto_front
 from rl_edge_compress.report_table import markdown
 from rl_edge_compress.select_recipe import (
     RecipeReport,
-    action_error,
+    action_errors,
     compare_episodes,
     fastest_that_keeps_return,
     recipes_to_confirm,
@@ -89,10 +89,10 @@ def test_return_kept_pairs_seeds():
 
 
 def test_action_error_by_joint():
-    error = action_error(np.array([[1.0, 0.0], [1.0, 2.0]]), np.array([[0.0, 0.0], [0.0, 0.0]]))
-    assert error.of_joint == pytest.approx((1.0, np.sqrt(2.0)))
-    assert error.rmse == pytest.approx(np.sqrt(6 / 4))
-    assert error.largest == 2.0
+    error = action_errors(np.array([[1.0, 0.0], [1.0, 2.0]]), np.zeros((2, 2)), ('hip', 'knee'))
+    assert error['action_rmse_of_joint'] == pytest.approx({'hip': 1.0, 'knee': np.sqrt(2.0)})
+    assert error['action_rmse'] == pytest.approx(np.sqrt(6 / 4))
+    assert error['action_error_max'] == 2.0
 
 
 def test_what_is_confirmed_on_fresh_seeds():
