@@ -9,12 +9,8 @@ import pytest
 from result_keys import TWO_HOSTS, missing_keys
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_experiments.network import (
-    environment,
-    inside,
-    missing_rights,
-    two_hosts,
-)
+from rl_edge_core.process_environment import environment_variables
+from rl_edge_experiments.network import inside, missing_rights, two_hosts
 
 
 @pytest.fixture
@@ -73,7 +69,7 @@ def test_missing_rights_are_named(monkeypatch):
 def test_the_environment_is_put_back(monkeypatch):
     monkeypatch.setenv('RL_EDGE_HERE', 'before')
     monkeypatch.delenv('RL_EDGE_NEW', raising=False)
-    with environment(RL_EDGE_HERE='during', RL_EDGE_NEW='new'):
+    with environment_variables({'RL_EDGE_HERE': 'during', 'RL_EDGE_NEW': 'new'}):
         assert os.environ['RL_EDGE_HERE'] == 'during'
     assert os.environ['RL_EDGE_HERE'] == 'before'
     assert 'RL_EDGE_NEW' not in os.environ

@@ -28,8 +28,10 @@ from typing import Any, TypeVar
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError
 from rl_edge_core.extras import require_extra
+from rl_edge_core.process_environment import environment_variables
 
 LOCAL, AUTO = 'local', 'auto'
+_WAIT = 'RAY_gcs_server_port_wait_time_s'
 RETRIES = 5
 """How often a call is repeated whose process or node ended; an exception of its own is final."""
 STARTS = 3
@@ -65,7 +67,9 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
         settings |= {'include_dashboard': False, 'num_cpus': cpus}
     for attempt in range(STARTS if address == LOCAL else 1):
         try:
-            with contextlib.nullcontext() if address == LOCAL else _one_attempt():
+            # One attempt of 30 s at an address, not 20; later processes know nothing of it.
+            once = {} if address == LOCAL else {_WAIT: os.environ.get(_WAIT) or '1'}
+            with environment_variables(once):
                 ray.init(log_to_driver=False, logging_level='error', **settings)
             break
         except Exception as error:  # Ray has no base for what can go wrong here
@@ -87,19 +91,6 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         watcher.communicate(b'clean')
-
-
-@contextlib.contextmanager
-def _one_attempt() -> Iterator[None]:
-    """Let Ray try an address once, for 30 s, not 20 times; later processes know nothing of it."""
-    name = 'RAY_gcs_server_port_wait_time_s'
-    given = os.environ.get(name)
-    os.environ[name] = given or '1'
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[name]
 
 
 def _start_watcher(ray: Any) -> subprocess.Popen[bytes]:

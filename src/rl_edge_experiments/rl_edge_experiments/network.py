@@ -115,18 +115,3 @@ def inside(host: str) -> Iterator[None]:
 def _enter(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET):
         raise NetworkError(f'setns: {os.strerror(ctypes.get_errno())}')
-
-
-@contextlib.contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set environment variables of this process for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -11,6 +11,7 @@ from rl_edge_bringup.models import ChosenModel
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values
+from rl_edge_core.process_environment import environment_variables
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
@@ -25,7 +26,7 @@ from rl_edge_experiments.experiment import (
     with_environment_of,
 )
 from rl_edge_experiments.link_cut import ARGUMENTS, LinkCut
-from rl_edge_experiments.network import OVER_UDP, TwoHosts, environment, inside, two_hosts
+from rl_edge_experiments.network import OVER_UDP, TwoHosts, inside, two_hosts
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 
 ONE_HOST, TWO_HOSTS = 'one host, shared memory', 'two hosts, UDP'
@@ -60,7 +61,7 @@ class Loops:
             )
             for index in range(robots)
         ]
-        with inside(self.hosts.first), environment(**variables):
+        with inside(self.hosts.first), environment_variables(variables):
             return Measured.together(record_runs(requests), steps)
 
     def cut(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Loops:
             policy_prefix=self.hosts.on_second(),
             variables={'ROS_DOMAIN_ID': str(self.domain_id), **OVER_UDP},
         )
-        with inside(self.hosts.first), environment(**OVER_UDP):
+        with inside(self.hosts.first), environment_variables(OVER_UDP):
             run = record_run(request, conditions=LinkCut(self.hosts, self.model))
         lost, doubled = run.robot.lost_transitions, run.robot.duplicate_transitions
         transitions = decoded(Bag(run.bag), lambda topic: topic.name.endswith('/transition'))
