@@ -11,11 +11,11 @@ import numpy as np
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_experiments.bench import section
-from rl_edge_experiments.bench.echo_client import EchoClient
 from rl_edge_experiments.bench.policy_process import baseline
 from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
+from rl_edge_policy.ros.echo_client import EchoClient
 
 _STEPS = 3000
 """At least so many in each part of each round."""

@@ -18,8 +18,8 @@ from rl_edge_bringup.systems import CONFIGURATIONS, NodeDescription, find_system
 from rl_edge_core.artifact import Manifest, load_manifest
 from rl_edge_core.resources import ResourceSample, sample_resources
 from rl_edge_experiments.bench import baseline_node, section
-from rl_edge_experiments.bench.echo_client import EchoClient
 from rl_edge_experiments.record_run import Program
+from rl_edge_policy.ros.echo_client import EchoClient
 
 FLOOR = 'floor'
 COMPRESSED, FULL = CONFIGURATIONS

@@ -17,18 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.task import Future
 
+from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.results import processor_name
-from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import to_environment, to_float32_field
-from rl_edge_core.ros.start import init_rclpy
-from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
+from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
+from rl_edge_policy.ros.echo_client import EchoClient
+from rl_edge_policy.ros.health_command import latest_status
 
 _USAGE = """usage: {prog} measure MODEL [RECIPE]
 
@@ -39,66 +35,14 @@ in docs/results.md, with memory, start-up time and the load that the machine had
 MODEL   artifact folder, model file in one, or a name under models/, such as ant_v5/best
 RECIPE  which of its files, such as int8; by default the one that compressed uses"""
 NAMESPACE = 'rl_edge_measure'
-RUN_ID = 1
 WARM_UP = 200
 INFERENCES = 5000
 STEPS = 2000
-START_TIMEOUT_SEC = 120.0
+START_TIMEOUT_SEC, STATUS_TIMEOUT_SEC = 120.0, 10.0
 COLUMNS = (
     'machine', 'system', 'model', 'runtime', 'inference p50 / p99 us', 'response p50 / p99 us',
     'start to first action s', 'memory MB', 'Python packages MB',
 )  # fmt: skip
-
-
-class Asker(Node):
-    """Stand where the simulator stands: ask, take the answer, ask again."""
-
-    def __init__(self, policy: Policy) -> None:
-        """Publish what the policy was made for."""
-        super().__init__('asker', namespace=NAMESPACE)
-        self.done: Future = Future()
-        self.responses_us: list[float] = []
-        self.status: PolicyStatus | None = None
-        self._generator = np.random.default_rng(0)
-        self._size = policy.spec.observation_size
-        self._step = 0
-        self._asked_ns = 0
-        self._environment = self.create_publisher(Environment, 'environment', qos.environment())
-        self._observation = self.create_publisher(Observation, 'observation', qos.observation())
-        self.create_subscription(Action, 'action', self._on_action, qos.action())
-        self.create_subscription(
-            PolicyStatus, 'policy_status', self._on_status, qos.policy_status()
-        )
-        self._environment.publish(
-            to_environment(policy.spec, run_id=RUN_ID, reward_term_names=[], mode='lockstep')
-        )
-        self.create_timer(0.1, self._ask_again)
-
-    def _ask_again(self) -> None:
-        if not self.responses_us:
-            self._ask()
-
-    def _ask(self) -> None:
-        message = Observation(run_id=RUN_ID, episode=0, step=self._step)
-        values = self._generator.normal(0.0, 0.1, self._size)
-        message.values = to_float32_field(values)
-        self._asked_ns = time.monotonic_ns()
-        self._observation.publish(message)
-
-    def _on_action(self, message: Action) -> None:
-        if message.step != self._step:
-            return
-        self.responses_us.append((time.monotonic_ns() - self._asked_ns) / 1000)
-        self._step += 1
-        if self._step < STEPS:
-            self._ask()
-
-    def _on_status(self, status: PolicyStatus) -> None:
-        self.status = status
-        if status.state == PolicyStatus.FAILED and not self.done.done():
-            self.done.set_exception(RuntimeError(f'the policy node failed: {status.reason}'))
-        if self._step >= STEPS and status.actions >= STEPS and not self.done.done():
-            self.done.set_result(True)
 
 
 def inference_us(policy: Policy) -> list[float]:
@@ -113,29 +57,30 @@ def inference_us(policy: Policy) -> list[float]:
     return times[WARM_UP:]
 
 
-def ask_node(model: str, recipe: str, policy: Policy) -> tuple[Asker, float]:
-    """Run the policy node through `STEPS` observations; return the asker and its memory in MB."""
+def ask_node(model: str, recipe: str, policy: Policy) -> tuple[np.ndarray, PolicyStatus, float]:
+    """Run the policy node through `STEPS` observations.
+
+    Return the times from observation to action in us, its status, and its memory in MB.
+    """
     command = [sys.executable, '-m', 'rl_edge_core.command', 'policy', model]
     if recipe:
         command += ['-p', f'recipe:={recipe}']
-    init_rclpy()
-    asker = Asker(policy)
-    executor = SingleThreadedExecutor()
-    executor.add_node(asker)
+    observation = np.random.default_rng(0).normal(0.0, 0.1, policy.spec.observation_size)
     environment = {**os.environ, 'RL_EDGE_NAMESPACE': NAMESPACE}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        executor.spin_until_future_complete(asker.done, timeout_sec=START_TIMEOUT_SEC)
-        if not asker.done.done():
-            raise RuntimeError(f'the policy node did not answer within {START_TIMEOUT_SEC:g} s')
-        asker.done.result()
-        memory_mb = psutil.Process(process.pid).memory_info().rss / 1e6
+        with EchoClient(NAMESPACE, policy.spec, observation) as simulator:
+            simulator.wait_for_first_action(
+                START_TIMEOUT_SEC, is_running=lambda: process.poll() is None
+            )
+            responses_us = simulator.measure(STEPS)
+            status = latest_status(NAMESPACE, STATUS_TIMEOUT_SEC)
+        if status is None:
+            raise RlEdgeError(f'the policy node published no status in {STATUS_TIMEOUT_SEC:g} s')
+        return responses_us, status, psutil.Process(process.pid).memory_info().rss / 1e6
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)
-        executor.shutdown()
-        rclpy.try_shutdown()
-    return asker, memory_mb
 
 
 def machine() -> str:
@@ -146,7 +91,7 @@ def machine() -> str:
         return f'{processor_name()} x {os.cpu_count()}'
 
 
-def p50_p99(times_us: Sequence[float]) -> str:
+def p50_p99(times_us: Sequence[float] | np.ndarray) -> str:
     """Return median and 99 % quantile for a table."""
     return f'{statistics.median(times_us):.1f} / {np.quantile(times_us, 0.99):.1f}'
 
@@ -166,14 +111,13 @@ def main(words: Sequence[str], prog: str) -> int:
     load = os.getloadavg()[0]
     policy = load_policy(model, recipe=recipe or None)
     times_us = inference_us(policy)
-    asker, memory_mb = ask_node(model, recipe, policy)
-    assert asker.status is not None
+    responses_us, status, memory_mb = ask_node(model, recipe, policy)
     system, packages_mb = installation_facts()
     print(row(COLUMNS))
     print(row(['---'] * len(COLUMNS)))
     values = [machine(), system, policy.model_id, policy.runtime]
-    values += [p50_p99(times_us), p50_p99(asker.responses_us[WARM_UP:])]
-    values += [f'{asker.status.first_action_sec:.2f}', f'{memory_mb:.1f}']
+    values += [p50_p99(times_us), p50_p99(responses_us[WARM_UP:])]
+    values += [f'{status.first_action_sec:.2f}', f'{memory_mb:.1f}']
     print(row([*values, packages_mb]))
     print(f'load average before: {load:.1f} on {os.cpu_count()} cores', file=sys.stderr)
     return 0

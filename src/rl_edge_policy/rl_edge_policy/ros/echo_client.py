@@ -1,6 +1,7 @@
 """A simulator without simulation: it sends one observation over and over, and times answers."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from rclpy.context import Context
@@ -51,8 +52,13 @@ class EchoClient:
         self._node.destroy_node()
         self._context.try_shutdown()
 
-    def wait_for_first_action(self, timeout_sec: float) -> float:
-        """Return when the first action arrived, steady clock in s; raise RlEdgeError if none."""
+    def wait_for_first_action(
+        self, timeout_sec: float, *, is_running: Callable[[], bool] = lambda: True
+    ) -> float:
+        """Return when the first action arrived, steady clock in s.
+
+        Raise RlEdgeError if none does, or once what is asked no longer ``is_running``.
+        """
         deadline = time.monotonic() + timeout_sec
         self._wanted = 1
         asked_sec = 0.0
@@ -64,6 +70,8 @@ class EchoClient:
             self._executor.spin_once(timeout_sec=_LOOK_AGAIN_SEC)
             if time.monotonic() > deadline:
                 raise RlEdgeError(f'no action arrived in {timeout_sec} s')
+            if not is_running():
+                raise RlEdgeError('the policy node has ended: see what it says above')
         return (self._sent_ns + self._round_trips_ns[0]) / 1e9
 
     def measure(self, count: int, *, timeout_sec: float = 120.0) -> np.ndarray:
