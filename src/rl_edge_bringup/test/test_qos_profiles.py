@@ -124,9 +124,7 @@ def test_a_node_takes_the_parameters(ros_domain_id):
     overrides = [Parameter(name, value=value) for name, value in given_parameters.items()]
     node = Node('sim', namespace='ant0', context=context, parameter_overrides=overrides)
 
-    publisher = node.create_publisher(
-        Observation, 'observation', qos.observation(), qos_overriding_options=qos.overridable()
-    )
+    publisher = qos.publisher(node, Observation, 'observation', qos.observation())
 
     info = node.get_publishers_info_by_topic('/ant0/observation')
     node.destroy_node()

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,14 +40,14 @@ def describe_machine() -> dict[str, Any]:
         'system': platform.platform(),
         'python': platform.python_version(),
         'ros_distro': os.environ.get('ROS_DISTRO', ''),
-        'libraries': library_versions(),
+        'libraries': installed_versions(_LIBRARIES),
     }
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of the installed libraries that results depend on."""
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those of some packages that are installed."""
     versions = {}
-    for name in _LIBRARIES:
+    for name in packages:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -110,9 +110,7 @@ def test_profiles_are_fresh_objects():
 
 def test_a_parameter_overrides_the_profile_of_a_topic(context):
     node = make_node(context, **{'qos_overrides./observation.publisher.depth': 5})
-    publisher = node.create_publisher(
-        Observation, 'observation', qos.observation(), qos_overriding_options=qos.overridable()
-    )
+    publisher = qos.publisher(node, Observation, 'observation', qos.observation())
     assert publisher.qos_profile.depth == 5
     node.destroy_node()
 

@@ -14,10 +14,7 @@ from rclpy.task import Future
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import (
-    from_float32_field,
-    to_float32_field,
-)
+from rl_edge_core.ros.conversions import from_float32_field, to_float32_field
 from rl_edge_core.ros.parameters import current_parameters, declare_parameters
 from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatus
 from rl_edge_interfaces.srv import LoadModel
@@ -190,14 +187,10 @@ class PolicyNode(GuardedLifecycleNode):
     def _create_endpoints(self) -> None:
         from rl_edge_core.ros.graph import stop_watching_qos_events
 
-        self._action_publisher = self.create_publisher(
-            Action, 'action', qos.action(), qos_overriding_options=qos.overridable()
-        )
+        self._action_publisher = qos.publisher(self, Action, 'action', qos.action())
         self._subscriptions_of_run = [
-            self.create_subscription(
-                message_type, topic, callback, profile, qos_overriding_options=qos.overridable()
-            )
-            for message_type, topic, callback, profile in (
+            qos.subscription(self, *endpoint)
+            for endpoint in (
                 (Observation, 'observation', self._on_observation, qos.observation()),
                 (Environment, 'environment', self._on_environment, qos.environment()),
             )

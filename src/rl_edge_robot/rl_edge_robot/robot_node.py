@@ -22,7 +22,6 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, Health, create_steady_timer, system_time
 from rl_edge_core.ros.loop_node import LoopNode
-from rl_edge_core.ros.loop_publisher import publisher
 from rl_edge_interfaces.msg import ControlTiming
 from rl_edge_interfaces.srv import Reset
 from rl_edge_robot.description import (
@@ -62,7 +61,7 @@ class RobotNode(LoopNode[RobotParameters]):
         self._needs_velocities = any(t.term == 'joint_velocity' for t in description.observation)
         self._subscribe_to_robot()
         self._send = self._make_sender()
-        self._timing = publisher(self, ControlTiming, 'control_timing', qos.resource_usage())
+        self._timing = qos.publisher(self, ControlTiming, 'control_timing', qos.resource_usage())
         self._robot = RobotPlant(
             description,
             self._sensors,
@@ -151,9 +150,7 @@ class RobotNode(LoopNode[RobotParameters]):
         if self._description.safety.emergency_stop_max_age_sec:
             wanted.append((Bool, 'emergency_stop', self._on_emergency_stop_message))
         for message_type, topic, callback in wanted:
-            subscription = self.create_subscription(
-                message_type, topic, callback, newest, qos_overriding_options=qos.overridable()
-            )
+            subscription = qos.subscription(self, message_type, topic, callback, newest)
             self._sensor_subscriptions.append(subscription)
 
     def _on_joint_states(self, message: JointState) -> None:
@@ -260,12 +257,14 @@ class RobotNode(LoopNode[RobotParameters]):
         action = self._description.action
         names = [joint.joint for joint in action.joints]
         if self.settings.dry_run:
-            self._command = publisher(self, JointState, 'command_preview', qos.resource_usage())
+            self._command = qos.publisher(
+                self, JointState, 'command_preview', qos.resource_usage()
+            )
             return lambda values: self._command.publish(
                 _as_joint_state(names, action.kind, values)
             )
         if action.message == 'Float64MultiArray':
-            self._command = publisher(self, Float64MultiArray, 'commands', qos.action())
+            self._command = qos.publisher(self, Float64MultiArray, 'commands', qos.action())
             message = Float64MultiArray()  # made once: making one costs as much as sending it
 
             def send(values: np.ndarray) -> None:
@@ -274,11 +273,11 @@ class RobotNode(LoopNode[RobotParameters]):
 
             return send
         if action.message == 'JointTrajectory':
-            self._command = publisher(self, JointTrajectory, 'joint_trajectory', qos.action())
+            self._command = qos.publisher(self, JointTrajectory, 'joint_trajectory', qos.action())
             return lambda values: self._command.publish(
                 _as_trajectory(names, action.kind, values, self._description.control_period_sec)
             )
-        self._command = publisher(self, JointState, 'joint_commands', qos.action())
+        self._command = qos.publisher(self, JointState, 'joint_commands', qos.action())
         return lambda values: self._command.publish(_as_joint_state(names, action.kind, values))
 
     def _publish_timing(self) -> None:

@@ -17,7 +17,7 @@ from rl_edge_core.loop.realtime import Realtime
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import set_stamp
 from rl_edge_core.ros.loop_node import LoopNode
-from rl_edge_core.ros.loop_publisher import Throttle, publisher
+from rl_edge_core.ros.loop_publisher import Throttle
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.mujoco_names import is_mujoco, joint_reader
 from rl_edge_sim.rendering import (
@@ -100,7 +100,7 @@ class SimNode(LoopNode[SimParameters]):
         if settings.render == 'none':
             return None
         if settings.render == 'topic':
-            self._image = publisher(self, Image, 'image', qos.image())
+            self._image = qos.publisher(self, Image, 'image', qos.image())
         if not is_mujoco(self._env):
             return InlinePictures(show=self._publish_picture, fail=self.fail)
         return RenderThread(
@@ -148,7 +148,7 @@ class _JointStateView:
     def __init__(self, node: SimNode, env: gymnasium.Env, rate_hz: float | None) -> None:
         self._env, self._joints = env, joint_reader(env)
         self._throttle = None if rate_hz is None else Throttle(rate_hz)
-        self._publisher = publisher(node, JointState, 'joint_states', qos.joint_states())
+        self._publisher = qos.publisher(node, JointState, 'joint_states', qos.joint_states())
         self._message = JointState(name=list(self._joints.names))
 
     def publish(self, time_ns: int) -> None:

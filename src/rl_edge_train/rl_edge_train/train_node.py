@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -86,22 +85,19 @@ class TrainNode(Node):
             sim_node=self.parameters.sim_node,
         )
         link.told_to_pause = self._paused
-        self.create_subscription(
+        qos.subscription(
+            self,
             Environment,
             f'{robot}/environment',
             lambda message: self._on_environment(link, message),
             qos.environment(),
-            qos_overriding_options=qos.overridable(),
         )
         return link
 
     def _create_entities(self) -> None:
         self._diagnostics = diagnostics.DiagnosticsPublisher(self)
-        self._metrics = self.create_publisher(
-            TrainingMetrics,
-            'training_metrics',
-            qos.training_metrics(),
-            qos_overriding_options=qos.overridable(),
+        self._metrics = qos.publisher(
+            self, TrainingMetrics, 'training_metrics', qos.training_metrics()
         )
         # In a group of its own: while it waits, the timers go on, and they wake the executor.
         self.create_service(
@@ -110,9 +106,8 @@ class TrainNode(Node):
             self._save_checkpoint,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._report, clock=steady)
-        self.create_timer(0.1, self._look_after_robots, clock=steady)
+        diagnostics.create_steady_timer(self, 1.0, self._report)
+        diagnostics.create_steady_timer(self, 0.1, self._look_after_robots)
 
     # Learning --------------------------------------------------------------------------------
 
@@ -234,7 +229,7 @@ class TrainNode(Node):
 
     def _to_metrics(self) -> TrainingMetrics:
         message = TrainingMetrics(algorithm=self.run_config.algorithm)
-        message.header.stamp = Clock(clock_type=ClockType.SYSTEM_TIME).now().to_msg()
+        message.header.stamp = diagnostics.system_time()
         if self._thread is not None:
             metrics = self._thread.metrics
             message.transitions, message.updates = metrics.transitions, metrics.updates

@@ -95,22 +95,11 @@ class LoopNode(Node, Generic[Parameters]):
         self._loop = make_loop(plant, self._output, self.settings, run_id=self.run_id)
         if isinstance(self._loop, Realtime):
             self._ticks = create_steady_timer(self, self._loop.period_sec, self._on_tick)
-        overridable = qos.overridable
-        self._action = self.create_subscription(
-            Action,
-            'action',
-            self._loop.on_action,
-            qos.action(),
-            qos_overriding_options=overridable(),
-        )
+        self._action = qos.subscription(self, Action, 'action', self._loop.on_action, qos.action())
         self._inputs: list[Subscription] = [self._action]
         """What a tick takes all pending messages of."""
-        self.create_subscription(
-            PolicyStatus,
-            'policy_status',
-            self._on_policy_status,
-            qos.policy_status(),
-            qos_overriding_options=overridable(),
+        qos.subscription(
+            self, PolicyStatus, 'policy_status', self._on_policy_status, qos.policy_status()
         )
         self.create_service(Reset, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/pause', self._on_pause)

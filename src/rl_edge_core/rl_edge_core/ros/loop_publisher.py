@@ -3,12 +3,9 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
 
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.loop.action_gate import ActionCounts
@@ -74,11 +71,11 @@ class LoopPublisher:
         """
         self.restart_ticks, self.finish = restart_ticks, finish
         self._run_id, self._after_step = run_id, after_step
-        self.observation = publisher(node, Observation, 'observation', qos.observation())
-        self.transition = publisher(node, Transition, 'transition', qos.transition())
-        self._episode = publisher(node, EpisodeSummary, 'episode', qos.episode())
+        self.observation = qos.publisher(node, Observation, 'observation', qos.observation())
+        self.transition = qos.publisher(node, Transition, 'transition', qos.transition())
+        self._episode = qos.publisher(node, EpisodeSummary, 'episode', qos.episode())
         # The last to be announced: who has received it knows the others (see `missing_peers`).
-        self.environment = publisher(node, Environment, 'environment', qos.environment())
+        self.environment = qos.publisher(node, Environment, 'environment', qos.environment())
         self._observation_message = Observation(run_id=run_id)
         self._transition_message = Transition(run_id=run_id)
         self.episodes = EpisodeLog(node.get_logger().info)
@@ -116,12 +113,6 @@ class LoopPublisher:
             each.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
             for each in publishers
         )
-
-
-def publisher(node: Node, message_type: type, topic: str, profile: QoSProfile) -> Publisher:
-    """Create a publisher whose QoS parameters can override."""
-    options: dict[str, Any] = {'qos_overriding_options': qos.overridable()}
-    return node.create_publisher(message_type, topic, profile, **options)
 
 
 class EpisodeLog:

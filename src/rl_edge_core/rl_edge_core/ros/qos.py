@@ -1,14 +1,18 @@
 """QoS of every topic, each with its reason. Functions, since overrides change the object.
 
-Every endpoint is made with `overridable()`, so that a parameter such as
+Every endpoint is made by `publisher` or `subscription`, so that a parameter such as
 ``qos_overrides./ant0/observation.publisher.depth`` sets it (the resolved name of the topic, in
 rclpy's own form).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 OVERRIDABLE_POLICIES = (
     QoSPolicyKind.DEPTH,
@@ -18,9 +22,25 @@ OVERRIDABLE_POLICIES = (
 )
 
 
-def overridable() -> QoSOverridingOptions:
-    """Return options that let parameters override depth, durability, history, reliability."""
-    return QoSOverridingOptions(policy_kinds=OVERRIDABLE_POLICIES)
+def publisher(node: Node, message_type: type, topic: str, profile: QoSProfile) -> Publisher:
+    """Create a publisher whose QoS parameters can override."""
+    return node.create_publisher(message_type, topic, profile, **_overridable())
+
+
+def subscription(
+    node: Node,
+    message_type: type,
+    topic: str,
+    callback: Callable[[Any], None],
+    profile: QoSProfile,
+) -> Subscription:
+    """Create a subscription whose QoS parameters can override."""
+    return node.create_subscription(message_type, topic, callback, profile, **_overridable())
+
+
+def _overridable() -> dict[str, Any]:
+    options = QoSOverridingOptions(policy_kinds=OVERRIDABLE_POLICIES)
+    return {'qos_overriding_options': options}
 
 
 def observation() -> QoSProfile:

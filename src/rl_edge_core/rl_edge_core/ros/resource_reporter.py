@@ -19,11 +19,8 @@ class ResourceReporter:
         self._node = node
         self._period_sec = period_sec
         self._process = psutil.Process()
-        self._publisher = node.create_publisher(
-            ResourceUsage,
-            f'resource_usage/{node.get_name()}',
-            qos.resource_usage(),
-            qos_overriding_options=qos.overridable(),
+        self._publisher = qos.publisher(
+            node, ResourceUsage, f'resource_usage/{node.get_name()}', qos.resource_usage()
         )
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._report, name='resource_reporter', daemon=True)

@@ -46,12 +46,7 @@ class PolicyReports:
         self.endpoints: tuple[Subscription, Publisher] | None = None
         """Of observation and action, while there are any."""
         # Plain publishers: a lifecycle publisher would drop what an inactive node has to say.
-        self._status = node.create_publisher(
-            PolicyStatus,
-            'policy_status',
-            qos.policy_status(),
-            qos_overriding_options=qos.overridable(),
-        )
+        self._status = qos.publisher(node, PolicyStatus, 'policy_status', qos.policy_status())
         self._waiting: Any = None
         self._saw_simulator = False
         self._error_log: Any = None

@@ -27,7 +27,7 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import set_stamp
 from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher, create_steady_timer
 from rl_edge_core.ros.executor import take_pending
-from rl_edge_core.ros.loop_publisher import EpisodeLog, publisher
+from rl_edge_core.ros.loop_publisher import EpisodeLog
 from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.wording import counted
 from rl_edge_interfaces.srv import Reset
@@ -114,29 +114,20 @@ class StandardRobot:
     def _create_topics(self) -> None:
         node = self._node
         if self._base is not None:
-            self._imu = publisher(node, Imu, 'imu', qos.joint_states())
-            self._odometry = publisher(node, Odometry, 'odometry', qos.joint_states())
+            self._imu = qos.publisher(node, Imu, 'imu', qos.joint_states())
+            self._odometry = qos.publisher(node, Odometry, 'odometry', qos.joint_states())
             self._transforms = _transform_publisher(node)
         model = cast(MujocoEnv, self._env.unwrapped).model
         text, notes = urdf_of(model, self._settings.environment_id.replace('-', '_'))
         for note in notes:
             node.get_logger().debug(f'URDF: {note}')
-        self._description = publisher(node, String, 'robot_description', qos.environment())
+        self._description = qos.publisher(node, String, 'robot_description', qos.environment())
         self._description.publish(String(data=text))
-        overridable = qos.overridable
-        self._commands = node.create_subscription(
-            Float64MultiArray,
-            'commands',
-            self._on_commands,
-            qos.action(),
-            qos_overriding_options=overridable(),
+        self._commands = qos.subscription(
+            node, Float64MultiArray, 'commands', self._on_commands, qos.action()
         )
-        self._trajectories = node.create_subscription(
-            JointTrajectory,
-            'joint_trajectory',
-            self._on_trajectory,
-            qos.action(),
-            qos_overriding_options=overridable(),
+        self._trajectories = qos.subscription(
+            node, JointTrajectory, 'joint_trajectory', self._on_trajectory, qos.action()
         )
 
     # Commands ------------------------------------------------------------------------------

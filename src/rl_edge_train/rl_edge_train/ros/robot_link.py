@@ -4,7 +4,6 @@ import time
 from array import array
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from std_srvs.srv import SetBool
 
@@ -52,12 +51,8 @@ class RobotLink:
         """Of the model that this policy node took or refused last."""
         self._policy_gids: set[tuple[int, ...]] = set()
         self._policy_has_loaded = False
-        self._status = node.create_subscription(
-            PolicyStatus,
-            f'{name}/policy_status',
-            self._on_status,
-            qos.policy_status(),
-            qos_overriding_options=qos.overridable(),
+        self._status = qos.subscription(
+            node, PolicyStatus, f'{name}/policy_status', self._on_status, qos.policy_status()
         )
 
     # What it sends ---------------------------------------------------------------------------
@@ -77,18 +72,12 @@ class RobotLink:
         """Subscribe to transitions and episodes; `from_now_on` asks for none sent before."""
         self.is_received = True
         self._learning = learning
-        self._subscribe(Transition, 'transition', self._on_transition, qos.transition, from_now_on)
-        self._subscribe(EpisodeSummary, 'episode', self._on_episode, qos.episode, from_now_on)
-
-    def _subscribe(self, message_type, topic, callback, profile, from_now_on) -> None:  # type: ignore[no-untyped-def]
-        chosen: QoSProfile = qos.from_now_on(profile()) if from_now_on else profile()
-        self._node.create_subscription(
-            message_type,
-            f'{self.name}/{topic}',
-            callback,
-            chosen,
-            qos_overriding_options=qos.overridable(),
-        )
+        for message_type, topic, callback, profile in (
+            (Transition, 'transition', self._on_transition, qos.transition()),
+            (EpisodeSummary, 'episode', self._on_episode, qos.episode()),
+        ):
+            chosen = qos.from_now_on(profile) if from_now_on else profile
+            qos.subscription(self._node, message_type, f'{self.name}/{topic}', callback, chosen)
 
     def _on_transition(self, message: Transition) -> None:
         fields = self.feed.take(message) if self.feed is not None else None
