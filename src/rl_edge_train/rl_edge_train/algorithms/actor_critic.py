@@ -5,7 +5,7 @@ its actor. Here the actor follows the one-step advantage (Sutton and Barto 2018,
 transition that an older policy made counts by its importance weight, cut at a maximum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -82,6 +82,14 @@ class ActorCriticAgent(Agent):
         self.critic_optimizer = built_adam(
             config.critic_learning_rate, self.critic.trainable_variables
         )
+        self.learned = {
+            'actor': self.actor.weights,
+            'critic': self.critic.weights,
+            'target_critic': self.target_critic.weights,
+            'log_std': [self.log_std],
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+        }
 
     @property
     def sequence_length(self) -> int:
@@ -183,18 +191,6 @@ class ActorCriticAgent(Agent):
 
     def _scaled(self, advantage: tf.Tensor) -> tf.Tensor:
         return losses.standardized(advantage) if self.config.normalize_advantages else advantage
-
-    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
-        """Return the variables that learning goes on from, in groups."""
-        return {
-            **super().named_variables(),
-            'actor': self.actor.weights,
-            'critic': self.critic.weights,
-            'target_critic': self.target_critic.weights,
-            'log_std': [self.log_std],
-            'actor_optimizer': self.actor_optimizer.variables,
-            'critic_optimizer': self.critic_optimizer.variables,
-        }
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value and log_std."""

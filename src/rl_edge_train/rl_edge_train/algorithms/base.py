@@ -11,7 +11,7 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.acting import ActingCopy, Decision, Head, NumpyNetwork
 from rl_edge_train.action_scale import ActionScale
-from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig
+from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig, build_network
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
 from rl_edge_train.starting import StartingWeights, fits
@@ -64,6 +64,8 @@ class Agent(ABC):
     """
 
     actor: keras.Model
+    learned: Mapping[str, Sequence[tf.Variable]]
+    """The variables that learning goes on from, in groups; those of all agents aside."""
 
     def __init__(
         self,
@@ -162,6 +164,27 @@ class Agent(ABC):
         self._acts_taken += 1
         return np.random.Generator(bits).standard_normal(shape, np.float32)
 
+    def action_critics(
+        self, count: int, trunk: TrunkConfig, *, outputs: int = 1
+    ) -> list[keras.Model]:
+        """Build critics of observation and network action, each with weights of its own."""
+        return [
+            build_network(
+                self.inputs + self.spec.action_size,
+                outputs,
+                trunk,
+                name=f'critic_{index}',
+                seed=self.seed * 1000 + 100 * (index + 1),
+            )
+            for index in range(count)
+        ]
+
+    def critic_inputs(self, rows: tf.Tensor) -> tf.Tensor:
+        """Return what critics of actions see of rows (batch, width)."""
+        observation = self.normalizer(self.layout.column(rows, 'observation'))
+        action = self.scale.to_network(self.layout.column(rows, 'action'))
+        return tf.concat([observation, action], axis=-1)
+
     def learning_noise(self, shape: tf.Tensor, *, stream: int) -> tf.Tensor:
         """Return standard normal noise for an update; two streams (0, 1) an update."""
         seed = tf.stack([self.seed * 2, 2 * self.updates + stream])
@@ -213,26 +236,26 @@ class Agent(ABC):
             target.set_weights(critic.get_weights())
         return True
 
-    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
-        """Return the variables that learning goes on from, in groups."""
-        return {'counters': [self.acts, self.updates]}
+    def _named_variables(self) -> dict[str, tf.Variable]:
+        groups = {'counters': [self.acts, self.updates], **self.learned}
+        return {
+            f'{group}/{index}': variable
+            for group, variables in groups.items()
+            for index, variable in enumerate(variables)
+        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning goes on from, by name."""
         self.acts.assign(self._acts_taken)
-        arrays = {
-            f'{group}/{index}': np.asarray(variable.numpy())
-            for group, variables in self.named_variables().items()
-            for index, variable in enumerate(variables)
-        }
+        variables = self._named_variables().items()
+        arrays = {name: np.asarray(variable.numpy()) for name, variable in variables}
         moments = self.normalizer.arrays().items()
         return arrays | {f'normalizer/{name}': value for name, value in moments}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over what `arrays` returned; another agent's arrays are an error."""
-        for group, variables in self.named_variables().items():
-            for index, variable in enumerate(variables):
-                variable.assign(_checked(arrays, f'{group}/{index}', tuple(variable.shape)))
+        for name, variable in self._named_variables().items():
+            variable.assign(_checked(arrays, name, tuple(variable.shape)))
         self.normalizer.load_arrays(
             {name: arrays[f'normalizer/{name}'] for name in self.normalizer.arrays()}
         )

@@ -1,6 +1,6 @@
 """Deterministic policy gradients: DDPG (Lillicrap 2015) and TD3 (Fujimoto 2018)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -66,16 +66,15 @@ class DeterministicAgent(Agent):
             self.rules, critics = config, 2
         else:
             self.rules, critics = Td3Config(policy_delay=1, smoothing_std=0.0), 1
-        inputs, actions, first = self.inputs, spec.action_size, seed * 1000
         self.actor = build_network(
-            inputs, actions, config.actor, name='actor', seed=first, output_scale=0.1
+            self.inputs,
+            spec.action_size,
+            config.actor,
+            name='actor',
+            seed=seed * 1000,
+            output_scale=0.1,
         )
-        self.critics = [
-            build_network(
-                inputs + actions, 1, config.critic, name=f'critic_{i}', seed=first + 100 * (i + 1)
-            )
-            for i in range(critics)
-        ]
+        self.critics = self.action_critics(critics, config.critic)
         networks = [self.actor, *self.critics]
         self.targets = [clone_network(n, name=f'target_{n.name}') for n in networks]
         self.critic_variables = trainable_of(self.critics)
@@ -83,6 +82,12 @@ class DeterministicAgent(Agent):
             config.actor_learning_rate, self.actor.trainable_variables
         )
         self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
+        self.learned = {
+            'networks': weights_of([self.actor, *self.critics]),
+            'targets': weights_of(self.targets),
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+        }
 
     def acting_head(self) -> DeterministicHead:
         """Return an action with Gaussian noise on it."""
@@ -114,7 +119,7 @@ class DeterministicAgent(Agent):
 
     def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.updates.assign_add(1)
-        inputs = self._critic_inputs(rows)
+        inputs = self.critic_inputs(rows)
         target = self.critic_target(rows)
         with tf.GradientTape() as tape:
             predicted = [critic(inputs)[:, 0] for critic in self.critics]
@@ -122,11 +127,6 @@ class DeterministicAgent(Agent):
         gradients = tape.gradient(loss, self.critic_variables)
         self.critic_optimizer.apply(gradients, self.critic_variables)
         return loss, tf.reduce_mean(predicted[0])
-
-    def _critic_inputs(self, rows: tf.Tensor) -> tf.Tensor:
-        observation = self.normalizer(self.layout.column(rows, 'observation'))
-        action = self.scale.to_network(self.layout.column(rows, 'action'))
-        return tf.concat([observation, action], axis=-1)
 
     def critic_target(self, rows: tf.Tensor) -> tf.Tensor:
         """Return the TD targets (batch,) of rows (batch, width); the target action is smoothed."""
@@ -155,16 +155,6 @@ class DeterministicAgent(Agent):
             loss = -tf.reduce_mean(value)
         self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
-
-    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
-        """Return the variables that learning goes on from, in groups."""
-        return {
-            **super().named_variables(),
-            'networks': weights_of([self.actor, *self.critics]),
-            'targets': weights_of(self.targets),
-            'actor_optimizer': self.actor_optimizer.variables,
-            'critic_optimizer': self.critic_optimizer.variables,
-        }
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action and value (the smaller Q at that action)."""

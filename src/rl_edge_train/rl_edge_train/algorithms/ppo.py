@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman 2017) with GAE, minibatches and a KL stop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -107,6 +107,13 @@ class PpoAgent(Agent):
         self.value_optimizer = built_adam(
             config.value_learning_rate, self.critic.trainable_variables, epsilon=1e-5
         )
+        self.learned = {
+            'actor': self.actor.weights,
+            'critic': self.critic.weights,
+            'log_std': [self.log_std],
+            'policy_optimizer': self.policy_optimizer.variables,
+            'value_optimizer': self.value_optimizer.variables,
+        }
 
     def acting_head(self) -> GaussianHead:
         """Return a Gaussian around the mean, with the noise that is learned or scheduled."""
@@ -274,17 +281,6 @@ class PpoAgent(Agent):
         if self.config.gradient_norm > 0.0:
             gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
         optimizer.apply(gradients, variables)
-
-    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
-        """Return the variables that learning goes on from, in groups."""
-        return {
-            **super().named_variables(),
-            'actor': self.actor.weights,
-            'critic': self.critic.weights,
-            'log_std': [self.log_std],
-            'policy_optimizer': self.policy_optimizer.variables,
-            'value_optimizer': self.value_optimizer.variables,
-        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning goes on from, by name."""

@@ -1,6 +1,6 @@
 """Soft actor-critic with a learned temperature (Haarnoja 2018b), one XLA call for many updates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -72,29 +72,21 @@ class SacAgent(Agent):
         if not 0.0 <= config.decay_from < 1.0:
             raise ValueError(f'decay_from is {config.decay_from}, must be from 0 to below 1')
         self.config = config
-        self._build_networks(self.inputs, spec.action_size)
-
-    def _build_networks(self, inputs: int, actions: int) -> None:
-        config, seed = self.config, self.seed * 1000
         self.actor = build_network(
-            inputs, 2 * actions, config.actor, name='actor', seed=seed, output_scale=0.1
+            self.inputs,
+            2 * spec.action_size,
+            config.actor,
+            name='actor',
+            seed=seed * 1000,
+            output_scale=0.1,
         )
-        self.critics = [
-            build_network(
-                inputs + actions,
-                config.quantiles,
-                config.critic,
-                name=f'critic_{index}',
-                seed=seed + 100 * (index + 1),
-            )
-            for index in range(2)
-        ]
+        self.critics = self.action_critics(2, config.critic, outputs=config.quantiles)
         self.target_critics = [
             clone_network(critic, name=f'target_{critic.name}') for critic in self.critics
         ]
         self.log_temperature = tf.Variable(np.log(config.initial_temperature), dtype=tf.float32)
         self.target_entropy = tf.Variable(
-            config.target_entropy_per_action * actions, dtype=tf.float32, trainable=False
+            config.target_entropy_per_action * spec.action_size, dtype=tf.float32, trainable=False
         )
         self.critic_variables = trainable_of(self.critics)
         self.target_variables = weights_of(self.target_critics)
@@ -105,6 +97,15 @@ class SacAgent(Agent):
         self.temperature_optimizer = built_adam(
             config.temperature_learning_rate, [self.log_temperature]
         )
+        self.learned = {
+            'actor': self.actor.weights,
+            'critics': weights_of(self.critics),
+            'target_critics': self.target_variables,
+            'log_temperature': [self.log_temperature],
+            'actor_optimizer': self.actor_optimizer.variables,
+            'critic_optimizer': self.critic_optimizer.variables,
+            'temperature_optimizer': self.temperature_optimizer.variables,
+        }
 
     def set_progress(self, share: float) -> None:
         """Let learning rates and target entropy fall linearly, `share` of the run being done."""
@@ -159,9 +160,7 @@ class SacAgent(Agent):
 
     def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.updates.assign_add(1)
-        observation = self.normalizer(self.layout.column(rows, 'observation'))
-        action = self.scale.to_network(self.layout.column(rows, 'action'))
-        inputs = tf.concat([observation, action], axis=-1)
+        inputs = self.critic_inputs(rows)
         target = self.critic_target(rows)
         with tf.GradientTape() as tape:
             predicted = [critic(inputs) for critic in self.critics]
@@ -220,19 +219,6 @@ class SacAgent(Agent):
             )
         gradient = tape.gradient(loss, [self.log_temperature])
         self.temperature_optimizer.apply(gradient, [self.log_temperature])
-
-    def named_variables(self) -> dict[str, Sequence[tf.Variable]]:
-        """Return the variables that learning goes on from, in groups."""
-        return {
-            **super().named_variables(),
-            'actor': self.actor.weights,
-            'critics': weights_of(self.critics),
-            'target_critics': self.target_variables,
-            'log_temperature': [self.log_temperature],
-            'actor_optimizer': self.actor_optimizer.variables,
-            'critic_optimizer': self.critic_optimizer.variables,
-            'temperature_optimizer': self.temperature_optimizer.variables,
-        }
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value (the smaller mean Q there) and log_std."""
