@@ -1,6 +1,6 @@
 """Simulator and policy on two hosts, beside the same two on one host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,27 @@ def run_two_hosts(values: Values) -> int:
             return 0
         links, many = _measure_links(loops, steps, rounds=int(values['rounds']))
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
-    content = {
+    content = _content(links, many, slower, found, model)
+    write_json(folder / 'two_hosts.json', content)
+    console.print(rows_table(list(links.values()), COLUMNS, names=list(links)))
+    console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
+    console.print(f'link cut for {found["cut"]["cut_sec"]} s: {found["cut"]}')
+    console.print(f'policy sent: {found["load_model"]}')
+    names = [f'two hosts, robots together: {robots}' for robots in many]
+    console.print(rows_table(list(many.values()), COLUMNS, names=names))
+    console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)
+    return 0
+
+
+def _content(
+    links: Mapping[str, 'Measured'],
+    many: Mapping[int, 'Measured'],
+    slower: float,
+    found: Mapping[str, Any],
+    model: ChosenModel,
+) -> dict[str, Any]:
+    """Return the content of two_hosts.json."""
+    return {
         'links': {
             place: {**values, 'steps': len(links[place].response_us)}
             for place, values in values_of(links, COLUMNS).items()
@@ -157,15 +177,6 @@ def run_two_hosts(values: Values) -> int:
         'model': model.to_mapping(),
         'machine': describe_machine(),
     }
-    write_json(folder / 'two_hosts.json', content)
-    console.print(rows_table(list(links.values()), COLUMNS, names=list(links)))
-    console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
-    console.print(f'link cut for {found["cut"]["cut_sec"]} s: {found["cut"]}')
-    console.print(f'policy sent: {found["load_model"]}')
-    names = [f'two hosts, robots together: {robots}' for robots in many]
-    console.print(rows_table(list(many.values()), COLUMNS, names=names))
-    console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)
-    return 0
 
 
 def _measure_links(

@@ -12,7 +12,7 @@ from gymnasium.wrappers import TimeLimit
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_sim.mujoco_names import is_mujoco
-from rl_edge_sim.reward_terms import StudyShaping, find_reward_terms
+from rl_edge_sim.reward_terms import RewardTerms, StudyShaping, find_wrapper
 
 State = dict[str, np.ndarray]
 
@@ -114,14 +114,11 @@ def _check(env: gymnasium.Env, simulation: MujocoEnv, state: Mapping[str, np.nda
 
 
 def _time_limit(env: gymnasium.Env) -> TimeLimit:
-    wrapped = env
-    while isinstance(wrapped, gymnasium.Wrapper):
-        if isinstance(wrapped, TimeLimit):
-            return wrapped
-        wrapped = wrapped.env
+    if (limit := find_wrapper(env, TimeLimit)) is not None:
+        return limit
     raise ConfigurationError(f'{env} has no time limit: make it with max_episode_steps')
 
 
 def _shaping(env: gymnasium.Env) -> StudyShaping | None:
-    wrapper = find_reward_terms(env)
+    wrapper = find_wrapper(env, RewardTerms)
     return wrapper.shaping if wrapper else None

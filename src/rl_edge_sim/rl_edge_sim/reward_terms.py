@@ -7,7 +7,7 @@ observation indices. Here progress comes from ``info['x_position']`` and height 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, TypeVar
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment_faults import CheckedCalls
+
+Wrapper = TypeVar('Wrapper', bound=gymnasium.Wrapper)
 
 FORWARD_POSITION_KEY = 'x_position'
 """Where Gymnasium's locomotion environments report the forward coordinate, in m."""
@@ -147,10 +149,10 @@ class RewardTerms(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
 
-def find_reward_terms(env: gymnasium.Env) -> RewardTerms | None:
-    """Return the `RewardTerms` among the wrappers of ``env``, if there is one."""
+def find_wrapper(env: gymnasium.Env, kind: type[Wrapper]) -> Wrapper | None:
+    """Return the outermost wrapper of ``env`` that is of a kind, if there is one."""
     while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, RewardTerms):
+        if isinstance(env, kind):
             return env
         env = env.env
     return None

@@ -9,7 +9,7 @@ import numpy as np
 from rl_edge_core.episode_result import EndedBy, EpisodeAccumulator, EpisodeResult
 from rl_edge_core.loop.events import AppliedAction, StepEvent
 from rl_edge_sim.environment import spec_of
-from rl_edge_sim.reward_terms import find_reward_terms, forward_position
+from rl_edge_sim.reward_terms import RewardTerms, find_wrapper, forward_position
 from rl_edge_sim.termination import termination_reason
 
 _NANOSECONDS = 1_000_000_000
@@ -25,7 +25,7 @@ class Simulation:
 
     def __init__(self, env: gymnasium.Env, *, seed: int) -> None:
         """Take ``env``, from `make_environment`, and leave it as it is until the first episode."""
-        wrapper = find_reward_terms(env)
+        wrapper = find_wrapper(env, RewardTerms)
         self.env = env
         self.spec = spec_of(env)
         self.term_names = wrapper.term_names if wrapper else ()

@@ -95,14 +95,7 @@ class LoopNode(Node, Generic[Parameters]):
         self._loop = make_loop(plant, self._output, self.settings, run_id=self.run_id)
         if isinstance(self._loop, Realtime):
             self._ticks = create_steady_timer(self, self._loop.period_sec, self._on_tick)
-        self._action = qos.subscription(self, Action, 'action', self._loop.on_action, qos.action())
-        self._inputs: list[Subscription] = [self._action]
-        """What a tick takes all pending messages of."""
-        qos.subscription(
-            self, PolicyStatus, 'policy_status', self._on_policy_status, qos.policy_status()
-        )
-        self.create_service(Reset, '~/reset', self._on_reset)
-        self.create_service(SetBool, '~/pause', self._on_pause)
+        self._create_topics()
         self._diagnostics = DiagnosticsPublisher(self)
         self._report_throttle = Throttle(1.0 / _REPORT_PERIOD_SEC)
         self._heartbeat_throttle = Throttle(1.0 / _HEARTBEAT_SEC)
@@ -118,6 +111,16 @@ class LoopNode(Node, Generic[Parameters]):
             f'{self._output.observation.topic_name}, actions on {self._action.topic_name}, run '
             f'{self.run_id}'
         )
+
+    def _create_topics(self) -> None:
+        self._action = qos.subscription(self, Action, 'action', self._loop.on_action, qos.action())
+        self._inputs: list[Subscription] = [self._action]
+        """What a tick takes all pending messages of."""
+        qos.subscription(
+            self, PolicyStatus, 'policy_status', self._on_policy_status, qos.policy_status()
+        )
+        self.create_service(Reset, '~/reset', self._on_reset)
+        self.create_service(SetBool, '~/pause', self._on_pause)
 
     def close(self) -> None:
         """Publish the open episode and the last state, and wait until they have arrived."""

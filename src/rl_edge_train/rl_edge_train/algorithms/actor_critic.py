@@ -15,7 +15,7 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.acting import GaussianHead
-from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
+from rl_edge_train.algorithms.base import Agent, ReplayAgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import (
     STUDY_TRUNK,
@@ -30,17 +30,11 @@ METRICS = ('critic_loss', 'actor_loss', 'value_mean', 'importance_weight', 'adva
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(AgentConfig):
+class ActorCriticConfig(ReplayAgentConfig):
     """Hyper-parameters of the advantage actor-critic."""
 
     actor: TrunkConfig = STUDY_TRUNK
     critic: TrunkConfig = STUDY_TRUNK
-    actor_learning_rate: float = 3e-4
-    """Adam step of the actor."""
-    critic_learning_rate: float = 3e-4
-    """Adam step of the value network."""
-    tau: float = 0.005
-    """Share of the way that the target value network moves at each update."""
     initial_std: float = 1.0
     """Exploration noise at the start, as a share of half the action range."""
     final_std: float = 0.1

@@ -57,6 +57,18 @@ class AgentConfig:
         return next(contacts, len(names)) or len(names)
 
 
+@dataclass(frozen=True)
+class ReplayAgentConfig(AgentConfig):
+    """What algorithms have besides that learn from replay, by targets that follow slowly."""
+
+    actor_learning_rate: float = 3e-4
+    """Adam step of the actor."""
+    critic_learning_rate: float = 3e-4
+    """Adam step of the value network, or of the critics."""
+    tau: float = 0.005
+    """Share of the way that the targets move at each update."""
+
+
 class Agent(ABC):
     """A pure learner: it acts and learns from rows, and knows no environment and no loop.
 

@@ -12,7 +12,7 @@ from rl_edge_train import losses
 from rl_edge_train.acting import DeterministicHead
 from rl_edge_train.algorithms.base import (
     Agent,
-    AgentConfig,
+    ReplayAgentConfig,
     built_adam,
     check_whole_rounds,
     trainable_of,
@@ -26,15 +26,9 @@ METRICS = ('critic_loss', 'actor_loss', 'q_mean')
 
 
 @dataclass(frozen=True)
-class DdpgConfig(AgentConfig):
+class DdpgConfig(ReplayAgentConfig):
     """Hyper-parameters of deep deterministic policy gradient."""
 
-    actor_learning_rate: float = 3e-4
-    """Adam step of the actor."""
-    critic_learning_rate: float = 3e-4
-    """Adam step of the critics."""
-    tau: float = 0.005
-    """Share of the way that the targets move at each update."""
     exploration_std: float = 0.1
     """Gaussian noise on actions, as a share of half the action range."""
 

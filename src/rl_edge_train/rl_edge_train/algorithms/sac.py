@@ -12,7 +12,7 @@ from rl_edge_train import losses
 from rl_edge_train.acting import SquashedGaussianHead
 from rl_edge_train.algorithms.base import (
     Agent,
-    AgentConfig,
+    ReplayAgentConfig,
     built_adam,
     check_whole_rounds,
     trainable_of,
@@ -28,21 +28,15 @@ DETERMINISTIC_STD = 0.2
 
 
 @dataclass(frozen=True)
-class SacConfig(AgentConfig):
+class SacConfig(ReplayAgentConfig):
     """Hyper-parameters of soft actor-critic."""
 
-    actor_learning_rate: float = 3e-4
-    """Adam step of the actor."""
-    critic_learning_rate: float = 3e-4
-    """Adam step of the critics."""
     temperature_learning_rate: float = 3e-4
     """Adam step of the logarithm of the temperature."""
     final_learning_rate_share: float = 1.0
     """Share of the learning rates of actor and critics left at the end; falls linearly."""
     decay_from: float = 0.0
     """Share of the run that is done when learning rates and target entropy begin to fall."""
-    tau: float = 0.005
-    """Share of the way that the target critics move at each update."""
     policy_delay: int = 1
     """Critic updates for one update of actor and temperature."""
     target_entropy_per_action: float = -1.0
