@@ -67,20 +67,21 @@ def ask_node(model: str, recipe: str, policy: Policy) -> tuple[np.ndarray, Polic
         command += ['-p', f'recipe:={recipe}']
     observation = np.random.default_rng(0).normal(0.0, 0.1, policy.spec.observation_size)
     environment = {**os.environ, 'RL_EDGE_NAMESPACE': NAMESPACE}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        with EchoClient(NAMESPACE, policy.spec, observation) as simulator:
+    with EchoClient(NAMESPACE, policy.spec, observation) as simulator:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        try:
             simulator.wait_for_first_action(
                 START_TIMEOUT_SEC, is_running=lambda: process.poll() is None
             )
             responses_us = simulator.measure(STEPS)
             status = latest_status(NAMESPACE, STATUS_TIMEOUT_SEC)
-        if status is None:
-            raise RlEdgeError(f'the policy node published no status in {STATUS_TIMEOUT_SEC:g} s')
-        return responses_us, status, psutil.Process(process.pid).memory_info().rss / 1e6
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
+            memory_mb = psutil.Process(process.pid).memory_info().rss / 1e6
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+    if status is None:
+        raise RlEdgeError(f'the policy node published no status in {STATUS_TIMEOUT_SEC:g} s')
+    return responses_us, status, memory_mb
 
 
 def machine() -> str:
