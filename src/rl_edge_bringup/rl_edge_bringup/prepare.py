@@ -125,6 +125,10 @@ def prepare(
     if values.get('robot_namespaces'):
         robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
         values['robot_namespaces'] = ', '.join(robots)
+    if values.get('environment_arguments'):
+        from rl_edge_core.environment_spec import environment_arguments  # loaded where needed
+
+        environment_arguments(str(values['environment_arguments']))  # a mistake shows now
     output = str(values['output_folder'])
     folder = user_path(output).resolve() if output else _new_folder(system)
     model = None

@@ -154,6 +154,8 @@ def _check_import(options: argparse.Namespace) -> None:
         raise ArtifactError(f'{source} is no file: {kinds}')
     with source.open('rb') as file:
         start = file.read(4)
+    if not start:
+        raise ArtifactError(f'{source} is empty: {kinds}')
     # All but ONNX begin in a way of their own, whatever the file is called.
     if source.suffix.lower() != '.onnx' and not start.startswith((b'PK', b'\x80', b'\x89HDF')):
         raise ArtifactError(f'{source} is none of the files that are read: {kinds}')

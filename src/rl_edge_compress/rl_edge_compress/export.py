@@ -21,6 +21,7 @@ from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, Network, wri
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_core.model_files import MANIFEST_NAME
 from rl_edge_core.results import installed_versions
 
 KERAS_FILE = 'policy.keras'
@@ -66,7 +67,7 @@ def export_artifact(
     formats = [numeric_format(recipe) for recipe in recipes]
     check_sizes(actor_critic, spec)
     golden = golden_observation(spec, calibration)
-    with folder_written_atomically(out) as folder:
+    with folder_written_atomically(out, known_by=MANIFEST_NAME) as folder:
         original = write_keras(actor_critic, folder, spec=spec, golden=golden)
         actor = actor_of(load_keras(folder / KERAS_FILE))
         for form in formats:

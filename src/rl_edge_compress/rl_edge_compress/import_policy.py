@@ -34,6 +34,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import folder_written_atomically, sha256_of
+from rl_edge_core.model_files import MANIFEST_NAME
 from rl_edge_policy.load import load_policy
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.rollout import visited_observations
@@ -124,7 +125,7 @@ def import_policy(
         if env is not None:
             env.close()
     with (
-        folder_written_atomically(out) as folder,
+        folder_written_atomically(out, known_by=MANIFEST_NAME) as folder,
         tempfile.TemporaryDirectory(dir=folder.parent, prefix='.importing-') as temporary,
     ):
         artifact = Path(temporary) / out.name

@@ -15,6 +15,7 @@ from rl_edge_core.artifact import (
 )
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import folder_written_atomically
+from rl_edge_core.model_files import MANIFEST_NAME
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,7 +57,7 @@ def publish(
         golden_observation=made.golden_observation,
     )
     replaced = {entry.file for entry in kept.files} - {original.file}
-    with folder_written_atomically(target) as folder:
+    with folder_written_atomically(target, known_by=MANIFEST_NAME) as folder:
         for path in target.iterdir():
             if path.name not in replaced:
                 (shutil.copytree if path.is_dir() else shutil.copy2)(path, folder / path.name)

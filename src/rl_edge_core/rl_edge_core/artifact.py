@@ -244,7 +244,7 @@ def unpack_artifact(
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             manifest = _packed_manifest(archive)
             check(manifest)
-            with folder_written_atomically(folder) as temporary:
+            with folder_written_atomically(folder, known_by=MANIFEST_NAME) as temporary:
                 _unpack(
                     archive, MANIFEST_NAME, archive.getinfo(MANIFEST_NAME).file_size, temporary
                 )

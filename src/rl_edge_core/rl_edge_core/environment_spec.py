@@ -217,7 +217,8 @@ def environment_arguments(text: str) -> dict[str, Any]:
     try:
         arguments = yaml.safe_load(text) if text.strip() else {}
     except yaml.YAMLError as error:
-        raise ConfigurationError(f'environment_arguments {text!r} is no YAML: {error}') from error
+        reason = ' '.join(str(error).split())
+        raise ConfigurationError(f'environment_arguments {text!r} is no YAML: {reason}') from error
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ConfigurationError(
             f'environment_arguments is {text!r}, must be a mapping such as '

@@ -71,13 +71,21 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) 
 
 
 @contextmanager
-def folder_written_atomically(path: Path) -> Iterator[Path]:
+def folder_written_atomically(path: Path, *, known_by: str) -> Iterator[Path]:
     """Give a temporary folder that takes the place of ``path`` when the block ends well.
 
-    After an exception or a kill, ``path`` is as it was. Raise StorageError when it can't be
-    written.
+    ``known_by`` is a file that every such folder has: one with other things in it, such as a home
+    folder, is not replaced; empty where nobody else chooses the path. After an exception or a
+    kill, ``path`` is as it was. Raise StorageError when it can't be written.
     """
     with storage_errors(path):
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        if known_by and path.is_dir() and any(path.iterdir()) and not (path / known_by).exists():
+            raise StorageError(
+                f'{path} holds other files, and no {known_by}: it would be replaced as a whole, '
+                f'so choose another folder'
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.writing-{path.name}-'))
         temporary.chmod(0o755)

@@ -179,6 +179,13 @@ def from_mapping(config_type: type[Parameters], mapping: Mapping[str, Any]) -> P
         raise ConfigurationError(
             f'{config_type.__name__}: unknown {named}; valid are {", ".join(fields)}'
         )
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in mapping and field.default is field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigurationError(f'{config_type.__name__}: lacks {", ".join(missing)}')
     hints = typing.get_type_hints(config_type)
     values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
     try:

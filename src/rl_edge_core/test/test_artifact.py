@@ -92,7 +92,7 @@ def test_checks_size_and_hash(folder):
 
 
 def test_unknown_recipe_lists_those_there_are(folder):
-    with pytest.raises(ArtifactError, match="no recipe 'int3'; it has keras, int8"):
+    with pytest.raises(ArtifactError, match=r"no recipe 'int3' .*int8\?\); it has keras, int8"):
         load_manifest(folder).entry('int3')
     with pytest.raises(ArtifactError, match=r"no file 'x\.tflite'; it has policy\.keras, actor_"):
         load_manifest(folder).entry_of_file('x.tflite')
@@ -104,7 +104,7 @@ def test_unknown_recipe_lists_those_there_are(folder):
         (lambda m: m['environment'].update(max_episode_steps=7), 'the manifest was edited'),
         (lambda m: m.update(format_version=9), 'format_version 9, this version reads 1'),
         (lambda m: m.update(colour='red'), 'unknown colour'),
-        (lambda m: m.pop('network'), "'network'"),
+        (lambda m: m.pop('network'), 'lacks network'),
         (lambda m: m.update(golden_observation=[1.0]), 'golden_observation has 1 values'),
         (lambda m: m['files'][0].update(golden_action=[]), 'golden_action of policy.keras'),
         (lambda m: m['files'][0].update(file='../policy.keras'), 'must lie in the folder'),

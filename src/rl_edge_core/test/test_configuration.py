@@ -60,7 +60,7 @@ def test_yaml_is_the_inverse(tmp_path):
             {'rate': 1.0, 'rat': 2},
             r'Example: unknown rat \(did you mean rate\?\); valid are rate, sizes, mode',
         ),
-        ({}, "missing 1 required positional argument: 'rate'"),
+        ({}, 'Example: lacks rate'),
         ({'rate': 'much'}, "rate is 'much', must be of type float"),
         ({'rate': True}, 'rate is True, must be of type float'),
         ({'rate': 1.0, 'limit': 1.5}, 'limit is 1.5, must be of type int'),

@@ -37,21 +37,41 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path):
 
 def test_a_folder_takes_its_place_whole_or_not_at_all(tmp_path):
     target = tmp_path / 'artifact'
-    with folder_written_atomically(target) as folder:
+    with folder_written_atomically(target, known_by='a') as folder:
         (folder / 'a').write_text('1')
 
     def write_half() -> None:
-        with folder_written_atomically(target) as folder:
+        with folder_written_atomically(target, known_by='a') as folder:
             (folder / 'b').write_text('2')
             raise RuntimeError('interrupted')
 
     with pytest.raises(RuntimeError, match='interrupted'):
         write_half()
     assert os.listdir(target) == ['a']
-    with folder_written_atomically(target) as folder:
+    with folder_written_atomically(target, known_by='a') as folder:
         (folder / 'b').write_text('2')
     assert os.listdir(target) == ['b']
     assert os.listdir(tmp_path) == ['artifact']
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    home, file = tmp_path / 'home', tmp_path / 'file'
+    home.mkdir()
+    file.write_text('mine')
+
+    def write(path: Path) -> None:
+        with folder_written_atomically(path, known_by='manifest.json') as folder:
+            (folder / 'manifest.json').write_text('{}')
+
+    write(home)  # empty
+    write(home)  # of the same kind
+    (home / 'manifest.json').rename(home / 'letter.txt')
+    with pytest.raises(StorageError, match=r'home holds other files, and no manifest\.json: '):
+        write(home)
+    with pytest.raises(StorageError, match='a file of that name is in the way'):
+        write(file)
+    assert (os.listdir(home), file.read_text()) == (['letter.txt'], 'mine')
+    assert sorted(os.listdir(tmp_path)) == ['file', 'home']
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     After a failure (a full disk raises StorageError) or a kill the older ones are as they were.
     """
     path = folder / f'step_{checkpoint.steps:012d}'
-    with folder_written_atomically(path) as temporary:
+    with folder_written_atomically(path, known_by='') as temporary:
         with (temporary / 'arrays.npz').open('wb') as file:
             write_arrays(file, checkpoint.arrays)
         content = {

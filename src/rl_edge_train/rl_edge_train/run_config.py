@@ -40,6 +40,18 @@ class RunConfig:
     agent: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the algorithm's configuration."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers of steps that nothing can be done with."""
+        for name, value in (
+            ('total_steps', self.total_steps),
+            ('log_every_steps', self.log_every_steps),
+            ('simulation_processes', self.simulation_processes),
+            ('selection.every_steps', self.selection.every_steps),
+            ('selection.episodes', self.selection.episodes),
+        ):
+            if value < 1:
+                raise ConfigurationError(f'{name} is {value}, must be 1 or more')
+
 
 def preset_names() -> list[str]:
     """Return the presets that ship with the package."""

@@ -166,7 +166,7 @@ class Runner:
         return mean
 
     def _keep_best(self, metrics: dict[str, Any]) -> None:
-        with folder_written_atomically(self.folder / 'best') as temporary:
+        with folder_written_atomically(self.folder / 'best', known_by='policy.keras') as temporary:
             self.agent.policy_model().save(temporary / 'policy.keras')
             (temporary / 'figures.json').write_text(json.dumps(metrics))
 

@@ -72,7 +72,10 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def _trials(arguments: argparse.Namespace, out: Path) -> list[Trial]:
-    seeds = [text.strip() for text in arguments.seeds.split(',')]
+    seeds = list(dict.fromkeys(text.strip() for text in arguments.seeds.split(',')))
+    for seed in seeds:
+        if not seed.isdecimal():
+            raise ConfigurationError(f'--seeds has {seed!r}, must be whole numbers, e.g. 1,2,3')
     choices: list[list[str]] = []
     for setting in arguments.set:
         key, equals, values = setting.partition('=')

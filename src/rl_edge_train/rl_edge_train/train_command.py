@@ -157,11 +157,15 @@ def _command() -> list[str]:
 def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:
     mapping = to_mapping(config)
     for setting in settings:
-        key, _, value = setting.partition('=')
-        place: dict[str, Any] = mapping
+        key, equals, value = setting.partition('=')
+        if not key or not equals:
+            raise ConfigurationError(f'--set is {setting!r}, must be KEY=VALUE')
+        place: Any = mapping
         *parents, name = key.split('.')
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ConfigurationError(f'--set {setting}: {parent} is {place!r}, has no fields')
         place[name] = _parsed(value)
     return from_mapping(RunConfig, mapping)
 

@@ -138,3 +138,31 @@ def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path, place):
     assert 'go on with the same command' in said
     assert 'continue with' in log.read_text()
     assert not (out / 'sac_small' / 'seed_2').exists()
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--set', 'agent.discount.x=5'), 'discount is 0.98, has no fields'),
+        (('--set', '=5'), "--set is '=5', must be KEY=VALUE"),
+        (('--set', 'total_steps'), "--set is 'total_steps', must be KEY=VALUE"),
+        (('--set', 'total_steps=-5'), 'total_steps is -5, must be 1 or more'),
+        (('--set', 'selection.every_steps=0'), 'selection.every_steps is 0, must be 1 or more'),
+        (('--preset', 'sacc'), "unknown preset 'sacc' (did you mean sac?)"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
+    tmp_path, capsys, words, message
+):
+    out = tmp_path / 'run'
+    assert main(['train', '--preset', 'sac_small', '--out', str(out), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_seeds_of_a_sweep_are_numbers_and_each_is_one_trial(tmp_path, capsys):
+    words = ['sweep', '--preset', 'sac_small', '--out', str(tmp_path / 'sweep')]
+    assert main([*words, '--seeds', '1,a']) == 1
+    assert "--seeds has 'a', must be whole numbers" in capsys.readouterr().err
+    assert main([*words, '--seeds', '1,1', '--set', 'total_steps=0']) == 1
+    assert capsys.readouterr().out.startswith('1 trial, ')
