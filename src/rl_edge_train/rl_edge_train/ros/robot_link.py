@@ -19,6 +19,8 @@ from rl_edge_train.online.robot_feed import RobotFeed
 
 ANSWER_TIMEOUT_SEC = 60.0
 """After so long without an answer a request to load a policy counts as lost, and is sent again."""
+UNREAD_STEPS = 5000
+"""Transitions that wait while this process learns: on a busy machine it reads none for seconds."""
 HAS_LOADED = (PolicyStatus.INACTIVE, PolicyStatus.ACTIVE, PolicyStatus.REFUSING)
 
 
@@ -72,8 +74,10 @@ class RobotLink:
         """Subscribe to transitions and episodes; `from_now_on` asks for none sent before."""
         self.is_received = True
         self._learning = learning
+        steps = qos.transition()
+        steps.depth = UNREAD_STEPS
         for message_type, topic, callback, profile in (
-            (Transition, 'transition', self._on_transition, qos.transition()),
+            (Transition, 'transition', self._on_transition, steps),
             (EpisodeSummary, 'episode', self._on_episode, qos.episode()),
         ):
             chosen = qos.from_now_on(profile) if from_now_on else profile
