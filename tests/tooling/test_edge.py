@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -63,3 +64,19 @@ def test_a_folder_that_holds_something_else_is_left_alone(
     with pytest.raises(StepError, match='holds something else'):
         install(edge, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ['thesis.tex']
+
+
+def test_the_user_of_a_service_reads_what_a_private_umask_made(
+    edge: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr('sys.argv', ['edge', '--into', str(tmp_path / 'rl_edge')])
+    before = os.umask(0o077)
+    try:
+        assert edge.main() == 0
+    finally:
+        os.umask(before)
+
+    made = [tmp_path / 'rl_edge', *(tmp_path / 'rl_edge').rglob('*')]
+    assert len(made) > 2
+    assert all(path.stat().st_mode & 0o004 for path in made)
