@@ -32,8 +32,8 @@ def _columns(log: CsvLog) -> dict[str, np.ndarray]:
     rows = log.rows()
     if not rows:
         return {}
-    names = ('steps', 'episode_return', 'distance_m')
-    return {name: np.array([float(row[name] or 'nan') for row in rows]) for name in names}
+    names = ('steps', 'episode_return', 'distance_m', 'averaged')
+    return {name: np.array([float(row.get(name) or 'nan') for row in rows]) for name in names}
 
 
 def _draw(training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], path: Path) -> None:
@@ -52,10 +52,11 @@ def _draw(training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], p
         axes.plot(
             training['steps'] / scale, training[name], color='0.65', label='training, exploring'
         )
-        if evaluations:
-            axes.plot(
-                evaluations['steps'] / scale, evaluations[name], marker='.', label='evaluation'
-            )
+        for is_averaged, series in ((False, 'evaluation'), (True, 'evaluation, averaged weights')):
+            rows = (evaluations['averaged'] == 1.0) == is_averaged if evaluations else []
+            if np.any(rows):
+                steps = evaluations['steps'][rows] / scale
+                axes.plot(steps, evaluations[name][rows], marker='.', label=series)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend()
