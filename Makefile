@@ -2,12 +2,12 @@
 # PYTHON=python3.12 make test picks another interpreter.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test build edge images arm64 faults two-hosts soak bench bench-train audit docs lint format lock clean
+.PHONY: help demo report envelope test build edge images arm64 faults two-hosts soak bench bench-train audit docs lint format lock clean
 
 ENV := tools/env
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## both configurations on the same seeds: one table of what compression cost and saved
 	@$(ENV) python -m rl_edge_bringup demo
@@ -45,7 +45,7 @@ soak: ## the compressed loop with recording for MINUTES=30: results/soak.json
 bench: ## measure inference, the loop over ROS 2, memory and start-up: results/bench.json
 	@$(ENV) --with onnx python -m rl_edge_bringup bench
 
-bench-train: ## measure the trainer beside Stable-Baselines3 (installs PyTorch)
+bench-train: ## measure the trainer and Stable-Baselines3 on the same work (installs PyTorch)
 	@$(ENV) --with bench-train python -m rl_edge_train bench
 
 bench-cluster: ## measure what training on a Ray cluster costs and gives: results/bench_cluster.json
