@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
-from rl_edge_interfaces.msg import EpisodeSummary, PolicyStatus
+from rl_edge_core.ros import qos
+from rl_edge_interfaces.msg import Action, EpisodeSummary, PolicyStatus
 
 LENGTH = 200
 FAST = 10.0
@@ -147,10 +148,22 @@ def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
         system('sim', mode='realtime')
         observer.wait_for(lambda: observer.transition_count > 10)
 
-        system('edge')
+        with observer.publisher(Action, 'action', qos.action()):
+            (message, *_) = observer.wait_for(reported)
+        assert message.startswith('two policies act: ')
 
-        (message, *_) = observer.wait_for(reported)
-        assert 'action' in message
+
+def test_a_second_policy_of_the_same_name_is_refused(system, observe, namespace):
+    observer = observe()
+    system('sim')
+    observer.wait_for(lambda: observer.transition_count > 10)
+
+    outcome = system('edge', on_node_exit='shutdown').wait(120)
+
+    assert outcome.exit_code == 1
+    assert 'policy' in outcome.reason
+    (episode, *_) = observer.wait_for(lambda: observer.episodes)
+    assert faults_of(episode) == (0, 0, 0)
 
 
 def test_a_policy_of_another_environment_refuses_and_says_what_differs(system, observe):
