@@ -111,6 +111,7 @@ def test_calibration_that_fails_leaves_nothing(actor_critic, spec, tmp_path):
 def test_what_was_there_survives_a_failed_export(actor_critic, spec, tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'card.md').write_text('mine')
+    (tmp_path / 'out' / 'manifest.json').write_text('{}')  # as an artifact has it
     with pytest.raises(ConfigurationError):
         export_artifact(actor_critic, spec=spec, name='x', out=tmp_path / 'out')
     assert (tmp_path / 'out' / 'card.md').read_text() == 'mine'
