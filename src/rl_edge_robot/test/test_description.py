@@ -83,7 +83,10 @@ def with_joint(**joint):
             'frame is .odom., must be one of body, world',
         ),
         (small(step_on='imu'), 'step_on is .imu., must be one of clock, sensors'),
-        (with_term(term='height', unit='m'), 'unknown unit; valid are term, joints, names'),
+        (
+            with_term(term='height', unit='m'),
+            r'unknown unit \(did you mean units\?\); valid are term, joints, names',
+        ),
         (with_joint(low=1.0, high=-1.0), 'elbow: low 1.0 must be below high -1.0'),
         (with_joint(scale=0.0), 'elbow: scale is 0.0'),
         (with_joint(largest_change=0.0), 'largest_change is 0.0'),

@@ -19,7 +19,6 @@ from rl_edge_core.ros.diagnostics import (
     system_time,
 )
 from rl_edge_core.ros.resource_reporter import ResourceReporter
-from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.metrics import RECENT_SEC, PolicyCounters
 from rl_edge_policy.policy import Policy
@@ -119,6 +118,8 @@ class PolicyReports:
         self._status.wait_for_all_acked(Duration(seconds=patience_sec))
 
     def _health(self) -> Health:
+        from rl_edge_core.wording import counted  # late: the node starts without it
+
         if self.state in (PolicyStatus.FAILED, PolicyStatus.REFUSING):
             return Health(ERROR, self.reason)
         observations, actions = self.counters.recent_faults.counts()
