@@ -221,6 +221,26 @@ def started(process):
         assert line, process.stderr.read()
 
 
+def test_a_second_node_of_the_same_full_name_is_refused_with_the_remedy(start):
+    first = start('--ros-args', '-r', '__ns:=/ant0', STAY='1')
+    started(first)
+    second = start('--ros-args', '-r', '__ns:=/ant0', STAY='1', IMPORT_SEC='3')
+    output, errors = second.communicate(timeout=60)
+
+    assert second.returncode == 1
+    (line,) = own_lines(errors)
+    assert line.startswith('error: another node /ant0/probe is running in ROS_DOMAIN_ID ')
+    assert 'such as namespace:=ant1, or another ROS_DOMAIN_ID' in line
+    assert output == 'importing\n'  # nothing was published beside the first one
+
+    elsewhere = start('--ros-args', '-r', '__ns:=/ant1', IMPORT_SEC='1')
+    elsewhere.communicate(timeout=60)
+    assert (elsewhere.returncode, first.poll()) == (0, None)
+    first.terminate()
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+
+
 def test_a_node_that_was_killed_keeps_nobody_from_its_name(start):
     """Its lease in the graph has another 20 s to run."""
     witness = start('--ros-args', '-r', '__node:=witness', STAY='1')

@@ -122,21 +122,22 @@ def missing_peers(
     return ''
 
 
-def namesake(node: Node) -> str:
-    """Return why ``node``, which has just started, must not go on; empty when it may.
+def namesake(node: Node, name: str) -> str:
+    """Return why a node called ``name`` must not go on beside others; empty when it may.
 
-    That is another running node of its full name. One that was killed is none: it stays in the
-    graph of those who knew it until its lease runs out, but a process that starts learns of nodes
-    from these nodes themselves.
+    ``node`` looks for them in its own namespace, and is itself none of them. One that was killed
+    is none either: it stays in the graph of those who knew it until its lease runs out, but a
+    process that starts learns of nodes from these nodes themselves.
     """
     own = (node.get_name(), node.get_namespace())
-    if node.get_node_names_and_namespaces().count(own) < 2:
+    wanted = (name, own[1])
+    if node.get_node_names_and_namespaces().count(wanted) == (own == wanted):
         return ''
     namespace = own[1].removeprefix('/')
     digits = re.search(r'\d*$', namespace).group()  # type: ignore[union-attr]
     other = namespace.removesuffix(digits) + str(int(digits or 0) + 1)
     return (
-        f'another node {node.get_fully_qualified_name()} is running in ROS_DOMAIN_ID '
+        f'another node {own[1].rstrip("/")}/{name} is running in ROS_DOMAIN_ID '
         f'{node.context.get_domain_id()}: stop it, or give this one another namespace, such as '
         f'namespace:={other}, or another ROS_DOMAIN_ID'
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _HELP_WORDS = ('-h', '--help')
 _ROS_ARGS = '--ros-args'
 _USAGE_ERROR = 2
+_SCOUT = '_scout_for_'
 _LATE_DISCOVERY_SEC = 1.0
 """By when nodes of a busy machine have found each other."""
 
@@ -75,7 +76,7 @@ def run_node_process(
         stop_requested = Future()
         _complete_on_signal(stop_requested)
         if scout is not None:
-            complaint = namesake(scout)
+            complaint = namesake(scout, scout.get_name().removeprefix(_SCOUT))
             scout.destroy_node()  # before the node: the graph knows nodes of a process by name
             if complaint:
                 raise ConfigurationError(complaint)
@@ -108,13 +109,13 @@ def run_node_process(
 
 
 def _scout(module: str) -> Node:
-    """Return a node of the name that the node of ``module`` will have.
+    """Return a node that meets the others of the graph while ``module`` is imported.
 
-    It meets the others of the graph while the module is imported.
+    It has another name than the node to come: a node that has just started looks for namesakes.
     """
     import rclpy
 
-    name = module.rpartition('.')[2].removesuffix('_node')
+    name = _SCOUT + module.rpartition('.')[2].removesuffix('_node')
     return rclpy.create_node(name, enable_rosout=False, start_parameter_services=False)
 
 
@@ -125,7 +126,7 @@ def _look_for_namesake_again(node: Node) -> None:
 
     def look() -> None:
         node.destroy_timer(timer)
-        if (complaint := namesake(node)) and not node.finished.done():  # type: ignore[attr-defined]
+        if (complaint := namesake(node, node.get_name())) and not node.finished.done():  # type: ignore[attr-defined]
             node.get_logger().error(complaint)
             node.finished.set_result(1)  # type: ignore[attr-defined]
 

@@ -30,7 +30,7 @@ _USAGE = """usage: {prog} measure MODEL [RECIPE]
 
 Measure a policy on this machine: inference alone, then the policy node as a device runs it, asked
 one observation after the other. Takes half a minute, and prints the head and a row of the table
-in docs/results.md, with memory, start-up time and the load that the machine had before.
+in docs/deployment.md, with memory, start-up time and the load that the machine had before.
 
 MODEL   artifact folder, model file in one, or a name under models/, such as ant_v5/best
 RECIPE  which of its files, such as int8; by default the one that compressed uses"""
