@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     content = [dataclasses.asdict(row) for row in rows]
     write_atomically(out / 'arm64.json', json.dumps(content, indent=1) + '\n')
     print(markdown(rows))
-    print(f'written to {out / "arm64.json"}')
+    print(f'wrote {out / "arm64.json"}')
     return 0 if all(row.is_good for row in rows) else 1
 
 

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     for entry in manifest.files:
         print(f'  {entry.file:24} {entry.bytes:>10,} bytes')
     print(f'compressed uses {manifest.compressed_recipe()}: {manifest.training["compressed"]}')
-    print(f'written to {options.out}')
+    print(f'wrote {options.out}')
     return 0
 
 

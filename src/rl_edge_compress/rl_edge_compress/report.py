@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     reports, default = make_report(options.folder, config, recipes=names)
     print(markdown(reports, default=default))
-    print(f'compressed uses {default}; written to {options.folder / "report"}')
+    print(f'compressed uses {default}; wrote {options.folder / "report"}')
     return 0
 
 

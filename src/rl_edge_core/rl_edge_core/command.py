@@ -160,7 +160,9 @@ def _help(named: list[Command], words: list[str]) -> int:
             print(f'-- rl_edge {command.name}, followed by {form}: {command.help}')
         with contextlib.suppress(SystemExit):  # argparse ends so
             command.load()([*command.words, *words], prog='rl_edge')
-        print(f'\nexample:\n  rl_edge {command.name} {command.example}'.rstrip())
+        subcommand = [word for word in words if not word.startswith('-')][:1]
+        if not subcommand or command.example.split()[:1] == subcommand:
+            print(f'\nexample:\n  rl_edge {command.name} {command.example}'.rstrip())
     return 0
 
 

@@ -279,5 +279,5 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in view(arguments.bag, save=arguments.save, robot=arguments.robot):
         console.print(problem, style='yellow', highlight=False)
     if arguments.save is not None:
-        console.print(f'written: {arguments.save}; open it with: rerun {arguments.save}')
+        console.print(f'wrote {arguments.save}; open it with: rerun {arguments.save}')
     return 0

@@ -166,11 +166,11 @@ def test_node_resources(tmp_path: Path) -> None:
     writer.close()
     (node,) = robot_of(tmp_path / 'bag').nodes
     assert (node.node, node.samples, node.processes) == ('/ant0/policy', 5, 2)
-    # 0.2 + 0.2 + 0.1 s of CPU in 3 s that one process lived through, over 40 steps in 4 s.
+    # 0.2 + 0.2 + 0.1 s of CPU in 3 s that one process lived through, over their 30 steps.
     assert node.cpu_percent_mean == pytest.approx(100 * 0.5 / 3)
     # 0.2 s within a second at most: on the same clock as the mean, which cannot exceed it.
     assert node.cpu_percent_max == pytest.approx(20.0)
-    assert node.cpu_ms_per_step == pytest.approx(500 / 40)
+    assert node.cpu_ms_per_step == pytest.approx(500 / 30)
     assert (node.resident_memory_mb_mean, node.resident_memory_mb_max) == (82.0, 84.0)
     assert (node.peak_memory_mb, node.unique_memory_mb_mean, node.threads_max) == (90.0, 50.0, 7)
 

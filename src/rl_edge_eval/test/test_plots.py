@@ -69,10 +69,10 @@ def test_every_curve_is_inside_its_axes(tmp_path, drawn):
     assert memory.get_ylim()[1] > 300.0
     single = [line for line in memory.get_lines() if len(line.get_xdata()) == 1]
     assert [line.get_marker() for line in single] == ['o']
-    assert labels_of(drawn('episodes')[0]) == ['first /ant0', 'second /ant0']
+    assert labels_of(drawn('episodes')[0]) == ['first', 'second']
     response, _ = drawn('latency')
     # Each step of the bag answered after 100 µs.
-    assert labels_of(response)[0] == 'first /ant0: p50 100, p99 100'
+    assert labels_of(response)[0] == 'first: p50 100 (line), p99 100 (dashed)'
     assert 'Test-v0 lockstep' in response.figure.get_suptitle()
 
 

@@ -161,7 +161,7 @@ def test_what_is_printed_of_an_agreement(tmp_path: Path) -> None:
     # a and b differ by 0.5 at most, a and c not at all.
     assert 'b against a, 8 steps' in lines
     assert 'RMSE over all joints 0.000; no step further apart than 0.55' in lines
-    most = 'most in episode 0 step 0 ankle (0.000 against 0.5)'
+    most = 'most in episode 0 step 0 ankle (0.000 against 0.500)'
     assert [line for line in lines if line.endswith(most)], lines
 
 

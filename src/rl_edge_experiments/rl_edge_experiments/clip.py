@@ -62,7 +62,7 @@ def run_clip(values: Values) -> int:
     write_gif(path, frames, period_ms=1e3 * shown.control_period_sec)
     steps = counted(len(video.states), 'step')
     print(f'{model.model_id}, seed {values["seed"]}: {steps} of the episode')
-    print(f'written: {path} ({path.stat().st_size / 1e6:.2f} MB)')
+    print(f'wrote {path} ({path.stat().st_size / 1e6:.2f} MB)')
     return 0
 
 

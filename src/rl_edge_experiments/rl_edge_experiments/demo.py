@@ -83,8 +83,8 @@ POLICY_COLUMNS: tuple[Column[RecordedRun], ...] = (
     Column('start to first action', 's', _first_action_sec, LOWER, 2, 'first_action_s'),
     Column('inference p50', 'us', _inference_p50, LOWER, 1, 'inference_us_p50'),
     Column('inference p99', 'us', _inference_p99, LOWER, 1, 'inference_us_p99'),
-    Column('observation to action p50', 'us', _response_p50, LOWER, 0, 'response_us_p50'),
-    Column('observation to action p99', 'us', _response_p99, LOWER, 0, 'response_us_p99'),
+    Column('response p50', 'us', _response_p50, LOWER, 0, 'response_us_p50'),
+    Column('response p99', 'us', _response_p99, LOWER, 0, 'response_us_p99'),
     Column('steps', '1/s', attrgetter('robot.steps_per_sec'), HIGHER, 0, 'steps_per_s'),
 )
 COLUMNS = (*QUALITY_COLUMNS, *POLICY_COLUMNS)
@@ -125,17 +125,16 @@ def run_demo(values: Values) -> int:
         'machine': describe_machine(),
     }
     write_json(folder / SUMMARY_FILE, summary)
-    shown = {'full': runs[FULL], 'compressed': runs[COMPRESSED]}
-    write_plot(folder / PLOT_FILE, shown, note=note)
+    write_plot(folder / PLOT_FILE, runs, note=note)
     columns = (*QUALITY_COLUMNS, *_early_end_columns(runs), *POLICY_COLUMNS)
     title = f'{values["environment_id"]}, {episodes}, the same seeds'
     console.print(
-        comparison_table(shown, columns, title=title, note='↑ higher is better, ↓ lower is better')
+        comparison_table(runs, columns, title=title, note='↑ higher is better, ↓ lower is better')
     )
     for line in (note, *verdict(runs[FULL], runs[COMPRESSED], models[COMPRESSED])):
         if line:
             console.print(line, soft_wrap=True, highlight=False)
-    console.print(f'written: {folder / SUMMARY_FILE}, {folder / PLOT_FILE}', soft_wrap=True)
+    console.print(f'wrote {folder / SUMMARY_FILE}, {folder / PLOT_FILE}', soft_wrap=True)
     return 0
 
 
@@ -211,7 +210,7 @@ def verdict(full: RecordedRun, compressed: RecordedRun, model: ChosenModel) -> l
     change = f'{difference.estimate:+.1f}'
     kept = kept_interval(after, before)
     share = f', {100 * kept.estimate:.0f} % kept' if math.isfinite(kept.estimate) else ''
-    text = f'Return, compressed minus full, same seeds: {change}'
+    text = f'Return, compressed minus uncompressed, same seeds: {change}'
     if count < FEWEST_EPISODES:
         text += f'{share}; {counted(count, "episode")} are too few for an interval.'
     else:
@@ -251,6 +250,6 @@ def _figures_of_card(card: Path, file: str) -> list[str]:
     if file not in returns or not full or returns[file][0] != returns[full][0]:
         return [f'{where} has more episodes.']
     return [
-        f'Over {returns[full][0]} episodes ({where}): full {returns[full][1]}, '
+        f'Over {returns[full][0]} episodes ({where}): uncompressed {returns[full][1]}, '
         f'compressed {returns[file][1]}.'
     ]

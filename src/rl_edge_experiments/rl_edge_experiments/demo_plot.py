@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rl_edge_core.files import write_atomically
+from rl_edge_experiments.experiment import COMPRESSED, FULL
 from rl_edge_experiments.record_run import RecordedRun
 
-COLORS = {'full': '#5b7ba8', 'compressed': '#e08e45'}
-MARKERS = {'full': 'o', 'compressed': 'D'}
+COLORS = {FULL: '#5b7ba8', COMPRESSED: '#e08e45'}
+MARKERS = {FULL: 'o', COMPRESSED: 'D'}
 _DOTS_PER_INCH = 110
 
 
 def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> None:
-    """Draw the runs ``full`` and ``compressed`` and write the image atomically."""
+    """Draw the runs of both configurations and write the image atomically."""
     figure = Figure(figsize=(11, 6.5), layout='constrained')
     axes = figure.subplots(2, 3).ravel()
     draw_returns(axes[0], runs)
@@ -26,7 +27,7 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         for what in ('inference', 'response')
     )
     draw_distribution(axes[1], 'inference (µs)', inference)
-    draw_distribution(axes[2], 'observation to action (µs)', response)
+    draw_distribution(axes[2], 'response (µs)', response)
     bars: dict[str, Callable[[RecordedRun], float]] = {
         'policy process, peak memory (MB)': lambda run: run.robot.node('policy').peak_memory_mb,
         'policy process, CPU per action (ms)': (
@@ -42,7 +43,7 @@ def write_plot(path: Path, runs: Mapping[str, RecordedRun], *, note: str) -> Non
         one.set(title=title, xlim=(-0.6, len(values) - 0.4))
         one.set_ylim(bottom=0)
         one.spines[['top', 'right']].set_visible(False)
-    title = 'full Keras actor-critic and compressed TFLite actor, the same seeds'
+    title = 'Keras actor-critic and compressed TFLite actor, the same seeds'
     figure.suptitle(f'{title}\n{note}' if note else title)
     write_atomically(path, lambda file: figure.savefig(file, dpi=_DOTS_PER_INCH))
 

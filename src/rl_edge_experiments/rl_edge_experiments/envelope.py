@@ -81,7 +81,7 @@ def run_envelope(values: Values) -> int:
     write_json(folder / 'envelope.json', content)
     for verdict in verdicts:
         console.print(verdict, soft_wrap=True)
-    console.print(f'written: {folder / "envelope.json"}', soft_wrap=True)
+    console.print(f'wrote {folder / "envelope.json"}', soft_wrap=True)
     return 0
 
 

@@ -240,7 +240,7 @@ def run_robot_proof(values: Values) -> int:
     if ticks:
         console.print(comparison_table(ticks, TICK_COLUMNS))
     console.print(f'return over standard topics / own messages: {kept} (aim: within 3 %)')
-    console.print(f'written: {folder / "robot_proof.json"}', soft_wrap=True)
+    console.print(f'wrote {folder / "robot_proof.json"}', soft_wrap=True)
     return 0
 
 

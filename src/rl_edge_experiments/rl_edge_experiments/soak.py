@@ -166,7 +166,7 @@ def run_soak(values: Values) -> int:
         f'{counted(run.acting.transitions, "step")}; shared-memory files before and after: '
         f'{before[0]}, {after[0]}, of these left by killed processes: {before[1]}, {after[1]}'
     )
-    console.print(f'written: {folder / "soak.json"}', soft_wrap=True)
+    console.print(f'wrote {folder / "soak.json"}', soft_wrap=True)
     return 0
 
 

@@ -152,7 +152,7 @@ def run_two_hosts(values: Values) -> int:
     console.print(f'policy sent: {found["load_model"]}')
     names = [f'two hosts, robots together: {robots}' for robots in many]
     console.print(rows_table(list(many.values()), COLUMNS, names=names))
-    console.print(f'written: {folder / "two_hosts.json"}', soft_wrap=True)
+    console.print(f'wrote {folder / "two_hosts.json"}', soft_wrap=True)
     return 0
 
 

@@ -39,8 +39,8 @@ def test_a_verdict_needs_more_than_a_few_episodes(model):
     (line,) = verdict(Run(100.0, 110.0), Run(90.0, 99.0), model)
 
     assert line == (
-        'Return, compressed minus full, same seeds: -10.5, 90 % kept; 2 episodes are too few for '
-        'an interval.'
+        'Return, compressed minus uncompressed, same seeds: -10.5, 90 % kept; 2 episodes are too '
+        'few for an interval.'
     )
 
 
@@ -50,7 +50,7 @@ def test_a_verdict_says_when_the_episodes_cannot_tell(model):
     (line,) = verdict(Run(*[500.0] * 10), Run(*(500.0 + noise)), model)
 
     assert re.fullmatch(
-        r'Return, compressed minus full, same seeds: [+-]\d+\.\d \[-\d+, \+\d+\] '
+        r'Return, compressed minus uncompressed, same seeds: [+-]\d+\.\d \[-\d+, \+\d+\] '
         r'\(95 %, 10 episodes\), \d+ % kept\. They show no difference\.',
         line,
     )
@@ -67,8 +67,8 @@ def test_a_verdict_has_a_share_of_negative_returns_and_none_of_nothing(
     (line,) = verdict(Run(*[full] * count), Run(*[full - 20.0] * count), model)
 
     assert line == (
-        f'Return, compressed minus full, same seeds: -20.0 [-20, -20] (95 %, {count} episodes)'
-        f'{share}. {says}'
+        'Return, compressed minus uncompressed, same seeds: -20.0 [-20, -20] '
+        f'(95 %, {count} episodes){share}. {says}'
     )
 
 
@@ -94,7 +94,7 @@ def test_a_verdict_has_the_evaluation_of_the_models_card(model, monkeypatch):
     )
     *_, line = verdict(Run(1.0), Run(1.0), model)
     assert line == (
-        'Over 1,000 episodes (card.md): full 7,528 [7,497, 7,554], '
+        'Over 1,000 episodes (card.md): uncompressed 7,528 [7,497, 7,554], '
         'compressed 7,516 [7,484, 7,543].'
     )
 

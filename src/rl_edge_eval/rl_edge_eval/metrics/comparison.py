@@ -15,7 +15,7 @@ _EPISODE_METRICS: dict[str, Callable[[EpisodeMetrics], float]] = {
     'forward distance, m': lambda episode: episode.forward_distance_m,
     'mean speed, m/s': lambda episode: episode.mean_speed_m_per_s,
     'length, steps': lambda episode: episode.length,
-    'fell, share': lambda episode: float(episode.ended_by == 'termination'),
+    'ended early, share': lambda episode: float(episode.ended_by == 'termination'),
 }
 _TIMES: dict[str, Callable[[EpisodeMetrics], float]] = {
     'response p50, us': lambda episode: episode.response_us.p50,

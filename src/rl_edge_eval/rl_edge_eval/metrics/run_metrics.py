@@ -134,7 +134,7 @@ class NodeMetrics:
     cpu_percent_max: float
     """The same between two reports in a row, where it was highest."""
     cpu_ms_per_step: float
-    """CPU time over the steps recorded in the same span."""
+    """CPU time over steps, between reports from the first step on: without what loading took."""
     resident_memory_mb_mean: float
     resident_memory_mb_max: float
     peak_memory_mb: float
@@ -155,21 +155,18 @@ class NodeMetrics:
         """Return what a node used, from its reports; CPU is summed over its processes."""
         times = reports.time_ns
         counted = (reports.pid[1:] == reports.pid[:-1]) & ~breaks_between(times, breaks_ns)
-        used_sec, passed_sec = (
-            np.diff(reports.cpu_seconds)[counted],
-            np.diff(times)[counted] * 1e-9,
-        )
-        cpu_sec, elapsed_sec = float(used_sec.sum()), float(passed_sec.sum())
-        rates = used_sec[passed_sec > 0] / passed_sec[passed_sec > 0]
-        begin_ns, end_ns = (times[0], times[-1]) if times.size else (0, 0)
-        steps = int(((step_times_ns > begin_ns) & (step_times_ns <= end_ns)).sum())
+        used_sec, passed_sec = np.diff(reports.cpu_seconds), np.diff(times) * 1e-9
+        rates = (used_sec / np.where(passed_sec > 0, passed_sec, math.nan))[counted]
+        cpu_sec, elapsed_sec = float(used_sec[counted].sum()), float(passed_sec[counted].sum())
+        steps = np.diff(np.searchsorted(np.sort(step_times_ns), times, side='right'))
+        acting = counted & (times[:-1] >= step_times_ns.min(initial=np.iinfo(np.int64).max))
         return cls(
             node=node,
             samples=len(reports),
             processes=len(set(reports.pid.tolist())),
             cpu_percent_mean=100.0 * ratio(cpu_sec, elapsed_sec),
             cpu_percent_max=100.0 * Percentiles.of(rates).max,
-            cpu_ms_per_step=1e3 * ratio(cpu_sec, steps) if counted.any() else math.nan,
+            cpu_ms_per_step=(1e3 * ratio(float(used_sec[acting].sum()), int(steps[acting].sum()))),
             resident_memory_mb_mean=_mean(reports.resident_memory_mb),
             resident_memory_mb_max=Percentiles.of(reports.resident_memory_mb).max,
             peak_memory_mb=Percentiles.of(reports.peak_memory_mb).max,

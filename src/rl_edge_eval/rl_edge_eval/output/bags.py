@@ -144,7 +144,7 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
     yield 'transitions', str(robot.transitions)
     yield 'steps/s', number(robot.steps_per_sec)
     yield (
-        'transitions lost / doubled / reordered',
+        'transitions lost / duplicate / reordered',
         f'{robot.lost_transitions} / {robot.duplicate_transitions} / '
         f'{robot.reordered_transitions}',
     )
@@ -152,14 +152,14 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
         yield 'steps before recording began', str(robot.steps_before_recording)
     actions = vars(robot.actions)
     yield 'actions ' + ' / '.join(actions), ' / '.join(map(str, actions.values()))
-    states = (
-        (
-            f'policy {policy.state}{f" ({policy.reason})" if policy.reason else ""}',
-            f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}',
-        )
-        for policy in robot.policies
-    )
-    yield from dict.fromkeys(states)
+    states: dict[str, list[str]] = {}
+    for policy in robot.policies:
+        model = f'{policy.model_id} {policy.model_hash[:12]} {policy.runtime}'.strip()
+        reason = f' ({policy.reason})' if policy.reason else ''
+        if model or reason or len(robot.policies) == 1:
+            states.setdefault(model or 'no model', []).append(policy.state + reason)
+    for model, names in states.items():
+        yield 'policy', f'{model}: {", ".join(dict.fromkeys(names))}'
     if robot.policies:
         waited = number(robot.first_action_sec)
         yield 'policy start to first action s, waiting for the environment included', waited

@@ -6,7 +6,7 @@ A column is a name, a unit and how to take its value from a run:
         Column('peak memory', 'MB', lambda run: run.robot.node('policy').peak_memory_mb, LOWER),
         Column('steps per second', '1/s', lambda run: run.robot.steps_per_sec, HIGHER, digits=0),
     )
-    console.print(comparison_table({'full': full, 'compressed': compressed}, COLUMNS))
+    console.print(comparison_table({'uncompressed': full, 'compressed': compressed}, COLUMNS))
     console.print(rows_table(list(runs.values()), COLUMNS, names=list(runs)))
     write_json(path, values_of(runs, COLUMNS))
 """
@@ -87,7 +87,7 @@ def number(value: float | None, *, digits: int | None = None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     if digits is None and 0 < abs(value) < 1:
-        return f'{value:.3g}'
+        return f'{value:#.3g}'
     if digits is None:
         digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 3
     return f'{value:.{digits}f}'

@@ -31,9 +31,10 @@ def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
     episodes: list[_Curve] = []
     latency: list[_Curve] = []
     resources: list[_Curve] = []
+    one_robot = len({robot.namespace for run in runs for robot in run.robots}) == 1
     for name, run in zip(names_of([run.path for run in runs]), runs, strict=True):
         for robot in run.robots:
-            label = f'{name} {robot.namespace}'
+            label = name if one_robot else f'{name} {robot.namespace}'
             if robot.episodes:
                 returns = np.array([episode.episode_return for episode in robot.episodes])
                 distances = np.array([episode.forward_distance_m for episode in robot.episodes])
@@ -45,7 +46,8 @@ def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
             for node in robot.nodes:
                 times = (node.reports.time_ns - run.begin_ns) * 1e-9
                 values = (node.reports.cpu_percent, node.reports.resident_memory_mb)
-                resources.append(_Curve(f'{name} {node.node}', times, values))
+                short = node.node.removeprefix(f'{robot.namespace}/')
+                resources.append(_Curve(f'{label} {short}', times, values))
     title = '\n'.join(dict.fromkeys(_what_ran(robot) for run in runs for robot in run.robots))
     plots = (
         ('episodes.png', episodes, 'episode', ('return', 'forward distance, m')),
@@ -94,7 +96,9 @@ def _write_plot(
         axis.grid(alpha=0.3)
         draw = {'episodes': _draw_episodes, 'latency': _draw_latency}.get(path.stem, _draw_usage)
         draw(axis, [(curve.label, curve.x, curve.values[index]) for curve in curves])
-        axis.legend(fontsize=8, loc='upper right')
+        # Above the axis: inside, it would lie on curves that end anywhere.
+        place = {'loc': 'lower left', 'bbox_to_anchor': (0, 1), 'frameon': False}
+        axis.legend(fontsize=8, ncols=-(-len(curves) // 2), **place)
     write_atomically(path, lambda target: figure.savefig(target, dpi=110))
     return path
 
@@ -120,7 +124,7 @@ def _draw_latency(axis: Any, lines: _Lines) -> None:
             continue
         p50, p99 = np.percentile(finite, [50, 99])
         (points,) = axis.plot(*_thinned(x, y), '.', ms=2, alpha=0.4)
-        name = f'{label}: p50 {p50:.0f}, p99 {p99:.0f}'
+        name = f'{label}: p50 {p50:.0f} (line), p99 {p99:.0f} (dashed)'
         axis.axhline(p50, color=points.get_color(), lw=1.5, label=name)
         axis.axhline(p99, color=points.get_color(), lw=1.5, ls='--')
 

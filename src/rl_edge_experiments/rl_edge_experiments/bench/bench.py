@@ -65,7 +65,7 @@ def run_bench(values: Values) -> int:
             console.print(f'{name}: done')
     write_json(folder / RESULT_FILE, result)
     console.print(_table(result))
-    console.print(f'written: {folder / RESULT_FILE}', soft_wrap=True)
+    console.print(f'wrote {folder / RESULT_FILE}', soft_wrap=True)
     return 0
 
 

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rl_edge_experiments.experiment import COMPRESSED, FULL
 from rl_edge_experiments.report.claims import DIFFERS, FAILS, HOLDS, OPEN, Claim
 from rl_edge_experiments.report.sides import Pair
 
@@ -20,7 +21,7 @@ th:first-child, td:first-child, .text td { text-align: left; }
 .open { color: #8a6100; font-weight: 600; }
 .small { color: #5b6773; font-size: 13px; } img { max-width: 100%; }
 """
-HEADINGS = ('', 'full', 'compressed', 'compressed is')
+HEADINGS = ('', FULL, COMPRESSED, 'compressed is')
 _CLASSES = {HOLDS: 'holds', FAILS: 'fails', OPEN: 'open', DIFFERS: 'open'}
 
 
@@ -35,7 +36,7 @@ def render_page(
 ) -> str:
     """Return the page; ``images`` has, by pair, the files that are shown below its table."""
     parts = [
-        '<h1>Full and compressed policies</h1>',
+        '<h1>Uncompressed and compressed policies</h1>',
         *(f'<p>{escape(line)}</p>' for line in introduction),
         *(f'<p class="open">{escape(line)}</p>' for line in missing),
         '<h2>The study&rsquo;s claims</h2>',
@@ -48,7 +49,7 @@ def render_page(
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>Full and compressed policies</title><style>{_STYLE}</style></head>\n'
+        f'<title>Uncompressed and compressed policies</title><style>{_STYLE}</style></head>\n'
         f'<body>\n{body}\n</body></html>\n'
     )
 

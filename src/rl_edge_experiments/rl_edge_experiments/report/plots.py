@@ -39,16 +39,16 @@ def write_plot(path: Path, pair: Pair) -> None:
         (memory, 'policy process, resident memory (MB)', 'linear'),
         (cpu, 'policy process, CPU (% of a core)', 'linear'),
         (gaps, 'from image to image (ms)', 'linear'),
-        (latency, 'observation to action (ms)', 'log'),
+        (latency, 'response (ms)', 'log'),
     ):
         axes.axvline(0.0, color='grey', lw=0.6)
         axes.set(title=title, xlabel='time from the first action (s)', yscale=yscale)
         if yscale == 'linear':
             axes.set_ylim(bottom=0)
         axes.legend(fontsize=8)
-    draw_distribution(distribution, 'observation to action (ms)', responses)
+    draw_distribution(distribution, 'response (ms)', responses)
     draw_returns(returns, {name: side.quality_run for name, side in pair.sides.items()})
-    figure.suptitle(f'{pair.name}: full and compressed, alone and beside busy processes')
+    figure.suptitle(f'{pair.name}: uncompressed and compressed, alone and beside busy processes')
     write_atomically(path, lambda file: figure.savefig(file, dpi=100))
 
 

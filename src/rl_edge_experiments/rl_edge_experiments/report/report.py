@@ -88,7 +88,7 @@ def run_report(values: Values) -> int:
     }
     write_json(folder / SUMMARY_FILE, content)
     console.print(_claims_table(claims))
-    console.print(f'written: {folder / PAGE_FILE}, {folder / SUMMARY_FILE}', soft_wrap=True)
+    console.print(f'wrote {folder / PAGE_FILE}, {folder / SUMMARY_FILE}', soft_wrap=True)
     return 0
 
 

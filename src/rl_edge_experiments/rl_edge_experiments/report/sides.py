@@ -12,6 +12,7 @@ from rl_edge_core.results import json_types
 from rl_edge_core.statistics import Interval, mean_interval, unpaired_difference
 from rl_edge_eval.metrics.series import ImageSmoothness
 from rl_edge_eval.output.columns import HIGHER, LOWER, Column, comparison_rows
+from rl_edge_experiments.experiment import COMPRESSED, FULL
 from rl_edge_experiments.record_run import RecordedRun
 
 ALONE, LOADED = 'alone', 'loaded'
@@ -117,7 +118,7 @@ class Pair:
     @property
     def sides(self) -> dict[str, Side]:
         """Return both sides by their names in tables and plots."""
-        return {'full': self.full, 'compressed': self.compressed}
+        return {FULL: self.full, COMPRESSED: self.compressed}
 
     def cpu_differences(self) -> dict[str, Interval]:
         """Return the compressed policy's CPU use minus the full one's, in % of a core.
@@ -186,8 +187,8 @@ ACTING_COLUMNS: tuple[Column[Acting], ...] = (
     Column('start to first action', 's', itemgetter('first_action_sec'), LOWER, 2),
     Column('inference p50', 'us', itemgetter('inference_us_p50'), LOWER, 0),
     Column('inference p99', 'us', itemgetter('inference_us_p99'), LOWER, 0),
-    Column('observation to action p50', 'us', itemgetter('response_us_p50'), LOWER, 0),
-    Column('observation to action p99', 'us', itemgetter('response_us_p99'), LOWER, 0),
+    Column('response p50', 'us', itemgetter('response_us_p50'), LOWER, 0),
+    Column('response p99', 'us', itemgetter('response_us_p99'), LOWER, 0),
     Column('actions missed', '%', lambda one: 100 * one['missed_share'], LOWER, 2, '', True),
     Column('mean speed', 'm/s', itemgetter('mean_speed_m_per_s'), HIGHER, 2, '', True),
 )
