@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_bringup.systems import (
-    RECORDING_ARGUMENTS,
-    SYSTEMS,
-    SystemDescription,
-    find_system,
-)
+from rl_edge_bringup.systems import RECORDING_ARGUMENTS, SYSTEMS, SystemDescription, find_system
 from rl_edge_core.command import discard_output, fail, installed_commands
 from rl_edge_core.command import main as rl_edge
 from rl_edge_core.errors import RlEdgeError

@@ -28,12 +28,7 @@ from launch_ros.actions import Node
 from launch import Action, LaunchContext, LaunchDescription, SomeEntitiesType
 from rl_edge_bringup.models import PACKAGE
 from rl_edge_bringup.prepare import NodeProcess, PreparedSystem, prepare
-from rl_edge_bringup.systems import (
-    MOST_RESTARTS,
-    READY_PERIOD_SEC,
-    RESPAWN,
-    SystemDescription,
-)
+from rl_edge_bringup.systems import MOST_RESTARTS, READY_PERIOD_SEC, RESPAWN, SystemDescription
 from rl_edge_core.parameters import check_names, parse_pairs
 
 _OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'emulate_tty')

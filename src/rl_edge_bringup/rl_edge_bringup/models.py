@@ -16,12 +16,7 @@ from ament_index_python.packages import (
 )
 
 from rl_edge_bringup.systems import COMPRESSED, DEFAULT_MODEL, UNCOMPRESSED, UNTRAINED
-from rl_edge_core.errors import (
-    ArtifactError,
-    ConfigurationError,
-    SpecMismatchError,
-    did_you_mean,
-)
+from rl_edge_core.errors import ArtifactError, ConfigurationError, SpecMismatchError, did_you_mean
 from rl_edge_core.files import ros_home
 from rl_edge_core.model_files import (
     FULL_RECIPE,

@@ -22,13 +22,7 @@ from rl_edge_bringup.models import (
     missing_packages,
     missing_programs,
 )
-from rl_edge_bringup.systems import (
-    SHUTDOWN,
-    NodeDescription,
-    SystemDescription,
-    labels,
-    robots_of,
-)
+from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription, labels, robots_of
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, ros_log_folder, user_path, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text

@@ -112,10 +112,7 @@ def qos_from_mapping(content: Mapping[str, Any]) -> QosOverrides:
 
 
 def qos_parameters(
-    overrides: QosOverrides,
-    *,
-    node: NodeDescription,
-    remappings: Sequence[tuple[str, str]] = (),
+    overrides: QosOverrides, *, node: NodeDescription, remappings: Sequence[tuple[str, str]] = ()
 ) -> dict[str, str | int]:
     """Return the parameters that give ``node`` the overrides of its topics.
 

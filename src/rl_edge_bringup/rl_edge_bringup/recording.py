@@ -19,12 +19,7 @@ from rl_edge_bringup.systems import RECORDER, NodeDescription, robots_of
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_core.parameters import Values
-from rl_edge_core.recording import (
-    SUBSCRIPTION_DEPTH,
-    TopicSelection,
-    free_folder,
-    select_topics,
-)
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection, free_folder, select_topics
 from rl_edge_core.shared_parameters import DEFAULT
 
 BAG_FOLDER = 'bag'

@@ -19,13 +19,7 @@ from rl_edge_bringup.node_exit import (
     decide_after_exit,
     describe_exit,
 )
-from rl_edge_bringup.systems import (
-    IGNORE,
-    READY_PERIOD_SEC,
-    SHUTDOWN,
-    NodeDescription,
-    labels,
-)
+from rl_edge_bringup.systems import IGNORE, READY_PERIOD_SEC, SHUTDOWN, NodeDescription, labels
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes that count as a clean stop."""

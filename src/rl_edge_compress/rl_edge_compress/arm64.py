@@ -106,10 +106,7 @@ def compare(model: str, entry: ModelFile, runtime: str, here: Trial, there: Tria
     golden = float(np.abs(there.actions[0] - np.asarray(entry.golden_action)).max())
     tolerance = entry.golden_tolerance.get(runtime)
     row = dataclasses.replace(
-        row,
-        verdict=_verdict(golden, tolerance),
-        golden_error=golden,
-        tolerance=tolerance,
+        row, verdict=_verdict(golden, tolerance), golden_error=golden, tolerance=tolerance
     )
     if here.actions is None:
         return row

@@ -24,10 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Compress; print a line per recipe; return 1 when one failed."""
     recipes = chosen_recipes(options.recipes)
     config = from_mapping(ImitationConfig, _settings(options.set))
-    with (
-        _alone_in(options.out),
-        Progress(len(recipes), 'recipe') as progress,
-    ):
+    with _alone_in(options.out), Progress(len(recipes), 'recipe') as progress:
         shown: list[str] = []
 
         def start(recipe: Recipe) -> None:

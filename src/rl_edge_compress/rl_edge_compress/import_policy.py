@@ -151,11 +151,7 @@ def import_policy(
 
 
 def read_policy(
-    source: Path,
-    *,
-    spec: EnvironmentSpec,
-    given: ImportSpec,
-    normalization: Path | None = None,
+    source: Path, *, spec: EnvironmentSpec, given: ImportSpec, normalization: Path | None = None
 ) -> SourcePolicy:
     """Read a policy of any kind, and put its values into the order of ``spec``."""
     found = _found(source, given=given, normalization=normalization)

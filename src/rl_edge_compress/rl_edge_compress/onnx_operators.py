@@ -54,8 +54,7 @@ def _row(constant: np.ndarray, size: int) -> list[float] | float:
 
 
 def _arithmetic(
-    both: Callable[[Any, Any], Any],
-    with_constant: Callable[[Any, np.ndarray, bool], Any],
+    both: Callable[[Any, Any], Any], with_constant: Callable[[Any, np.ndarray, bool], Any]
 ) -> Convert:
     def convert(inputs: Values, attributes: Attributes) -> Any:
         left, right = inputs

@@ -23,12 +23,7 @@ from rl_edge_compress.select_recipe import (
     select_recipe,
 )
 from rl_edge_compress.tflite_file import file_facts
-from rl_edge_core.artifact import (
-    FULL_RECIPE,
-    checked_file,
-    load_manifest,
-    write_manifest,
-)
+from rl_edge_core.artifact import FULL_RECIPE, checked_file, load_manifest, write_manifest
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.results import describe_machine, write_json

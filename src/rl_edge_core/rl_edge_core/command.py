@@ -15,12 +15,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from types import FrameType
 
-from rl_edge_core.errors import (
-    ConfigurationError,
-    MissingExtraError,
-    RlEdgeError,
-    did_you_mean,
-)
+from rl_edge_core.errors import ConfigurationError, MissingExtraError, RlEdgeError, did_you_mean
 from rl_edge_core.extras import run_again_with
 from rl_edge_core.parameters import registered_nodes
 

@@ -71,11 +71,7 @@ class Loops:
         """
         request = RunRequest(
             self.folder / 'cut',
-            {
-                **ARGUMENTS,
-                'environment_id': self.environment_id,
-                'model': str(self.model.folder),
-            },
+            {**ARGUMENTS, 'environment_id': self.environment_id, 'model': str(self.model.folder)},
             seconds=1.0,
             policy_prefix=self.hosts.on_second(),
             variables={'ROS_DOMAIN_ID': str(self.domain_id), **OVER_UDP},

@@ -23,12 +23,7 @@ from rl_edge_core.artifact import (
     unpack_artifact,
 )
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import (
-    ArtifactError,
-    ConfigurationError,
-    RlEdgeError,
-    SpecMismatchError,
-)
+from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_core.model_files import named_model, shipped_models_hint
 from rl_edge_core.tensorflow_setup import without_noise
 from rl_edge_policy.policy import Policy, RejectedActionError

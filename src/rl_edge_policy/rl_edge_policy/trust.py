@@ -94,8 +94,7 @@ def sign(folder: Path, key_file: Path) -> Manifest:
     key = _read_key(key_file, public=False)
     files = tuple(
         dataclasses.replace(
-            entry,
-            signature=base64.b64encode(key.sign(signed_content(manifest, entry))).decode(),
+            entry, signature=base64.b64encode(key.sign(signed_content(manifest, entry))).decode()
         )
         for entry in manifest.files
     )

@@ -53,11 +53,7 @@ def rollout(
 
 
 def visited_observations(
-    env: gymnasium.Env,
-    policy: ActionOf,
-    seeds: Iterable[int],
-    *,
-    least_steps: int = sys.maxsize,
+    env: gymnasium.Env, policy: ActionOf, seeds: Iterable[int], *, least_steps: int = sys.maxsize
 ) -> np.ndarray:
     """Return the observations, float32 (count, observation_size), that ``policy`` meets.
 

@@ -95,12 +95,7 @@ def assemble(
         loop = OnPolicyLoop(agent, collector, total_steps=config.total_steps)
     else:
         loop = OffPolicyLoop(
-            agent,
-            collector,
-            schedule,
-            total_steps=config.total_steps,
-            seed=seed,
-            folder=folder,
+            agent, collector, schedule, total_steps=config.total_steps, seed=seed, folder=folder
         )
     return Runner(
         config,

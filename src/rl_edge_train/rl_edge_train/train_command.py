@@ -57,11 +57,7 @@ def train(arguments: argparse.Namespace) -> int:
 
         runner = parts.enter_context(
             assemble(
-                config,
-                folder,
-                seed=run['seed'],
-                simulation_cpus=simulation_cpus,
-                cluster=cluster,
+                config, folder, seed=run['seed'], simulation_cpus=simulation_cpus, cluster=cluster
             )
         )
         signals = _stop_on_signals(runner)

@@ -79,10 +79,7 @@ class TrainNode(Node):
 
     def _link(self, robot: str) -> RobotLink:
         link = RobotLink(
-            self,
-            robot,
-            policy_node=self.parameters.policy_node,
-            sim_node=self.parameters.sim_node,
+            self, robot, policy_node=self.parameters.policy_node, sim_node=self.parameters.sim_node
         )
         link.told_to_pause = self._paused
         qos.subscription(

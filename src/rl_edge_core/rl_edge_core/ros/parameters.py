@@ -14,12 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from rl_edge_core.errors import ConfigurationError, did_you_mean
-from rl_edge_core.parameters import (
-    Setting,
-    node_parameters,
-    registered_nodes,
-    settings_of,
-)
+from rl_edge_core.parameters import Setting, node_parameters, registered_nodes, settings_of
 
 Parameters = TypeVar('Parameters')
 

@@ -14,12 +14,7 @@ import numpy as np
 from rl_edge_core.artifact import Manifest, ModelFile
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.tensorflow_setup import without_noise
-from rl_edge_policy.policy import (
-    Policy,
-    RejectedActionError,
-    checked_observation,
-    limited_action,
-)
+from rl_edge_policy.policy import Policy, RejectedActionError, checked_observation, limited_action
 
 
 class InterpreterPolicy(Policy):

@@ -10,12 +10,7 @@ import tensorflow as tf
 
 from rl_edge_core.artifact import Manifest, ModelFile, check_keras_archive
 from rl_edge_core.errors import ArtifactError, ConfigurationError
-from rl_edge_policy.policy import (
-    Policy,
-    RejectedActionError,
-    checked_observation,
-    limited_action,
-)
+from rl_edge_policy.policy import Policy, RejectedActionError, checked_observation, limited_action
 
 OUTPUT_NAMES = ('action', 'value', 'log_std')
 

@@ -76,10 +76,7 @@ class LearningCurve:
     """Mean return of the deterministic policy."""
 
 
-TASKS = {
-    'sac': Task('sac'),
-    'ppo': Task('ppo', batch_size=64),
-}
+TASKS = {'sac': Task('sac'), 'ppo': Task('ppo', batch_size=64)}
 """What is measured for its speed."""
 
 LEARNING_TASKS = {
@@ -94,17 +91,7 @@ LEARNING_TASKS = {
         evaluate_every=25_000,
         compared_at=(200_000, 500_000),
     ),
-    'sac': Task(
-        'sac',
-        total_steps=150_000,
-        evaluate_every=10_000,
-        compared_at=(50_000, 150_000),
-    ),
-    'td3': Task(
-        'td3',
-        total_steps=150_000,
-        evaluate_every=10_000,
-        compared_at=(50_000, 150_000),
-    ),
+    'sac': Task('sac', total_steps=150_000, evaluate_every=10_000, compared_at=(50_000, 150_000)),
+    'td3': Task('td3', total_steps=150_000, evaluate_every=10_000, compared_at=(50_000, 150_000)),
 }
 """What is measured for what it learns."""

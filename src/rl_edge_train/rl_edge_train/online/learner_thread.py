@@ -134,10 +134,7 @@ class LearnerThread:
             learner.add(stack_transitions(batch))
 
     def _publish(
-        self,
-        learner: OnlineLearner,
-        metrics: Mapping[str, float],
-        policy: ExportedPolicy | None,
+        self, learner: OnlineLearner, metrics: Mapping[str, float], policy: ExportedPolicy | None
     ) -> None:
         self.metrics = LearnerMetrics(
             transitions=learner.transitions,
