@@ -222,12 +222,12 @@ def _recipe(request: ModelRequest, manifest: ListedFiles, file: str) -> str:
 # Where things are ------------------------------------------------------------------------------
 
 
-def share_folder(package: str = PACKAGE) -> Path:
-    """Return the share folder of a package; raise ConfigurationError when it is not built."""
+def share_folder() -> Path:
+    """Return our package's share folder; raise ConfigurationError when it is not built."""
     try:
-        return Path(get_package_share_directory(package))
+        return Path(get_package_share_directory(PACKAGE))
     except PackageNotFoundError:
-        raise _not_built(package) from None
+        raise _not_built(PACKAGE) from None
 
 
 def executable_path(package: str, executable: str) -> Path:

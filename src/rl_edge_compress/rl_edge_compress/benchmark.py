@@ -68,7 +68,6 @@ class Candidate:
     form: str = POLICY
 
     def __str__(self) -> str:
-        """Return its name in a table."""
         if self.runtime in BASELINES:
             return self.runtime
         if self.form in (POLICY, BARE_INTERPRETER):

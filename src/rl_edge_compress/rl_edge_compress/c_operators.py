@@ -57,7 +57,6 @@ class CGraph:
     """The graph of an actor, with its tensors and operators as C."""
 
     def __init__(self, content: bytes) -> None:
-        """Read a `.tflite` file."""
         model = read_model(content)
         graph = model.subgraphs[0]
         self.tensors = graph.tensors

@@ -75,7 +75,6 @@ class VisitedStates:
     """float32, (count, m)."""
 
     def __add__(self, other: 'VisitedStates') -> 'VisitedStates':
-        """Return both one after the other."""
         return VisitedStates(
             np.concatenate([self.observations, other.observations]),
             np.concatenate([self.actions, other.actions]),

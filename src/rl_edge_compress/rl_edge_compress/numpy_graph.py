@@ -24,16 +24,14 @@ class NumpyGraph:
         """Return every computed tensor by index for observations (batch, n)."""
         values: dict[int, np.ndarray] = {self.input_index: np.asarray(observations, np.float32)}
         for operator in self.operators:
-            results = _compute(operator, [self._value(values, i) for i in operator.inputs])
+            inputs = [values.get(index, self.constants.get(index)) for index in operator.inputs]
+            results = _compute(operator, inputs)
             values.update(zip(operator.outputs, results, strict=True))
         return values
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Return actions (batch, m) for observations (batch, n)."""
         return self.tensors(observations)[self.output_index]
-
-    def _value(self, values: Mapping[int, np.ndarray], index: int) -> np.ndarray | None:
-        return values[index] if index in values else self.constants.get(index)
 
 
 def numpy_graph(content: bytes) -> NumpyGraph:
@@ -71,8 +69,10 @@ def _plain(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return lambda options, *inputs: function(*inputs)
 
 
-def _mean(options: Any, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    return x.mean(axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims)
+def _over_axes(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    return lambda options, x, axes: function(
+        x, axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims
+    )
 
 
 def _strided_slice(
@@ -84,18 +84,6 @@ def _strided_slice(
         last = None if options.endMask >> axis & 1 else int(end[axis])
         slices.append(slice(first, last, int(strides[axis])))
     return x[tuple(slices)]
-
-
-def _gather(options: Any, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    return np.take(x, indices, axis=options.axis)
-
-
-def _concatenation(options: Any, *parts: np.ndarray) -> np.ndarray:
-    return np.concatenate(parts, axis=options.axis)
-
-
-def _leaky(options: Any, x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, x * np.float32(options.alpha))
 
 
 def _softmax(options: Any, x: np.ndarray) -> np.ndarray:
@@ -110,10 +98,6 @@ def _gelu(options: Any, x: np.ndarray) -> np.ndarray:
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _split(options: Any, axis: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-    return np.split(x, options.numSplits, axis=int(axis))
 
 
 def _reshape(options: Any, x: np.ndarray, *shape: np.ndarray) -> np.ndarray:
@@ -147,7 +131,7 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     'SQUARE': _plain(np.square),
     'RELU6': _plain(lambda x: np.clip(x, 0, 6)),
     'HARD_SWISH': _plain(lambda x: x * np.clip(x + 3, 0, 6) / 6),
-    'LEAKY_RELU': _leaky,
+    'LEAKY_RELU': lambda options, x: np.where(x > 0, x, x * np.float32(options.alpha)),
     'PRELU': _plain(lambda x, slope: np.where(x > 0, x, x * slope)),
     'GELU': _gelu,
     'SOFTMAX': _softmax,
@@ -156,13 +140,11 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     'GREATER_EQUAL': _plain(np.greater_equal),
     'SELECT': _plain(np.where),
     'SELECT_V2': _plain(np.where),
-    'CONCATENATION': _concatenation,
-    'SUM': lambda options, x, axes: x.sum(
-        axis=tuple(axes.reshape(-1).tolist()), keepdims=options.keepDims
-    ),
-    'MEAN': _mean,
+    'CONCATENATION': lambda options, *parts: np.concatenate(parts, axis=options.axis),
+    'SUM': _over_axes(np.sum),
+    'MEAN': _over_axes(np.mean),
     'STRIDED_SLICE': _strided_slice,
-    'GATHER': _gather,
-    'SPLIT': _split,
+    'GATHER': lambda options, x, indices: np.take(x, indices, axis=options.axis),
+    'SPLIT': lambda options, axis, x: np.split(x, options.numSplits, axis=int(axis)),
     'RESHAPE': _reshape,
 }

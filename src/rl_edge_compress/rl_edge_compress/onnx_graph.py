@@ -136,20 +136,16 @@ class _Nodes:
 
 
 def _attributes_of(kind: str, **attributes: Any) -> Callable[..., None]:
-    """Return what adds one node with attributes that are always the same."""
+    """Return what adds one node with attributes: values, or functions of the step's options."""
 
     def write(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-        w.add(kind, inputs, *outputs, **attributes)
+        found = {
+            name: value(step.options) if callable(value) else value
+            for name, value in attributes.items()
+        }
+        w.add(kind, inputs, *outputs, **found)
 
     return write
-
-
-def _square(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    w.add('Mul', [inputs[0], inputs[0]], *outputs)
-
-
-def _leaky(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    w.add('LeakyRelu', inputs, *outputs, alpha=float(step.options.alpha))
 
 
 def _gelu(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
@@ -166,14 +162,6 @@ def _gelu(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> N
 def _gather(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
     indices = w.constant(inputs[1], w.arrays[inputs[1]], np.int64)
     w.add('Gather', [inputs[0], indices], *outputs, axis=int(step.options.axis))
-
-
-def _concatenation(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    w.add('Concat', inputs, *outputs, axis=int(step.options.axis))
-
-
-def _reshape(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    w.add('Flatten', inputs[:1], *outputs, axis=1)
 
 
 def _squared_difference(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
@@ -210,7 +198,7 @@ def _split(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> 
     w.add('Split', inputs[1:], *outputs, axis=axis, num_outputs=step.options.numSplits)
 
 
-_SPECIAL: Mapping[str, Callable[[_Nodes, Operator, list[str], list[str]], None]] = {
+_SPECIAL: Mapping[str, Callable[[_Nodes, Operator, list[str], list[str]], object]] = {
     'FULLY_CONNECTED': _attributes_of('Gemm', transB=1),
     'SOFTMAX': _attributes_of('Softmax', axis=-1),
     'SQUARED_DIFFERENCE': _squared_difference,
@@ -218,10 +206,10 @@ _SPECIAL: Mapping[str, Callable[[_Nodes, Operator, list[str], list[str]], None]]
     'MEAN': _mean,
     'STRIDED_SLICE': _strided_slice,
     'SPLIT': _split,
-    'SQUARE': _square,
-    'LEAKY_RELU': _leaky,
+    'SQUARE': lambda w, step, inputs, outputs: w.add('Mul', [*inputs, *inputs], *outputs),
+    'LEAKY_RELU': _attributes_of('LeakyRelu', alpha=lambda options: float(options.alpha)),
     'GELU': _gelu,
     'GATHER': _gather,
-    'CONCATENATION': _concatenation,
-    'RESHAPE': _reshape,
+    'CONCATENATION': _attributes_of('Concat', axis=lambda options: int(options.axis)),
+    'RESHAPE': lambda w, step, inputs, outputs: w.add('Flatten', inputs[:1], *outputs, axis=1),
 }

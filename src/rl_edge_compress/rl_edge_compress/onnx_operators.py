@@ -80,12 +80,6 @@ def _rescaled(value: Any, scale: np.ndarray | float, offset: np.ndarray | float)
     )
 
 
-def _divided(value: Any, constant: np.ndarray, is_left: bool) -> Any:
-    if is_left:
-        return _rescaled(keras.ops.reciprocal(value), constant, 0.0)
-    return _rescaled(value, 1.0 / constant.astype(np.float64), 0.0)
-
-
 def _power(inputs: Values, attributes: Attributes) -> Any:
     value, exponent = inputs
     if isinstance(exponent, np.ndarray) and exponent.size == 1:
@@ -212,14 +206,6 @@ def _concat(inputs: Values, attributes: Attributes) -> Any:
     return keras.ops.concatenate(inputs, axis=-1)
 
 
-def _applied(function: Callable[[Any], Any]) -> Convert:
-    return lambda inputs, attributes: function(inputs[0])
-
-
-def _activation(name: str) -> Convert:
-    return lambda inputs, attributes: keras.layers.Activation(name)(inputs[0])
-
-
 def _elu(inputs: Values, attributes: Attributes) -> Any:
     alpha = float(attributes.get('alpha', 1.0))
     if alpha != 1.0:
@@ -227,20 +213,11 @@ def _elu(inputs: Values, attributes: Attributes) -> Any:
     return keras.layers.Activation('elu')(inputs[0])
 
 
-def _leaky_relu(inputs: Values, attributes: Attributes) -> Any:
-    return keras.layers.LeakyReLU(negative_slope=float(attributes.get('alpha', 0.01)))(inputs[0])
-
-
 def _hard_sigmoid(inputs: Values, attributes: Attributes) -> Any:
     line = _rescaled(
         inputs[0], float(attributes.get('alpha', 0.2)), float(attributes.get('beta', 0.5))
     )
     return keras.ops.minimum(keras.ops.maximum(line, 0.0), 1.0)
-
-
-def _gelu(inputs: Values, attributes: Attributes) -> Any:
-    approximate = attributes.get('approximate', b'none') in (b'tanh', 'tanh')
-    return keras.ops.gelu(inputs[0], approximate=approximate)
 
 
 _SAME_VECTOR = ('Flatten', 'Reshape', 'Squeeze', 'Unsqueeze', 'Identity', 'Dropout', 'Cast')
@@ -273,16 +250,27 @@ OPERATORS: Mapping[str, Convert] = {
         lambda value, c, left: _rescaled(value, -1.0, c) if left else _rescaled(value, 1.0, -c),
     ),
     'Mul': _arithmetic(lambda a, b: a * b, lambda value, c, left: _rescaled(value, c, 0.0)),
-    'Div': _arithmetic(lambda a, b: a / b, _divided),
+    'Div': _arithmetic(
+        lambda a, b: a / b,
+        lambda value, c, left: (
+            _rescaled(keras.ops.reciprocal(value), c, 0.0)
+            if left
+            else _rescaled(value, 1.0 / c.astype(np.float64), 0.0)
+        ),
+    ),
     'Pow': _power,
     'Clip': _clip,
     'Min': _extreme(keras.ops.minimum),
     'Max': _extreme(keras.ops.maximum),
-    'Gelu': _gelu,
+    'Gelu': lambda inputs, attributes: keras.ops.gelu(
+        inputs[0], approximate=attributes.get('approximate') in (b'tanh', 'tanh')
+    ),
     'HardSigmoid': _hard_sigmoid,
     'Split': _split,
     'Elu': _elu,
-    'LeakyRelu': _leaky_relu,
+    'LeakyRelu': lambda inputs, attributes: keras.layers.LeakyReLU(
+        negative_slope=float(attributes.get('alpha', 0.01))
+    )(inputs[0]),
     'LayerNormalization': _layer_normalization,
     'BatchNormalization': _batch_normalization,
     'ReduceMean': _mean,
@@ -290,6 +278,9 @@ OPERATORS: Mapping[str, Convert] = {
     'Gather': _gather,
     'Concat': _concat,
     **{name: lambda inputs, _: inputs[0] for name in _SAME_VECTOR},
-    **{name: _applied(function) for name, function in _FUNCTIONS.items()},
-    **{name: _activation(key) for name, key in _ACTIVATIONS.items()},
+    **{name: lambda inputs, _, of=of: of(inputs[0]) for name, of in _FUNCTIONS.items()},
+    **{
+        name: lambda inputs, _, key=key: keras.layers.Activation(key)(inputs[0])
+        for name, key in _ACTIVATIONS.items()
+    },
 }

@@ -181,14 +181,6 @@ def _dtype(kind: Any, *_: Any) -> np.dtype:
     return np.dtype(object)
 
 
-def _scalar(dtype: Any, content: Any) -> Any:
-    return _array(content, dtype, ())[()]
-
-
-def _from_buffer(content: Any, dtype: Any, shape: Any, order: str = 'C') -> np.ndarray:
-    return _array(content, dtype, shape, order)
-
-
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
     if not isinstance(storage, np.ndarray):
         raise ArtifactError('a tensor without its numbers')
@@ -204,33 +196,21 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> np.nd
     return np.lib.stride_tricks.as_strided(storage[offset:], sizes, steps).copy()
 
 
-def _first(value: Any, *_: Any) -> Any:
-    return value
-
-
-def _ordered(items: Any = (), *_: Any) -> dict[Any, Any]:
-    return dict(items)
-
-
-def _encoded(text: str, *_: Any) -> bytes:
-    return text.encode('latin1')
-
-
 _MAKERS: Mapping[tuple[str, str], Callable[..., Any]] = {
-    ('collections', 'OrderedDict'): _ordered,
-    ('_codecs', 'encode'): _encoded,
+    ('collections', 'OrderedDict'): lambda items=(), *_: dict(items),
+    ('_codecs', 'encode'): lambda text, *_: text.encode('latin1'),
     ('builtins', 'bytearray'): lambda content=b'', *_: bytes(content),
     ('torch._utils', '_rebuild_tensor'): _tensor,
     ('torch._utils', '_rebuild_tensor_v2'): _tensor,
-    ('torch._utils', '_rebuild_parameter'): _first,
+    ('torch._utils', '_rebuild_parameter'): lambda value, *_: value,
     ('numpy', 'dtype'): _dtype,
     **{
         (f'numpy.{core}.{module}', function): make
         for core in ('core', '_core')
         for module, function, make in (
             ('multiarray', '_reconstruct', _ArrayToFill),
-            ('multiarray', 'scalar', _scalar),
-            ('numeric', '_frombuffer', _from_buffer),
+            ('multiarray', 'scalar', lambda dtype, content: _array(content, dtype, ())[()]),
+            ('numeric', '_frombuffer', _array),
         )
     },
 }

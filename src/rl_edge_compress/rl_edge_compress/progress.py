@@ -61,11 +61,9 @@ class Progress:
             self._say()
 
     def __enter__(self) -> Self:
-        """Count within a block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def _show(self) -> None:

@@ -130,11 +130,6 @@ def say_what_ended(addresses: Sequence[str]) -> None:
             return
 
 
-def stay_connected(address: str) -> contextlib.AbstractContextManager[Any]:
-    """Hold one connection over several calls of `spread`; do nothing without an address."""
-    return connected(address) if address else contextlib.nullcontext()
-
-
 def add_cluster_argument(parser: argparse.ArgumentParser, what: str) -> None:
     """Give a command the argument `--cluster`; `what` it does there."""
     parser.add_argument(

@@ -39,18 +39,18 @@ class Interval:
         return asdict(self)
 
 
-def mean_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
+def mean_interval(values: ArrayLike) -> Interval:
     """Return the mean of ``values``, shape (n,), with its bootstrap interval.
 
     Percentile bootstrap (Efron & Tibshirani 1993, ch. 13): it needs no normal distribution,
     which returns of robots that sometimes fall do not have.
     """
-    return _bootstrap(_checked(values), np.mean, seed=seed)
+    return _bootstrap(_checked(values), np.mean)
 
 
-def median_interval(values: ArrayLike, *, seed: int = 0) -> Interval:
+def median_interval(values: ArrayLike) -> Interval:
     """Return the median of ``values``, shape (n,), with its bootstrap interval."""
-    return _bootstrap(_checked(values), np.median, seed=seed)
+    return _bootstrap(_checked(values), np.median)
 
 
 def share_interval(hits: int, count: int) -> Interval:
@@ -78,7 +78,7 @@ def share_kept(value: ArrayLike, reference: ArrayLike) -> Any:
     return value / size + (1.0 - np.sign(reference))
 
 
-def kept_interval(values: ArrayLike, reference: ArrayLike, *, seed: int = 0) -> Interval:
+def kept_interval(values: ArrayLike, reference: ArrayLike) -> Interval:
     """Return the share of the reference's mean that is kept over the same seeds (`share_kept`).
 
     Both of shape (n,), paired by index: pairs are resampled, so that an easy seed counts on both
@@ -86,20 +86,24 @@ def kept_interval(values: ArrayLike, reference: ArrayLike, *, seed: int = 0) -> 
     share: `difference_interval` is what can be said then. Raise ConfigurationError when the sizes
     differ.
     """
+
+    def share_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
+        return share_kept(*np.moveaxis(pairs.mean(axis=axis), -1, 0))
+
     pairs = _paired(values, reference)
-    mean = mean_interval(pairs[:, 1], seed=seed)
+    mean = mean_interval(pairs[:, 1])
     if mean.low <= 0.0 <= mean.high:
         return Interval(math.nan, math.nan, math.nan, len(pairs))
-    return _bootstrap(pairs, _share_of_means, seed=seed)
+    return _bootstrap(pairs, share_of_means)
 
 
-def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Interval:
+def difference_interval(first: ArrayLike, second: ArrayLike) -> Interval:
     """Return the mean of ``first - second``, both of shape (n,), paired by index."""
     pairs = _paired(first, second)
-    return mean_interval(pairs[:, 0] - pairs[:, 1], seed=seed)
+    return mean_interval(pairs[:, 0] - pairs[:, 1])
 
 
-def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0) -> Interval:
+def unpaired_difference(baseline: ArrayLike, other: ArrayLike) -> Interval:
     """Return the mean of ``other`` minus that of ``baseline``, shapes (n,) and (m,).
 
     Percentile bootstrap of both samples (Efron & Tibshirani 1993, ch. 16).
@@ -108,7 +112,7 @@ def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0)
     estimate, count = float(samples[0].mean() - samples[1].mean()), sum(map(len, samples))
     if min(map(len, samples)) == 1:
         return Interval(estimate, math.nan, math.nan, count)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     means = [
         sample[generator.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
         for sample in samples
@@ -117,17 +121,12 @@ def unpaired_difference(baseline: ArrayLike, other: ArrayLike, *, seed: int = 0)
     return Interval(estimate, float(low), float(high), count)
 
 
-def _share_of_means(pairs: np.ndarray, axis: int) -> np.ndarray:
-    means = pairs.mean(axis=axis)
-    return share_kept(means[..., 0], means[..., 1])
-
-
-def _bootstrap(values: np.ndarray, statistic: Callable[..., Any], *, seed: int) -> Interval:
+def _bootstrap(values: np.ndarray, statistic: Callable[..., Any]) -> Interval:
     estimate = float(statistic(values, axis=0))
     # One value does not tell how far the next may be from it.
     if math.isnan(estimate) or len(values) == 1:
         return Interval(estimate, math.nan, math.nan, len(values))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     count = len(values)
     # In blocks, so that 1,000 episodes do not need RESAMPLES x 1,000 values at once.
     resampled = np.concatenate(

@@ -45,7 +45,6 @@ class TransitionSequence:
     """
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
         self._episodes: dict[tuple[int, int], _Episode] = {}
         self._newest: tuple[int, int] | None = None
         self.received = 0

@@ -35,8 +35,6 @@ from rl_edge_robot.description import find_description
 from rl_edge_sim.environment import environment_of
 
 NATIVE, STANDARD = 'own messages', 'standard topics'
-LARGEST_LOSS = 0.03
-"""Of the return over standard topics; what is aimed at."""
 FAST_PERIOD_SEC = 0.02
 """Of the run that measures how regular ticks are."""
 _RECORDED = 'default, control_timing, odometry, commands, /diagnostics'

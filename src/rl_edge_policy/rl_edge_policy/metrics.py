@@ -31,7 +31,6 @@ class LatencyHistogram:
     """
 
     def __init__(self) -> None:
-        """Start empty."""
         self._counts = [0] * _BUCKETS
         self.total = 0
 
@@ -54,7 +53,6 @@ class RecentFaults:
     """Rejections of the last `RECENT_SEC`, the newest `_MOST_RECENT` of them at most."""
 
     def __init__(self) -> None:
-        """Start with none."""
         self._faults: collections.deque[tuple[float, bool]] = collections.deque(
             maxlen=_MOST_RECENT
         )

@@ -78,7 +78,6 @@ class ObservationTerm:
     """Of constant."""
 
     def __post_init__(self) -> None:
-        """Check what a file could get wrong."""
         if self.scale == 0.0 or not math.isfinite(self.scale):
             raise ConfigurationError(f'{self.term}: scale is {self.scale}, must not be 0')
         if not self.clip > 0.0:
@@ -146,7 +145,6 @@ class ActionJoint:
     """What the ramp at the start leads to, in its unit: the default pose, or no effort."""
 
     def __post_init__(self) -> None:
-        """Check what a file could get wrong."""
         if not self.low < self.high:
             raise ConfigurationError(
                 f'joint {self.joint}: low {self.low} must be below high {self.high}'
@@ -181,7 +179,6 @@ class Action:
     """Share of the new command in what is sent; 1 sends it as it is, 0.2 smooths strongly."""
 
     def __post_init__(self) -> None:
-        """Check what a file could get wrong."""
         if not 0.0 < self.low_pass <= 1.0:
             raise ConfigurationError(f'low_pass is {self.low_pass}, must be above 0, at most 1')
         if not self.low < self.high:
@@ -226,7 +223,6 @@ class Safety:
     """From the present pose to the defaults before a policy acts, for position commands."""
 
     def __post_init__(self) -> None:
-        """Check what a file could get wrong."""
         unknown = set(self.sensor_max_age_sec) - {'joint_states', 'imu', 'odometry', 'command'}
         if unknown:
             raise ConfigurationError(

@@ -9,11 +9,11 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rl_edge_train.action_scale import ActionScale
+from rl_edge_core.environment_spec import EnvironmentSpec
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +28,35 @@ ACTIVATIONS: dict[str, Layer] = {
     'elu': lambda values: np.where(values > 0.0, values, np.expm1(np.minimum(values, 0.0))),
     'silu': lambda values: values / (1.0 + np.exp(-values)),
 }
+
+
+@dataclass(frozen=True)
+class ActionScale:
+    """The linear map between network actions in [-1, 1] and the limits of the environment.
+
+    environment action = centre + half_range * network action.
+    """
+
+    centre: np.ndarray
+    """(action_size,), in the action's units."""
+    half_range: np.ndarray
+    """(action_size,), in the action's units."""
+
+    @staticmethod
+    def of(spec: EnvironmentSpec) -> ActionScale:
+        """Take the scale from the action limits of a spec."""
+        low, high = np.asarray(spec.action_low), np.asarray(spec.action_high)
+        return ActionScale(
+            ((high + low) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)
+        )
+
+    def to_environment(self, action: Any) -> Any:
+        """Map network actions (batch, n) to the limits of the environment."""
+        return self.centre + self.half_range * action
+
+    def to_network(self, action: Any) -> Any:
+        """Map environment actions (batch, n) to [-1, 1]."""
+        return (action - self.centre) / self.half_range
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ class WeightAverage:
         self._weights: list[np.ndarray] = []
 
     def __bool__(self) -> bool:
-        """Return whether there is an average."""
         return bool(self._weights)
 
     def add(self) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from rl_edge_compress.keras_models import CRITIC_INPUT, SCALED_ACTION
-from rl_edge_train.action_scale import ActionScale
+from rl_edge_train.acting import ActionScale
 
 if TYPE_CHECKING:
     from rl_edge_train.algorithms.base import Agent

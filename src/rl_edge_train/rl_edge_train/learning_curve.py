@@ -37,14 +37,12 @@ def _columns(log: CsvLog) -> dict[str, np.ndarray]:
 
 
 def _draw(training: dict[str, np.ndarray], evaluations: dict[str, np.ndarray], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     labels = {'episode_return': 'return'}
     if np.isfinite(training['distance_m']).any():
         labels['distance_m'] = 'forward distance (m)'
     figure = Figure(figsize=(8, 1.5 + 2 * len(labels)), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
     panels = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
     longest = training['steps'].max()
     unit, scale = ('millions', 1e6) if longest >= 1e6 else ('thousands', 1e3)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rl_edge_train.collector import Collector
-from rl_edge_train.replay_store import ReplayStore
+from rl_edge_train.replay_journal import ReplayStore
 from rl_edge_train.vector_environment import FinishedEpisode
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Loop:
     """Collects with an agent and lets it learn, one iteration at a time."""
 
     def __init__(self, agent: Agent, collector: Collector, *, total_steps: int) -> None:
-        """Take the parts ready made."""
         self.agent, self.collector = agent, collector
         self.total_steps = total_steps
         self.steps = 0

@@ -71,7 +71,6 @@ class EpisodeWindow:
     """Means over the newest training episodes."""
 
     def __init__(self) -> None:
-        """Start without episodes."""
         self._episodes: deque[FinishedEpisode] = deque(maxlen=EPISODE_WINDOW)
 
     def add(self, episodes: list[FinishedEpisode]) -> None:
@@ -103,7 +102,6 @@ class MetricMeans:
     """Means of the losses since they were last taken."""
 
     def __init__(self) -> None:
-        """Start without values."""
         self._sums: dict[str, float] = {}
         self._count = 0
 

@@ -54,7 +54,6 @@ class Runner:
         evaluation_environments: VectorEnvironment,
         display: RunDisplay,
     ) -> None:
-        """Take the parts ready made."""
         self.config, self.folder = config, folder
         self.agent, self.loop = agent, loop
         self.evaluation_environments = evaluation_environments
@@ -138,7 +137,7 @@ class Runner:
         """Play the selection episodes; keep the policy when it is the best so far."""
         best = self.progress.best_return
         episodes = self._play(SELECTION_SEED)
-        if best is None or _mean_return(episodes) > best:
+        if best is None or metrics_of(episodes)['episode_return'] > best:
             wanted = len(episodes) + self.config.selection.confirmations
             while len(episodes) < wanted:
                 episodes += self._play(SELECTION_SEED + len(episodes))
@@ -247,7 +246,6 @@ class Runner:
             parts.callback(self.loop.close)
 
     def __enter__(self) -> Runner:
-        """Close the run at the end of a with block."""
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
@@ -257,7 +255,3 @@ class Runner:
         else:
             with contextlib.suppress(Exception):
                 self.close()
-
-
-def _mean_return(episodes: list[FinishedEpisode]) -> float:
-    return float(np.mean([episode.episode_return for episode in episodes]))

@@ -48,11 +48,9 @@ def summarize(trials: Sequence[Trial], out: Path) -> None:
 
 
 def _draw(groups: dict[str, list[list[tuple[int, float]]]], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), dpi=100, layout='constrained')
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     lines = itertools.cycle(('-', '--', '-.', ':'))  # so that equal curves can be told apart
     has_intervals = False

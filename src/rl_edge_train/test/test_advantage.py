@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from rl_edge_train.advantage import generalized_advantages
-from rl_edge_train.return_scaler import ReturnScaler
+from rl_edge_train.advantage import ReturnScaler, generalized_advantages
 
 
 def column(*values):

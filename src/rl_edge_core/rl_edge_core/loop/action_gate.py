@@ -51,7 +51,6 @@ class ActionCounts:
     """Steps on which the safe action stood in."""
 
     def __iadd__(self, other: 'ActionCounts') -> 'ActionCounts':
-        """Add the counts of another episode."""
         for name, count in vars(other).items():
             setattr(self, name, getattr(self, name) + count)
         return self

@@ -35,7 +35,6 @@ class DiagnosticsPublisher:
     """Publish the state of one node on /diagnostics, which monitors expect there by name."""
 
     def __init__(self, node: Node) -> None:
-        """Create the publisher."""
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 

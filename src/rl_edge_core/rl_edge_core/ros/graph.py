@@ -170,7 +170,6 @@ class ErrorLog:
     """Say once what is wrong around a node, where that is more than a change of shifts."""
 
     def __init__(self, node: Node) -> None:
-        """Say it through the logger of ``node``."""
         self._node = node
         self._last = self._said = ''
 
@@ -190,7 +189,6 @@ class WaitingLog:
     _FIRST_SEC, _LONGEST_SEC = 3.0, 600.0
 
     def __init__(self, node: Node) -> None:
-        """Say it through the logger of ``node``."""
         self._node = node
         self._since_sec = 0.0
         self._next_sec = self._FIRST_SEC

@@ -42,7 +42,6 @@ class Notes:
     """Collect what was left out, or is not as it should be; equal remarks are counted."""
 
     def __init__(self) -> None:
-        """Start with no remark."""
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 

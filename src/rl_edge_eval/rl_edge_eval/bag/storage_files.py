@@ -65,7 +65,6 @@ class McapFile(StorageFile):
     """An MCAP file, from front to back."""
 
     def __init__(self, path: Path, notes: Notes, types: Mapping[str, str]) -> None:
-        """Prepare to read ``path``."""
         super().__init__(path, notes, types)
         self._schemas: dict[int, Schema] = {}
         self._looked_at_summary = False

@@ -42,7 +42,6 @@ class Percentiles:
         return cls(float(p50), float(p99), float(finite.max()), int(finite.size))
 
     def __str__(self) -> str:
-        """Write the three values for a table."""
         if not self.count:
             return '-'
         return f'{self.p50:.0f} / {self.p99:.0f} / {self.max:.0f}'

@@ -29,7 +29,6 @@ class ArrivalOrder:
     """
 
     def __init__(self) -> None:
-        """Start with nothing held back."""
         self._held: list[Received] = []
         self._began_ns = 0
         self._offset_ns: int | None = None

@@ -151,11 +151,9 @@ class ChunkIndexes:
         self._count += 1
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return self._count
 
     def __iter__(self) -> Iterator[McapRecord]:
-        """Yield the records in order."""
         self._file.seek(0)
         try:
             yield from StreamReader(self._file, skip_magic=True).records

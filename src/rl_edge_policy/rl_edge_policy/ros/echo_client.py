@@ -43,11 +43,9 @@ class EchoClient:
         )
 
     def __enter__(self) -> 'EchoClient':
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the graph."""
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()

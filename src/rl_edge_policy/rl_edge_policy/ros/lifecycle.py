@@ -20,7 +20,6 @@ class GuardedLifecycleNode(LifecycleNode):
     """
 
     def __init__(self, node_name: str, **kwargs: Any) -> None:
-        """Create the node with its lifecycle services."""
         super().__init__(node_name, **kwargs)
         service = self._service_change_state
         change_state = service.callback

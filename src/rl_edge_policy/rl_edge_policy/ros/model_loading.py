@@ -21,7 +21,6 @@ class ModelLoading:
     """
 
     def __init__(self) -> None:
-        """Start the thread."""
         self._busy = threading.Lock()
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name='load_model', daemon=True).start()

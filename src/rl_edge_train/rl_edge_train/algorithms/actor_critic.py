@@ -53,26 +53,15 @@ class ActorCriticAgent(Agent):
     """A Gaussian policy with scheduled noise, and a state value with a target network."""
 
     def __init__(self, spec: EnvironmentSpec, config: ActorCriticConfig, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
         extras = {'sample': spec.action_size, 'log_prob': 0}
         super().__init__(spec, config, seed=seed, extras=extras)
         self.config = config
-        self.actor = build_network(
-            self.inputs,
-            spec.action_size,
-            config.actor,
-            name='actor',
-            seed=seed * 1000,
-            output_scale=0.1,
-        )
+        self.build_actor(spec.action_size, config)
         self.critic = build_network(
             self.inputs, 1, config.critic, name='critic', seed=seed * 1000 + 100
         )
         self.target_critic = clone_network(self.critic, name='target_critic')
         self.log_std = tf.Variable(np.log(config.initial_std), dtype=tf.float32, trainable=False)
-        self.actor_optimizer = built_adam(
-            config.actor_learning_rate, self.actor.trainable_variables
-        )
         self.critic_optimizer = built_adam(
             config.critic_learning_rate, self.critic.trainable_variables
         )
@@ -108,9 +97,6 @@ class ActorCriticAgent(Agent):
         measured = self._update(tf.constant(sequences)).numpy()
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
-
-    def _log_prob(self, sample: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
-        return losses.gaussian_log_prob(sample, mean, tf.fill(tf.shape(mean), self.log_std))
 
     @tf.function(jit_compile=True)
     def _update(self, rows: tf.Tensor) -> tf.Tensor:
@@ -176,15 +162,17 @@ class ActorCriticAgent(Agent):
         maximum = self.config.maximum_weight
         variables = self.actor.trainable_variables
         with tf.GradientTape() as tape:
-            log_prob = self._log_prob(sample, tf.tanh(self.actor(observation)))
+            mean = tf.tanh(self.actor(observation))
+            log_std = tf.fill(tf.shape(mean), self.log_std)
+            log_prob = losses.gaussian_log_prob(sample, mean, log_std)
             weight = losses.importance_weight(log_prob, behaviour, maximum=maximum)
             advantage = self._advantages(rows, weight, error)
-            loss = losses.advantage_loss(log_prob, self._scaled(advantage), weight)
+            scaled = advantage
+            if self.config.normalize_advantages:
+                scaled = losses.standardized(advantage)
+            loss = losses.advantage_loss(log_prob, scaled, weight)
         self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
         return loss, weight, advantage
-
-    def _scaled(self, advantage: tf.Tensor) -> tf.Tensor:
-        return losses.standardized(advantage) if self.config.normalize_advantages else advantage
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value and log_std."""

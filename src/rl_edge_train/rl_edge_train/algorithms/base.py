@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_train.acting import ActingCopy, Decision, Head, NumpyNetwork
-from rl_edge_train.action_scale import ActionScale
+from rl_edge_train.acting import ActingCopy, ActionScale, Decision, Head, NumpyNetwork
 from rl_edge_train.networks import PLAIN_TRUNK, TrunkConfig, build_network
 from rl_edge_train.normalizer import ObservationNormalizer
 from rl_edge_train.replay import TransitionLayout
@@ -87,7 +86,10 @@ class Agent(ABC):
         seed: int,
         extras: Mapping[str, int] | None = None,
     ) -> None:
-        """Take what all configurations have; store `extras` with a transition."""
+        """Take what all configurations have; store `extras` with a transition.
+
+        The same seed gives every agent the same weights and samples.
+        """
         self.spec, self.seed = spec, seed
         self.inputs = config.inputs_of(spec)
         self.normalizer = ObservationNormalizer(
@@ -175,6 +177,20 @@ class Agent(ABC):
         bits = np.random.Philox(key=self.seed * 2 + 1, counter=[0, self._acts_taken, 0, 0])
         self._acts_taken += 1
         return np.random.Generator(bits).standard_normal(shape, np.float32)
+
+    def build_actor(self, outputs: int, config: ReplayAgentConfig) -> None:
+        """Build the actor of an algorithm that learns from replay, and its optimizer."""
+        self.actor = build_network(
+            self.inputs,
+            outputs,
+            config.actor,
+            name='actor',
+            seed=self.seed * 1000,
+            output_scale=0.1,
+        )
+        self.actor_optimizer = built_adam(
+            config.actor_learning_rate, self.actor.trainable_variables
+        )
 
     def action_critics(
         self, count: int, trunk: TrunkConfig, *, outputs: int = 1

@@ -19,7 +19,7 @@ from rl_edge_train.algorithms.base import (
     weights_of,
 )
 from rl_edge_train.exported_models import deterministic_model
-from rl_edge_train.networks import build_network, clone_network, soft_update
+from rl_edge_train.networks import clone_network, soft_update
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'q_mean')
@@ -53,28 +53,17 @@ class DeterministicAgent(Agent):
     """
 
     def __init__(self, spec: EnvironmentSpec, config: DdpgConfig, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
         super().__init__(spec, config, seed=seed)
         self.config = config
         if isinstance(config, Td3Config):
             self.rules, critics = config, 2
         else:
             self.rules, critics = Td3Config(policy_delay=1, smoothing_std=0.0), 1
-        self.actor = build_network(
-            self.inputs,
-            spec.action_size,
-            config.actor,
-            name='actor',
-            seed=seed * 1000,
-            output_scale=0.1,
-        )
+        self.build_actor(spec.action_size, config)
         self.critics = self.action_critics(critics, config.critic)
         networks = [self.actor, *self.critics]
         self.targets = [clone_network(n, name=f'target_{n.name}') for n in networks]
         self.critic_variables = trainable_of(self.critics)
-        self.actor_optimizer = built_adam(
-            config.actor_learning_rate, self.actor.trainable_variables
-        )
         self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
         self.learned = {
             'networks': weights_of([self.actor, *self.critics]),

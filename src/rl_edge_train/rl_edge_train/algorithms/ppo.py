@@ -12,11 +12,10 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_train import losses
 from rl_edge_train.acting import GaussianHead
-from rl_edge_train.advantage import generalized_advantages
+from rl_edge_train.advantage import ReturnScaler, generalized_advantages
 from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
-from rl_edge_train.return_scaler import ReturnScaler
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('policy_loss', 'entropy', 'kl', 'clip_share')
@@ -74,7 +73,6 @@ class PpoAgent(Agent):
     """A Gaussian policy and a state value, learning from whole rollouts."""
 
     def __init__(self, spec: EnvironmentSpec, config: PpoConfig, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
         actions = spec.action_size
         extras = {'sample': actions, 'log_prob': 0}
         super().__init__(spec, config, seed=seed, extras=extras)

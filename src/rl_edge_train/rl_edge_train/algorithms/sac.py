@@ -19,7 +19,7 @@ from rl_edge_train.algorithms.base import (
     weights_of,
 )
 from rl_edge_train.exported_models import squashed_gaussian_model
-from rl_edge_train.networks import build_network, clone_network, soft_update
+from rl_edge_train.networks import clone_network, soft_update
 from rl_edge_train.starting import StartingWeights
 
 METRICS = ('critic_loss', 'actor_loss', 'temperature', 'entropy', 'q_mean')
@@ -61,19 +61,11 @@ class SacAgent(Agent):
     """Twin critics, a squashed Gaussian actor and its temperature."""
 
     def __init__(self, spec: EnvironmentSpec, config: SacConfig, *, seed: int) -> None:
-        """Build networks and optimizers; the same seed gives the same weights and samples."""
         super().__init__(spec, config, seed=seed)
         if not 0.0 <= config.decay_from < 1.0:
             raise ValueError(f'decay_from is {config.decay_from}, must be from 0 to below 1')
         self.config = config
-        self.actor = build_network(
-            self.inputs,
-            2 * spec.action_size,
-            config.actor,
-            name='actor',
-            seed=seed * 1000,
-            output_scale=0.1,
-        )
+        self.build_actor(2 * spec.action_size, config)
         self.critics = self.action_critics(2, config.critic, outputs=config.quantiles)
         self.target_critics = [
             clone_network(critic, name=f'target_{critic.name}') for critic in self.critics
@@ -84,9 +76,6 @@ class SacAgent(Agent):
         )
         self.critic_variables = trainable_of(self.critics)
         self.target_variables = weights_of(self.target_critics)
-        self.actor_optimizer = built_adam(
-            config.actor_learning_rate, self.actor.trainable_variables
-        )
         self.critic_optimizer = built_adam(config.critic_learning_rate, self.critic_variables)
         self.temperature_optimizer = built_adam(
             config.temperature_learning_rate, [self.log_temperature]
@@ -128,12 +117,9 @@ class SacAgent(Agent):
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
 
-    def _distribution(self, observation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mean, log_std = tf.split(self.actor(observation), 2, axis=-1)
-        return mean, tf.clip_by_value(log_std, *self._log_std_limits)
-
     def _sample(self, observation: tf.Tensor, stream: int) -> tuple[tf.Tensor, tf.Tensor]:
-        mean, log_std = self._distribution(observation)
+        mean, log_std = tf.split(self.actor(observation), 2, axis=-1)
+        log_std = tf.clip_by_value(log_std, *self._log_std_limits)
         noise = self.learning_noise(tf.shape(mean), stream=stream)
         unsquashed = mean + tf.exp(log_std) * noise
         return tf.tanh(unsquashed), losses.squashed_gaussian_log_prob(unsquashed, mean, log_std)

@@ -28,7 +28,7 @@ from rl_edge_train.assembly import assemble
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector
 from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
 from rl_edge_train.environments import spec_of
-from rl_edge_train.replay_store import ReplayStore
+from rl_edge_train.replay_journal import ReplayStore
 from rl_edge_train.run_config import RunConfig, load_preset
 from rl_edge_train.runner import Runner
 

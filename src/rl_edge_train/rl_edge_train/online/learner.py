@@ -17,7 +17,7 @@ from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
 from rl_edge_train.loops import ON_POLICY, OffPolicyConfig
-from rl_edge_train.replay_store import ReplayStore
+from rl_edge_train.replay_journal import ReplayStore
 from rl_edge_train.run_config import RunConfig
 
 if TYPE_CHECKING:
