@@ -42,11 +42,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def overview() -> str:
     """Return the systems, the other commands that start nodes, and how to call them."""
     lines = [f'usage: {_MODULE} NAME [argument:=value ...] | NAME --help | list', '', 'systems']
-    commands = {c.name: c for c in installed_commands() if c.starts_nodes}
-    here = [s for s in SYSTEMS if set(commands[s.name].nodes) <= set(registered_nodes())]
+    here = [s for s in SYSTEMS if set(s.executables) <= set(registered_nodes())]
     lines += [f'  {system.name:<10} {system.description}' for system in here]
     names = [system.name for system in SYSTEMS]
-    others = [command for command in commands.values() if command.name not in names]
+    others = [c for c in installed_commands() if c.starts_nodes and c.name not in names]
     if others:
         lines += ['', 'experiments']
         lines += [f'  {command.name:<10} {command.help}' for command in others]

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rclpy.context import Context
 from rclpy.node import Node
@@ -38,7 +37,8 @@ def main(words: Sequence[str] | None = None) -> int:
         _wait_for(sorted(topics))
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return _become_rqt(path)
+    print(f'opening rqt with {path}', flush=True)
+    return os.execvp('rqt', ['rqt', '--perspective-file', str(path)])
 
 
 def render_perspective(text: str, namespace: str) -> str:
@@ -53,11 +53,6 @@ def plotted_fields(text: str, namespace: str) -> list[str]:
     """
     start = f"'/{namespace}/"
     return [start[1:] + part.partition("'")[0] for part in text.split(start)[1:]]
-
-
-def _become_rqt(path: Path) -> NoReturn:
-    print(f'opening rqt with {path}', flush=True)
-    os.execvp('rqt', ['rqt', '--perspective-file', str(path)])
 
 
 def _wait_for(topics: Sequence[str]) -> None:

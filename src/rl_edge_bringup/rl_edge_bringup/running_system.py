@@ -84,14 +84,12 @@ class RunningSystem:
         on_node_exit: str = SHUTDOWN,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str, str], None] | None = None,
-        before_stop: Callable[['RunningSystem'], None] | None = None,
         stop_times: StopTimes | None = None,
     ) -> None:
         """Prepare; entering the block starts the processes.
 
-        ``environment`` is added to this process's own. ``on_line`` receives (node, line), and
-        ``before_stop`` is called once when the run is over while the other nodes still run, both
-        on the watching thread.
+        ``environment`` is added to this process's own. ``on_line`` receives (node, line) on the
+        watching thread.
         """
         self.log = LineLog(on_line)
         started = list(processes)
@@ -101,7 +99,6 @@ class RunningSystem:
         }
         self._on_node_exit = on_node_exit
         self._environment = {**os.environ, 'PYTHONUNBUFFERED': '1', **(environment or {})}
-        self._before_stop = before_stop
         self._stop_times = stop_times or StopTimes()
         self._loop = asyncio.new_event_loop()
         self._all_ended = self._loop.create_future()
@@ -274,8 +271,6 @@ class RunningSystem:
             self._kill_all()
             return
         self._outcome = outcome
-        if self._before_stop is not None:
-            self._before_stop(self)
         self._signal_all(signal.SIGINT)
         times = self._stop_times
         self._loop.call_later(times.interrupt_sec, self._signal_all, signal.SIGTERM)

@@ -4,6 +4,7 @@ The arguments are the parameters of the nodes, read from the dataclass that each
 registers, so that a system needs no more packages than those of its own nodes.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,10 @@ class SystemDescription:
     make_arguments: Callable[[], tuple[Setting, ...]]
     nodes: Callable[[Values], tuple[NodeDescription, ...]]
     """Makes the nodes from a checked value of each argument. Starts nothing."""
+    executables: tuple[str, ...]
+    """Of its nodes: where one of their packages is not installed, the system can't run."""
+    example: str
+    """What follows its name in an example that works."""
     needs: tuple[str, ...] = ()
     """ROS packages that are not ours and have to be installed."""
     programs: tuple[str, ...] = ()
@@ -226,13 +231,6 @@ def _train_arguments() -> tuple[Setting, ...]:
     )
 
 
-def _record_arguments() -> tuple[Setting, ...]:
-    of_robots = replace(
-        _ROBOTS, description=_ROBOTS.description.replace('to learn from', 'to record')
-    )
-    return (of_robots, *(replace(s, default=True) if s is _RECORD else s for s in run_arguments()))
-
-
 # Nodes -----------------------------------------------------------------------------------------
 
 
@@ -333,40 +331,55 @@ SYSTEMS = (
         description='the closed loop on one machine: simulator and policy',
         make_arguments=lambda: (*policy_arguments(), *sim_arguments(), *run_arguments()),
         nodes=lambda values: (sim_node(values), policy_node(values)),
+        executables=(SIM, POLICY),
+        example='configuration:=compressed episodes:=3',
     ),
     SystemDescription(
         name='edge',
-        description='the policy alone, for the edge device; desktop is its counterpart',
+        description='the policy alone, for the edge device',
         make_arguments=lambda: (*policy_arguments(), *run_arguments()),
         nodes=lambda values: (policy_node(values),),
+        executables=(POLICY,),
+        example='model:=models/ant_v5/best namespace:=ant0',
     ),
     SystemDescription(
         name='desktop',
         description='everything but the policy, which edge runs on another computer',
         make_arguments=lambda: (*sim_arguments(), *run_arguments()),
         nodes=lambda values: (sim_node(values),),
+        executables=(SIM,),
+        example='mode:=realtime namespace:=ant0',
     ),
     SystemDescription(
         name='robot',
-        description='a policy on a robot behind standard topics, as its description says',
+        description='a policy on a robot behind standard topics (docs/robots.md)',
         make_arguments=lambda: (
             *arguments_of(ROBOT, without=('transition_subscribers', 'model')),
             *policy_arguments(),
             *run_arguments(),
         ),
         nodes=lambda values: (robot_node(values), policy_node(values)),
+        executables=(ROBOT, POLICY),
+        example='description:=ant_v5 model:=models/ant_v5/best namespace:=ant0',
     ),
     SystemDescription(
         name='train',
-        description='robots that act and explore, and a node that learns from them',
+        description='robots that act and explore over ROS 2, and a node that learns from them',
         make_arguments=_train_arguments,
         nodes=_training_nodes,
+        executables=(TRAIN, SIM, POLICY),
+        example='preset:=sac environment_id:=Ant-v5 output_folder:=runs/online',
     ),
     SystemDescription(
         name='record',
         description='a bag of one or more robots that run, until Ctrl-C',
-        make_arguments=_record_arguments,
+        make_arguments=lambda: (
+            replace(_ROBOTS, description=_ROBOTS.description.replace('learn from', 'record')),
+            *(replace(s, default=True) if s is _RECORD else s for s in run_arguments()),
+        ),
         nodes=lambda _: (),
+        executables=() if shutil.which('ros2') else (RECORDER,),
+        example='namespace:=ant0 output_folder:=mybag',
     ),
     SystemDescription(
         name='monitor',
@@ -375,6 +388,8 @@ SYSTEMS = (
             setting for setting in RUN_ARGUMENTS if setting.name in ('namespace', 'output_folder')
         ),
         nodes=_monitor_nodes,
+        executables=(),
+        example='namespace:=ant0',
         needs=('rqt_gui', 'rqt_plot'),
         programs=('rqt',),
     ),

@@ -175,19 +175,6 @@ def test_a_program_that_cannot_be_started_fails_the_run_and_leaves_nothing_behin
     assert not any(is_running(pid) for pid in started)
 
 
-def test_before_stop_sees_the_other_nodes_still_running():
-    seen = []
-
-    def look(system):
-        seen.append(is_running(system.pid('policy')))
-
-    sim = Program('sim', 'input', ends_run=True)
-    with run(sim, Program('policy', ENDS_ON_INTERRUPT), before_stop=look) as system:
-        system.wait(60)
-
-    assert seen == [True]
-
-
 def test_the_run_goes_on_until_the_last_node_that_ends_it_has_ended():
     first = Program('ant0/sim', 'print("done")', ends_run=True)
     second = Program('ant1/sim', ENDS_ON_INTERRUPT, ends_run=True)

@@ -11,7 +11,6 @@ from rl_edge_compress.c_code import c_actor
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.onnx_graph import INPUT, OPSET, onnx_model
 from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, checked_file, load_manifest
-from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, ConfigurationError, SpecMismatchError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import write_atomically
@@ -115,17 +114,13 @@ def observations_for(policy: Policy) -> tuple[np.ndarray, str]:
     try:
         env = environment_of(spec)
     except (ConfigurationError, SpecMismatchError):
-        return _drawn(spec), 'drawn'
+        drawn = np.random.default_rng(0).normal(size=(PARITY_OBSERVATIONS, spec.observation_size))
+        return drawn.astype(np.float32), 'drawn'
     seen = visited_observations(
         env, policy.act, itertools.count(FIRST_SEED), least_steps=PARITY_OBSERVATIONS
     )
     env.close()
     return seen[:PARITY_OBSERVATIONS], 'visited'
-
-
-def _drawn(spec: EnvironmentSpec) -> np.ndarray:
-    generator = np.random.default_rng(0)
-    return generator.normal(size=(PARITY_OBSERVATIONS, spec.observation_size)).astype(np.float32)
 
 
 def _float32_actor(folder: Path, manifest: Manifest) -> tuple[ModelFile, bytes]:

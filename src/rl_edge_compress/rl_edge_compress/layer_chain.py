@@ -32,11 +32,6 @@ class LayerChain:
         return [step for step in self.trunk if isinstance(step, keras.layers.Dense)]
 
     @property
-    def has_layer_norm(self) -> bool:
-        """Return whether the trunk normalises its layers."""
-        return any(isinstance(step, keras.layers.LayerNormalization) for step in self.trunk)
-
-    @property
     def operation_names(self) -> set[str]:
         """Return the names that its operations have in a Keras model."""
         steps = (*self.front, *self.trunk, *self.tail)

@@ -178,7 +178,8 @@ def constant(model: Any, index: int) -> np.ndarray | None:
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     name = type_name(tensor)
     if name == 'int4':
-        return _unpacked_nibbles(raw)[: int(np.prod(shape))].reshape(shape)
+        nibbles = np.stack([raw << 4, raw & 0xF0], axis=1).reshape(-1).view(np.int8) >> 4
+        return nibbles.astype(np.int8)[: int(np.prod(shape))].reshape(shape)
     return raw.view(np.dtype(name)).reshape(shape)
 
 
@@ -194,11 +195,6 @@ def add_buffer(model: Any, values: np.ndarray) -> int:
     buffer.data = np.ascontiguousarray(values, np.float32).view(np.uint8).reshape(-1)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
-
-
-def _unpacked_nibbles(raw: np.ndarray) -> np.ndarray:
-    low, high = raw << 4, raw & 0xF0
-    return (np.stack([low, high], axis=1).reshape(-1).view(np.int8) >> 4).astype(np.int8)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,12 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
                 f'record_topics has {name!r}, which is no topic name; give {DEFAULT}, {ALL}, or '
                 f'names such as transition or /clock, separated by commas'
             )
-    patterns = [_join(namespace, name) for namespace in namespaces for name in names]
+    spaces = [f'/{namespace.strip("/")}'.rstrip('/') for namespace in namespaces]
+    patterns = [
+        name if name.startswith('/') else f'{prefix}/{name}'
+        for prefix in prefixes
+        for name in names
+    ]
     return TopicSelection(tuple(dict.fromkeys(patterns)))
 
 
@@ -70,9 +75,3 @@ def free_folder(folder: Path) -> Path:
     """Return ``folder``; where it exists the first free one of ``folder_2``, ``folder_3``, ..."""
     numbered = (folder.with_name(f'{folder.name}_{number}') for number in itertools.count(2))
     return next(path for path in itertools.chain([folder], numbered) if not path.exists())
-
-
-def _join(namespace: str, name: str) -> str:
-    if name.startswith('/'):
-        return name
-    return '/' + '/'.join(part for part in (namespace.strip('/'), name) if part)

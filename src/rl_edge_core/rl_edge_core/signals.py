@@ -35,11 +35,11 @@ def watch_ending_signals(handler: Callable[[int], object]) -> None:
     for number in signals_to_handle():
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reading, handler), name='signals', daemon=True).start()
 
+    def watch() -> None:
+        while True:
+            number = os.read(reading, 1)[0]
+            if number in ENDING_SIGNALS:
+                handler(number)
 
-def _watch(reading: int, handler: Callable[[int], object]) -> None:
-    while True:
-        number = os.read(reading, 1)[0]
-        if number in ENDING_SIGNALS:
-            handler(number)
+    threading.Thread(target=watch, name='signals', daemon=True).start()

@@ -60,7 +60,9 @@ class TransitionSequence:
         """Take note of one transition and tell what it is."""
         key = (run_id, episode)
         arrival = self._of(key).arrive(step)
-        if arrival is Arrival.IN_ORDER and self._is_older(run_id, episode):
+        # Runs have random numbers: of two runs neither is older, the robot was started again.
+        is_same_run = self._newest is not None and self._newest[0] == run_id
+        if arrival is Arrival.IN_ORDER and is_same_run and key < self._newest:
             arrival = Arrival.REORDERED
         elif arrival is Arrival.IN_ORDER:
             self._newest = key
@@ -81,7 +83,3 @@ class TransitionSequence:
         if found is None:
             found = self._episodes[key] = _Episode()
         return found
-
-    def _is_older(self, run_id: int, episode: int) -> bool:
-        # Runs have random numbers: of two runs neither is older, the robot was started again.
-        return self._newest is not None and self._newest[0] == run_id and episode < self._newest[1]

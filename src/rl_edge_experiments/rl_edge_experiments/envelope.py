@@ -22,6 +22,7 @@ from rl_edge_eval.metrics.series import ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
 from rl_edge_experiments.experiment import (
+    OUTPUT,
     Experiment,
     choose,
     numbers_of,
@@ -267,7 +268,7 @@ EXPERIMENT = Experiment(
         Setting('episodes', 2, 'episodes of each run', minimum=1),
         *system_arguments(*_FROM_SIM, 'model', 'recipe'),
         Setting('reuse', False, 'take equal runs from the bags of an earlier call'),
-        Setting('output', '', 'folder for the results; empty for results/'),
+        OUTPUT,
     ),
     run=run_envelope,
 )

@@ -1,8 +1,11 @@
 """What an experiment is to the command line, and how it reads its arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from rl_edge_bringup.models import (
     ChosenModel,
@@ -15,7 +18,8 @@ from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_argume
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.files import user_path
 from rl_edge_core.parameters import Setting, Value, Values
-from rl_edge_core.results import result_folder
+from rl_edge_core.results import describe_machine, result_folder, write_json
+from rl_edge_eval.output.columns import make_console
 
 COMPRESSED, FULL = CONFIGURATIONS
 FEWEST_EPISODES = 5
@@ -34,6 +38,8 @@ class Experiment:
 ENVIRONMENT = Setting(
     'environment_id', '', 'Gymnasium environment; empty for what the model was made for.'
 )
+MODEL_ARGUMENTS = (ENVIRONMENT, Setting('model', '', 'artifact; empty for the default one'))
+OUTPUT = Setting('output', '', 'folder for the results; empty for results/')
 
 
 def system_arguments(*names: str) -> tuple[Setting, ...]:
@@ -67,6 +73,22 @@ def choose(configuration: str, values: Values, model: str | None = None) -> Chos
             environment_arguments=str(values.get('environment_arguments', '')),
         )
     )
+
+
+def begin(values: Values) -> tuple[Console, Path, ChosenModel, dict[str, Value]]:
+    """Return what an experiment on the compressed configuration begins with.
+
+    Console, folder of the results, model, and ``values`` with the environment that runs.
+    """
+    folder, model = output_folder(values), choose(COMPRESSED, values)
+    console = make_console(data_on_stdout=False)
+    return console, folder, model, with_environment_of(model, values)
+
+
+def write_result(path: Path, content: Mapping[str, Any], model: ChosenModel) -> None:
+    """Write what was found as JSON, with the model and the machine that it was found of."""
+    facts = {'model': model.to_mapping(), 'machine': describe_machine()}
+    write_json(path, {**content, **facts})
 
 
 def recipe_of(configuration: str, values: Values) -> str:

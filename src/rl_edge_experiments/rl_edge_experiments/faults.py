@@ -8,7 +8,7 @@ from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, user_path
 from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import Setting, Values
-from rl_edge_experiments.experiment import Experiment
+from rl_edge_experiments.experiment import OUTPUT, Experiment
 
 DEFAULT_DOMAIN_ID = 91
 _NOTHING_SELECTED = 5
@@ -50,7 +50,7 @@ EXPERIMENT = Experiment(
         ),
         Setting('mode', 'both', 'mode of the loop', choices=('both', 'lockstep', 'realtime')),
         Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
-        Setting('output', '', 'folder for the results; empty for results/'),
+        OUTPUT,
     ),
     run=run_faults,
 )

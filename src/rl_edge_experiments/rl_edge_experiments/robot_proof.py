@@ -13,22 +13,20 @@ from gymnasium.envs.mujoco import MujocoEnv
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder
 from rl_edge_core.parameters import Setting, Values
-from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import Interval, kept_interval
 from rl_edge_core.wording import counted
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.metrics.series import Percentiles
-from rl_edge_eval.output.columns import Column, comparison_table, make_console
+from rl_edge_eval.output.columns import Column, comparison_table
 from rl_edge_eval.recorded_steps import RecordedSteps, Step
 from rl_edge_experiments.experiment import (
-    COMPRESSED,
-    ENVIRONMENT,
+    MODEL_ARGUMENTS,
+    OUTPUT,
     Experiment,
-    choose,
-    output_folder,
-    with_environment_of,
+    begin,
+    write_result,
 )
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 from rl_edge_robot.description import find_description
@@ -208,10 +206,7 @@ def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float)
 
 def run_robot_proof(values: Values) -> int:
     """Run both interfaces and the ticks, write robot_proof.json; return 0."""
-    console = make_console(data_on_stdout=False)
-    folder = output_folder(values)
-    model = choose(COMPRESSED, values)
-    values = with_environment_of(model, values)
+    console, folder, model, values = begin(values)
     description = find_description(str(values['description']))
     found: dict[str, Found] = {}
     for name, part, robot in ((NATIVE, 'native', ''), (STANDARD, 'standard', str(description))):
@@ -230,10 +225,8 @@ def run_robot_proof(values: Values) -> int:
         'interfaces': found,
         'ticks': list(ticks.values()),
         'parallel': values['parallel'],
-        'model': model.to_mapping(),
-        'machine': describe_machine(),
     }
-    write_json(folder / 'robot_proof.json', content)
+    write_result(folder / 'robot_proof.json', content, model)
     console.print(comparison_table(found, COLUMNS))
     if ticks:
         console.print(comparison_table(ticks, TICK_COLUMNS))
@@ -297,8 +290,7 @@ TICK_COLUMNS: tuple[Column[Found], ...] = (
 
 EXPERIMENT = Experiment(
     arguments=(
-        ENVIRONMENT,
-        Setting('model', '', 'artifact; empty for the default one'),
+        *MODEL_ARGUMENTS,
         Setting('description', 'ant_v5', 'robot description: a file, or name of a shipped one'),
         Setting('episodes', 20, 'episodes over each interface', minimum=1),
         Setting(
@@ -311,7 +303,7 @@ EXPERIMENT = Experiment(
         Setting('seed', 0, 'of the first episode', minimum=0),
         Setting('tick_seconds', 20.0, 'of each run that measures ticks at 50 Hz; 0 for none'),
         Setting('reuse', True, 'take the recordings of equal runs that are there'),
-        Setting('output', '', 'folder for the results; empty for results/'),
+        OUTPUT,
     ),
     run=run_robot_proof,
 )

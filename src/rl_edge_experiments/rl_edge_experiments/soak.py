@@ -10,17 +10,15 @@ import psutil
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.parameters import Setting, Values
-from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.run_metrics import RobotMetrics
-from rl_edge_eval.output.columns import Column, make_console, rows_table
+from rl_edge_eval.output.columns import Column, rows_table
 from rl_edge_experiments.experiment import (
-    COMPRESSED,
-    ENVIRONMENT,
+    MODEL_ARGUMENTS,
+    OUTPUT,
     Experiment,
-    choose,
-    output_folder,
-    with_environment_of,
+    begin,
+    write_result,
 )
 from rl_edge_experiments.record_run import RunRequest, record_run
 
@@ -126,10 +124,7 @@ def shared_memory_files() -> tuple[int, int]:
 
 def run_soak(values: Values) -> int:
     """Run, fit, write soak.json; return 0."""
-    console = make_console(data_on_stdout=False)
-    folder = output_folder(values)
-    model = choose(COMPRESSED, values)
-    values = with_environment_of(model, values)
+    console, folder, model, values = begin(values)
     minutes, mode = float(values['minutes']), str(values['mode'])
     request = RunRequest(
         folder / 'soak',
@@ -151,16 +146,14 @@ def run_soak(values: Values) -> int:
         'minutes': minutes,
         'mode': mode,
         'environment_id': values['environment_id'],
-        'model': model.to_mapping(),
         'steps': run.acting.transitions,
         'warm_up_share': WARM_UP_SHARE,
         'slopes': slopes,
         'shared_memory_files': {'before': before[0], 'after': after[0]},
         'orphaned_shared_memory_files': {'before': before[1], 'after': after[1]},
         'bag_mb': sum(file.stat().st_size for file in run.bag.glob('*')) / 1e6,
-        'machine': describe_machine(),
     }
-    write_json(folder / 'soak.json', content)
+    write_result(folder / 'soak.json', content, model)
     console.print(rows_table(list(slopes.values()), COLUMNS, names=list(slopes)))
     console.print(
         f'{counted(run.acting.transitions, "step")}; shared-memory files before and after: '
@@ -182,10 +175,9 @@ EXPERIMENT = Experiment(
     arguments=(
         Setting('minutes', 30.0, 'how long', minimum=0.1),
         Setting('mode', 'realtime', 'mode of the loop', choices=('realtime', 'lockstep')),
-        ENVIRONMENT,
-        Setting('model', '', 'artifact; empty for the default one'),
+        *MODEL_ARGUMENTS,
         Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loop', minimum=0),
-        Setting('output', '', 'folder for the results; empty for results/'),
+        OUTPUT,
     ),
     run=run_soak,
 )

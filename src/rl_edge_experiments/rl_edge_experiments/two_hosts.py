@@ -1,6 +1,6 @@
 """Simulator and policy on two hosts, beside the same two on one host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,17 @@ from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.process_environment import environment_variables
-from rl_edge_core.results import describe_machine, write_json
+from rl_edge_core.results import write_json
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles, between, ratio
-from rl_edge_eval.output.columns import Column, make_console, rows_table, values_of
+from rl_edge_eval.output.columns import Column, rows_table, values_of
 from rl_edge_experiments.experiment import (
-    COMPRESSED,
-    ENVIRONMENT,
+    MODEL_ARGUMENTS,
+    OUTPUT,
     Experiment,
-    choose,
-    output_folder,
-    with_environment_of,
+    begin,
+    write_result,
 )
 from rl_edge_experiments.link_cut import ARGUMENTS, LinkCut
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, inside, two_hosts
@@ -121,10 +120,7 @@ class Measured:
 
 def run_two_hosts(values: Values) -> int:
     """Measure, cut, send, and multiply; write two_hosts.json; return 0."""
-    console = make_console(data_on_stdout=False)
-    folder = output_folder(values)
-    model, steps = choose(COMPRESSED, values), int(values['steps'])
-    values = with_environment_of(model, values)
+    console, folder, model, values = begin(values)
     with two_hosts() as hosts:
         loops = Loops(
             hosts,
@@ -138,10 +134,20 @@ def run_two_hosts(values: Values) -> int:
             write_json(folder / CUT_FILE, found)
             console.print(found['cut'])
             return 0
-        links, many = _measure_links(loops, steps, rounds=int(values['rounds']))
+        links, many = _measure_links(loops, int(values['steps']), rounds=int(values['rounds']))
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
-    content = _content(links, many, slower, found, model)
-    write_json(folder / 'two_hosts.json', content)
+    content = {
+        'links': {
+            place: {**measured, 'steps': len(links[place].response_us)}
+            for place, measured in values_of(links, COLUMNS).items()
+        },
+        'response_ratio_p50': slower,
+        **found,
+        'robots': [
+            {'robots': robots, **measured} for robots, measured in values_of(many, COLUMNS).items()
+        ],
+    }
+    write_result(folder / 'two_hosts.json', content, model)
     console.print(rows_table(list(links.values()), COLUMNS, names=list(links)))
     console.print(f'p50 on two hosts over one: {slower:.2f} (aim: at most {LARGEST_RATIO:g})')
     console.print(f'link cut for {found["cut"]["cut_sec"]} s: {found["cut"]}')
@@ -150,29 +156,6 @@ def run_two_hosts(values: Values) -> int:
     console.print(rows_table(list(many.values()), COLUMNS, names=names))
     console.print(f'wrote {folder / "two_hosts.json"}', soft_wrap=True)
     return 0
-
-
-def _content(
-    links: Mapping[str, 'Measured'],
-    many: Mapping[int, 'Measured'],
-    slower: float,
-    found: Mapping[str, Any],
-    model: ChosenModel,
-) -> dict[str, Any]:
-    """Return the content of two_hosts.json."""
-    return {
-        'links': {
-            place: {**values, 'steps': len(links[place].response_us)}
-            for place, values in values_of(links, COLUMNS).items()
-        },
-        'response_ratio_p50': slower,
-        **found,
-        'robots': [
-            {'robots': robots, **values} for robots, values in values_of(many, COLUMNS).items()
-        ],
-        'model': model.to_mapping(),
-        'machine': describe_machine(),
-    }
 
 
 def _measure_links(
@@ -202,13 +185,12 @@ COLUMNS: tuple[Column[Measured], ...] = (
 
 EXPERIMENT = Experiment(
     arguments=(
-        ENVIRONMENT,
-        Setting('model', '', 'artifact; empty for the default one'),
+        *MODEL_ARGUMENTS,
         Setting('parts', 'all', 'all, or only the cut of the link', choices=('all', CUT_ALONE)),
         Setting('steps', 2000, 'steps of each measurement', minimum=10),
         Setting('rounds', 2, 'times that one host and two are measured in turn', minimum=1),
         Setting('ros_domain_id', DEFAULT_DOMAIN_ID, 'ROS domain of the loops', minimum=0),
-        Setting('output', '', 'folder for the results; empty for results/'),
+        OUTPUT,
     ),
     run=run_two_hosts,
 )

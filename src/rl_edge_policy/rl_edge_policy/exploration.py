@@ -46,13 +46,11 @@ class Explorer:
         outputs = self._outputs(observation)
         # A non-finite mean is refused here: clipping would hide an infinity.
         mean = (self._limited(outputs['action']) - self._centre) / self._half_range
-        normalised = self._sample(mean, outputs.get('log_std'), self._noise(episode, step))
+        bits = np.random.Philox(key=self._seed, counter=[0, step, episode, 0])
+        noise = np.random.Generator(bits).standard_normal(self._size)
+        normalised = self._sample(mean, outputs.get('log_std'), noise)
         action = self._centre + self._half_range * normalised
         return self._limited(action.astype(np.float32))
-
-    def _noise(self, episode: int, step: int) -> np.ndarray:
-        bits = np.random.Philox(key=self._seed, counter=[0, step, episode, 0])
-        return np.random.Generator(bits).standard_normal(self._size)
 
 
 def _sampler(policy: Policy) -> Sampler:

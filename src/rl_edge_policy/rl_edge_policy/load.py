@@ -230,15 +230,13 @@ def _try_in_own_process(folder: Path, *, recipe: str, runtime: str, threads: int
             return
         if tried.returncode == _REFUSED:
             raise ArtifactError(tried.stderr.strip())
-        reason = f'it ended its process with {_ending(tried.returncode)}'
+        code = tried.returncode
+        ending = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+        reason = f'it ended its process with {ending}'
     raise ArtifactError(
         f'{folder} was tried in a process of its own, and {reason}: the model file is damaged, or '
         f'{runtime} cannot run it; export it again'
     )
-
-
-def _ending(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f'exit code {code}'
 
 
 def _try_model(request: Mapping[str, Any]) -> None:

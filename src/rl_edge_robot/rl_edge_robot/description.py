@@ -5,6 +5,7 @@ joint. From it comes the `EnvironmentSpec` that the policy compares with its own
 name, never by index: message, model and robot each have an order of their own.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -349,17 +350,12 @@ def check_against(description: RobotDescription, wanted: EnvironmentSpec) -> Non
         mine, theirs = getattr(spec, what), getattr(wanted, what)
         if mine != theirs:
             lines.append(f'{what}: {len(mine)} described, {len(theirs)} wanted')
-            size = max(len(mine), len(theirs))
-            rows = zip(_padded(mine, size), _padded(theirs, size), strict=True)
+            rows = itertools.zip_longest(mine, theirs, fillvalue='-')
             lines += [
                 f'  {index:3} {left:40} {right}{"" if left == right else "   <-"}'
                 for index, (left, right) in enumerate(rows)
             ]
     raise SpecMismatchError('\n'.join(lines))
-
-
-def _padded(names: tuple[str, ...], size: int) -> list[str]:
-    return [*names, *['-'] * (size - len(names))]
 
 
 def _check_count(what: str, values: tuple, size: int) -> None:

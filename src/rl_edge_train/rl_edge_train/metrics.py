@@ -25,7 +25,7 @@ class CsvLog:
 
     def append(self, row: Mapping[str, float | int | str]) -> None:
         """Write one row; columns that the header lacks yet are added to the file."""
-        texts = {name: _short(value) for name, value in row.items()}
+        texts = {n: f'{v:.6g}' if isinstance(v, float) else str(v) for n, v in row.items()}
         columns = self._columns()
         if set(texts) - set(columns):
             columns += [name for name in texts if name not in columns]
@@ -61,10 +61,6 @@ def _csv_text(columns: list[str], rows: list[dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _short(value: float | int | str) -> str:
-    return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 
 class EpisodeWindow:

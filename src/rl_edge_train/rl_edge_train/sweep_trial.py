@@ -89,7 +89,8 @@ def _run_in(folder: Path, plan: Plan, trial: Trial) -> Outcome:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches it once, from here
-            preexec_fn=_end_with_parent,
+            # Linux interrupts it when the process that started it was killed.
+            preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT),
         )
         try:
             is_stopped = _wait(process, folder, plan)
@@ -104,11 +105,6 @@ def _run_in(folder: Path, plan: Plan, trial: Trial) -> Outcome:
     if process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return Outcome('interrupted')
     return Outcome('failed', '\n'.join(log.read_text().splitlines()[-3:]))
-
-
-def _end_with_parent() -> None:
-    """Let Linux interrupt this process when the one that started it was killed."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, plan: Plan) -> bool:

@@ -70,19 +70,15 @@ def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
             baseline=f'{first.path} {baseline.namespace}',
             other=f'{bag.path} {robot.namespace}',
             metrics=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
-            note=_note(baseline, robot),
+            note=f'{robot.mode} against {baseline.mode}: times, rates and CPU differ by that alone'
+            if robot.mode != baseline.mode
+            else '',
         )
         for bag in others
         for robot in bag.robots
         for baseline in first.robots
         if baseline.namespace == robot.namespace or len(first.robots) == len(bag.robots) == 1
     )
-
-
-def _note(baseline: RobotMetrics, other: RobotMetrics) -> str:
-    if other.mode == baseline.mode:
-        return ''
-    return f'{other.mode} against {baseline.mode}: times, rates and CPU differ by that alone'
 
 
 def _episodes(baseline: RobotMetrics, other: RobotMetrics) -> list[ComparedMetric]:

@@ -99,7 +99,10 @@ class RecordedTopics:
                 self._refuse(name, f'it has several types: {", ".join(types)}')
             elif known is None:
                 self._subscribe(name, types[0], offers)
-            elif not all(_receives_from(known.profile, offer) for offer in offers):
+            elif any(
+                qos_check_compatible(offer, known.profile)[0] == QoSCompatibility.ERROR
+                for offer in offers
+            ):
                 self._node.get_logger().warning(
                     f'{name}: a publisher offers less than was asked for; subscribing again'
                 )
@@ -146,10 +149,6 @@ class RecordedTopics:
     def _refuse(self, name: str, reason: str) -> None:
         self._refused.add(name)
         self._node.get_logger().warning(f'{name} is not recorded: {reason}')
-
-
-def _receives_from(profile: QoSProfile, offer: QoSProfile) -> bool:
-    return bool(qos_check_compatible(offer, profile)[0] != QoSCompatibility.ERROR)
 
 
 def to_yaml(offers: Sequence[QoSProfile]) -> str:

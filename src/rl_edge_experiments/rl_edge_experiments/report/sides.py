@@ -161,14 +161,6 @@ def _early_percent(side: Side) -> float:
     return 100 * summary.early_end_share.estimate if summary else float('nan')
 
 
-def _policy_cpu_percent(acting: Acting) -> float:
-    return float(acting['policy_cpu_percent'].estimate)
-
-
-def _late_percent(images: ImageSmoothness) -> float:
-    return 100 * images.late_share.estimate
-
-
 QUALITY_COLUMNS: tuple[Column[Side], ...] = (
     Column('return, mean', '', lambda one: one.returns.mean(), HIGHER, 1, '', True),
     Column('forward distance, mean', 'm', lambda one: one.distances_m.mean(), HIGHER, 2, '', True),
@@ -176,7 +168,9 @@ QUALITY_COLUMNS: tuple[Column[Side], ...] = (
     Column('model file', 'kB', lambda one: one.file_bytes / 1e3, LOWER, 1),
 )
 ACTING_COLUMNS: tuple[Column[Acting], ...] = (
-    Column('policy process, CPU', '% of a core', _policy_cpu_percent, LOWER, 1),
+    Column(
+        'policy process, CPU', '% of a core', lambda o: o['policy_cpu_percent'].estimate, LOWER, 1
+    ),
     Column(
         'policy process, CPU per action', 'ms', itemgetter('policy_cpu_ms_per_action'), LOWER, 2
     ),
@@ -193,7 +187,15 @@ ACTING_COLUMNS: tuple[Column[Acting], ...] = (
     Column('mean speed', 'm/s', itemgetter('mean_speed_m_per_s'), HIGHER, 2, '', True),
 )
 IMAGE_COLUMNS: tuple[Column[ImageSmoothness], ...] = (
-    Column('images later than 1.5 periods', '%', _late_percent, LOWER, 2, '', True),
+    Column(
+        'images later than 1.5 periods',
+        '%',
+        lambda one: 100 * one.late_share.estimate,
+        LOWER,
+        2,
+        '',
+        True,
+    ),
     Column('images', '1/s', lambda one: one.rate_hz, HIGHER, 1),
     Column('image to image p99', 'ms', lambda one: one.interval_ms.p99, LOWER, 0),
     Column('image to image, longest', 'ms', lambda one: one.interval_ms.max, LOWER, 0),
