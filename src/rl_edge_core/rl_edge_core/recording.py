@@ -62,7 +62,7 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
                 f'record_topics has {name!r}, which is no topic name; give {DEFAULT}, {ALL}, or '
                 f'names such as transition or /clock, separated by commas'
             )
-    spaces = [f'/{namespace.strip("/")}'.rstrip('/') for namespace in namespaces]
+    prefixes = [f'/{namespace.strip("/")}'.rstrip('/') for namespace in namespaces]
     patterns = [
         name if name.startswith('/') else f'{prefix}/{name}'
         for prefix in prefixes
