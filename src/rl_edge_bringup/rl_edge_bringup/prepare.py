@@ -109,20 +109,7 @@ def prepare(
     ``pushed_namespace`` and ``remappings`` are those of the launch file around us. Raise
     ConfigurationError, SpecMismatchError, ArtifactError or StorageError before anything starts.
     """
-    values = parse_arguments(system.arguments, given)
-    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
-        raise ConfigurationError(
-            f'{system.name} needs {" and ".join(missing)}, which can not be found: '
-            f'{install_command(system.needs)}'
-        )
-    values['namespace'] = checked_namespace(str(values['namespace']), pushed_namespace)
-    if values.get('robot_namespaces'):
-        robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
-        values['robot_namespaces'] = ', '.join(robots)
-    if values.get('environment_arguments'):
-        from rl_edge_core.environment_spec import environment_arguments  # loaded where needed
-
-        environment_arguments(str(values['environment_arguments']))  # a mistake shows now
+    values = _checked_values(system, given, pushed_namespace)
     output = str(values['output_folder'])
     folder = user_path(output).resolve() if output else _new_folder(system)
     model = None
@@ -152,6 +139,27 @@ def prepare(
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
     write_atomically(_free_path(folder / CONFIGURATION_FILE), text)
     return prepared
+
+
+def _checked_values(
+    system: SystemDescription, given: Mapping[str, str], pushed_namespace: str
+) -> dict[str, Value]:
+    """Return a value for each argument, what the system needs being installed."""
+    values = parse_arguments(system.arguments, given)
+    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
+        raise ConfigurationError(
+            f'{system.name} needs {" and ".join(missing)}, which can not be found: '
+            f'{install_command(system.needs)}'
+        )
+    values['namespace'] = checked_namespace(str(values['namespace']), pushed_namespace)
+    if values.get('robot_namespaces'):
+        robots = [checked_namespace(name, pushed_namespace) for name in robots_of(values)]
+        values['robot_namespaces'] = ', '.join(robots)
+    if values.get('environment_arguments'):
+        from rl_edge_core.environment_spec import environment_arguments  # loaded where needed
+
+        environment_arguments(str(values['environment_arguments']))  # a mistake shows now
+    return values
 
 
 def checked_namespace(namespace: str, pushed: str = '') -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from rl_edge_compress.report_table import table
 from rl_edge_compress.runtimes import MODULES, Trial, try_runtimes
 from rl_edge_core.artifact import Manifest, ModelFile, checked_file, load_manifest
 from rl_edge_core.errors import ArtifactError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import ensure_folder
+from rl_edge_core.results import write_json
 
 SEED = 45_000
 OBSERVATIONS = 200
@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
     rows: list[Comparison] = []
     for model in options.models:
         rows += compare_model(model, lambda files, seen: try_runtimes(files, seen, python=python))
-    content = [dataclasses.asdict(row) for row in rows]
-    write_atomically(out / 'arm64.json', json.dumps(content, indent=1) + '\n')
+    write_json(out / 'arm64.json', rows)
     print(markdown(rows))
     print(f'wrote {out / "arm64.json"}')
     return 0 if all(row.is_good for row in rows) else 1

@@ -16,10 +16,11 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import ArtifactError
 from rl_edge_core.files import ensure_folder, sha256_of, write_atomically
+from rl_edge_core.loop.events import StepEvent
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_sim.environment import environment_of
-from rl_edge_sim.rollout import RolloutStep, rollout
+from rl_edge_sim.rollout import rollout
 
 CHUNK = 5
 """Episodes that are run and handed over at once: some seconds of work."""
@@ -131,11 +132,11 @@ def visited_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (observations, actions) of episodes that a recipe's policy drives."""
     policy = load_policy(folder, recipe=recipe)
-    steps: list[RolloutStep] = []
+    steps: list[StepEvent] = []
     rollout(environment_of(policy.spec), policy.act, seeds, steps.append)
     return (
         np.asarray([step.observation for step in steps], np.float32),
-        np.asarray([step.action for step in steps], np.float32),
+        np.asarray([step.applied.values for step in steps], np.float32),
     )
 
 

@@ -31,7 +31,7 @@ from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_core.cluster import spread
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EpisodeResult
-from rl_edge_sim.rollout import RolloutStep, rollout
+from rl_edge_sim.rollout import rollout
 
 Say = Callable[[str], None]
 UPDATES_PER_CALL = 100
@@ -134,13 +134,11 @@ def drive(
     environment, driver = common
     seen: list[np.ndarray] = []
 
-    def remember(step: RolloutStep) -> None:
-        seen.append(step.observation)
-
     def policy(observation: np.ndarray) -> np.ndarray:
+        seen.append(observation)
         return driver(observation[None])[0]
 
-    (result,) = rollout(shared_environment(environment), policy, [seed], remember)
+    (result,) = rollout(shared_environment(environment), policy, [seed])
     return np.asarray(seen, np.float32), result
 
 

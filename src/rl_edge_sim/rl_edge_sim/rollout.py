@@ -1,40 +1,18 @@
 """The one rollout: training, evaluation and tests run episodes through it."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import gymnasium
 import numpy as np
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.loop.events import AppliedAction
+from rl_edge_core.loop.events import AppliedAction, StepEvent
 from rl_edge_sim.simulation import Simulation
 
-
-@dataclass(frozen=True)
-class RolloutStep:
-    """One step of a rollout, as `rollout` hands it to ``on_step``."""
-
-    seed: int
-    """Of the episode."""
-    step: int
-    """Of ``observation``; counts from 0 within the episode."""
-    observation: np.ndarray
-    """float32, shape (observation_size,)."""
-    action: np.ndarray
-    """As applied: limited to the action space; float32, shape (action_size,)."""
-    reward: float
-    next_observation: np.ndarray
-    terminated: bool
-    truncated: bool
-    info: Mapping[str, Any]
-    """What the environment said of the step; ``reward_terms`` among it."""
-
-
-OnStep = Callable[[RolloutStep], None]
+OnStep = Callable[[StepEvent], object]
+"""Hears of each step; its episode is always 0."""
 ActionOf = Callable[[np.ndarray], np.ndarray]
 
 
@@ -78,19 +56,7 @@ def _run_episode(
             raise RlEdgeError(f'the policy of the rollout is broken: {fault}')
         event = simulation.advance(AppliedAction(simulation.spec.limit(action)))
         if on_step is not None:
-            on_step(
-                RolloutStep(
-                    seed=seed,
-                    step=event.step,
-                    observation=event.observation,
-                    action=event.applied.values,
-                    reward=event.reward,
-                    next_observation=event.next_observation,
-                    terminated=event.terminated,
-                    truncated=event.truncated,
-                    info=simulation.info,
-                )
-            )
+            on_step(event)
         if event.terminated:
             return simulation.result(EndedBy.TERMINATION)
         if event.truncated:

@@ -1,8 +1,5 @@
 """One environment run episode after episode: seeds, simulated time and the open episode."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import gymnasium
 import numpy as np
 
@@ -32,8 +29,6 @@ class Simulation:
         self.episode = self.step = self.steps = 0
         self.observation = np.empty(0, np.float32)
         self.time_ns = 0
-        self.info: Mapping[str, Any] = {}
-        """What the environment said of the last step; ``reward_terms`` among it."""
         self._seed = seed
         self._period_ns = round(self.spec.control_period_sec * _NANOSECONDS)
         self._open: EpisodeAccumulator | None = None
@@ -52,7 +47,6 @@ class Simulation:
         """Step the environment by a control period."""
         assert self._open is not None
         raw, reward, terminated, truncated, info = self.env.step(applied.values)
-        self.info = info
         terms = tuple(info['reward_terms'].values()) if self.term_names else ()
         position = forward_position(info)
         self._open.add(float(reward), terms, position)

@@ -18,11 +18,11 @@ from typing import Any, cast
 import numpy as np
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.loop.events import StepEvent
 from rl_edge_sim.environment import make_environment, spec_of
 from rl_edge_sim.mujoco_names import is_mujoco
 from rl_edge_sim.rendering import follow_robot, show_state, state_to_draw
-from rl_edge_sim.reward_terms import forward_position
-from rl_edge_sim.rollout import ActionOf, RolloutStep, rollout
+from rl_edge_sim.rollout import ActionOf, rollout
 
 _NO_OPENGL = (
     'set MUJOCO_GL=egl (with libegl1 and libopengl0 installed) or MUJOCO_GL=osmesa (with '
@@ -87,9 +87,9 @@ def record_video(
     states: list[np.ndarray] = []
     positions: list[float] = []
 
-    def keep(step: RolloutStep) -> None:
+    def keep(step: StepEvent) -> None:
         states.append(state_to_draw(env))
-        positions.append(forward_position(step.info))
+        positions.append(step.forward_position)
 
     try:
         if not is_mujoco(env):

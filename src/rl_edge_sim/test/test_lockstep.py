@@ -324,7 +324,10 @@ def test_lockstep_and_rollout_take_the_same_trajectory_bit_for_bit(bench):
     assert [
         (step.observation.tobytes(), step.applied.values.tobytes(), step.reward)
         for step in b.out.steps
-    ] == [(step.observation.tobytes(), step.action.tobytes(), step.reward) for step in recorded]
+    ] == [
+        (step.observation.tobytes(), step.applied.values.tobytes(), step.reward)
+        for step in recorded
+    ]
 
 
 @pytest.mark.parametrize('policy_is_there', [True, False])

@@ -30,7 +30,7 @@ def test_an_episode_is_what_its_steps_sum_to():
     assert result.episode_return == pytest.approx(sum(step.reward for step in steps))
     assert sum(result.reward_terms.values()) == pytest.approx(result.episode_return)
     start = make_environment('Ant-v5').reset(seed=11)[1]['x_position']
-    assert result.forward_distance == pytest.approx(steps[-1].info['x_position'] - start)
+    assert result.forward_distance == pytest.approx(steps[-1].forward_position - start)
     assert result.mean_speed == pytest.approx(result.forward_distance / (20 * 0.05))
     for before, after in itertools.pairwise(steps):
         assert before.next_observation is after.observation
@@ -42,7 +42,9 @@ def test_the_same_seeds_give_the_same_trajectory_bit_for_bit():
         steps = []
         env = make_environment('Ant-v5', max_episode_steps=40)
         results = rollout(env, noise(3), [0, 5], steps.append)
-        return results, [(s.observation.tobytes(), s.action.tobytes(), s.reward) for s in steps]
+        return results, [
+            (s.observation.tobytes(), s.applied.values.tobytes(), s.reward) for s in steps
+        ]
 
     first, second = trajectory(), trajectory()
     assert first == second
@@ -66,8 +68,8 @@ def test_observations_and_actions_are_float32_and_limited():
     steps = []
     rollout(make_environment('Ant-v5', max_episode_steps=2), strong, [0], steps.append)
     assert {values.dtype for values in seen} == {np.dtype(np.float32)}
-    assert steps[0].action.dtype == np.float32
-    assert steps[0].action.tolist() == [1.0] * 8
+    assert steps[0].applied.values.dtype == np.float32
+    assert steps[0].applied.values.tolist() == [1.0] * 8
 
 
 def test_an_end_by_the_environment_is_termination():

@@ -190,12 +190,12 @@ def test_ant_runs_in_lockstep_as_in_the_rollout_bit_for_bit(graph):
     assert len(transitions) == len(steps)
     for transition, step in zip(transitions, steps, strict=True):
         assert transition.observation.tobytes() == step.observation.tobytes()
-        assert transition.action.tobytes() == step.action.tobytes()
+        assert transition.action.tobytes() == step.applied.values.tobytes()
         assert transition.next_observation.tobytes() == step.next_observation.tobytes()
         assert transition.reward == step.reward
-        assert list(transition.reward_terms) == list(step.info['reward_terms'].values())
+        assert list(transition.reward_terms) == list(step.reward_terms)
         assert (transition.terminated, transition.truncated) == (step.terminated, step.truncated)
-        assert transition.forward_position == step.info['x_position']
+        assert transition.forward_position == step.forward_position
         assert transition.model_hash == 'f' * 64
         assert transition.inference_time_us == 5.0
         assert transition.response_time_us > 0

@@ -9,7 +9,6 @@ would be faster.
 import argparse
 import contextlib
 import dataclasses
-import json
 import sys
 import tempfile
 import time
@@ -20,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from rl_edge_core import cluster
-from rl_edge_core.files import write_atomically
-from rl_edge_core.results import describe_machine
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_train.acting import ActingCopy
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
@@ -75,7 +73,7 @@ def bench_cluster(arguments: argparse.Namespace) -> None:
             'ppo_steps_per_s': _ceiling_of_rollouts(ray, seconds),
             'sac_transitions_per_s': _ceiling_of_replay(ray, seconds),
         }
-    write_atomically(arguments.out, json.dumps(report, indent=1))
+    write_json(arguments.out, report)
     print(
         f'PPO collects {report["ppo"]["collect_over_local"]:.2f} times the local steps/s, SAC '
         f'trains {report["sac"]["train_over_local"]:.2f} times\n'

@@ -12,8 +12,7 @@ from typing import Any
 
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
-from rl_edge_core.files import write_atomically
-from rl_edge_core.results import describe_machine
+from rl_edge_core.results import describe_machine, write_json
 from rl_edge_train.bench.learning import compare_learning
 from rl_edge_train.bench.stable_baselines import VECTOR_ENVIRONMENTS
 from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, Task
@@ -39,7 +38,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for algorithm in _chosen(arguments.algorithms, TASKS):
             task = dataclasses.replace(TASKS[algorithm], seconds=arguments.seconds)
             report[algorithm] = _compare_speed(task)
-            write_atomically(out, json.dumps(report, indent=1))
+            write_json(out, report)
             print(_summary(algorithm, report[algorithm]), flush=True)
     if 'learning' in arguments.parts:
         for algorithm in _chosen(arguments.algorithms, LEARNING_TASKS):
@@ -51,7 +50,7 @@ def compare(arguments: argparse.Namespace) -> None:
             ):
                 report.setdefault('parity', {})[algorithm] = result['parity']
                 report.setdefault('time_to', {})[algorithm] = result['time_to']
-                write_atomically(out, json.dumps(report, indent=1))
+                write_json(out, report)
             for row in report['parity'][algorithm]:
                 print(f'{algorithm}: {_parity_line(row)}', flush=True)
     print(out)
