@@ -26,6 +26,7 @@ from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, ros_log_folder, user_path, write_atomically
 from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
+from rl_edge_core.recording import free_path
 
 CONFIGURATION_FILE = 'configuration.yaml'
 DEFAULT_QOS = 'default'
@@ -137,7 +138,7 @@ def prepare(
     )
     prepared = PreparedSystem(system, values, model, processes, folder)
     text = yaml.safe_dump(_to_mapping(prepared), sort_keys=False)
-    write_atomically(_free_path(folder / CONFIGURATION_FILE), text)
+    write_atomically(free_path(folder / CONFIGURATION_FILE), text)  # an earlier run keeps its
     return prepared
 
 
@@ -187,16 +188,7 @@ def _new_folder(system: SystemDescription) -> Path:
     """Return a folder that no other run has, beside the logs; it is not made yet."""
     stamp = datetime.now().strftime('%Y%m%d-%H%M%S')
     name = f'{stamp}-{system.name}-{os.getpid()}'
-    return _free_path(ros_log_folder() / 'rl_edge' / name, joined_by='-')
-
-
-def _free_path(path: Path, *, joined_by: str = '_') -> Path:
-    """Return ``path``, or the first free one of NAME_2, NAME_3, ...: an earlier run keeps its."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_stem(f'{path.stem}{joined_by}{number}')
-    return free
+    return free_path(ros_log_folder() / 'rl_edge' / name, joined_by='-')
 
 
 def _ros_arguments(node: NodeDescription, values: Mapping[str, Value]) -> tuple[str, ...]:

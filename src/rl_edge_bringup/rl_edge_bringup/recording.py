@@ -19,7 +19,7 @@ from rl_edge_bringup.systems import RECORDER, NodeDescription, robots_of
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import write_atomically
 from rl_edge_core.parameters import Values
-from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection, free_folder, select_topics
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection, free_path, select_topics
 from rl_edge_core.shared_parameters import DEFAULT
 
 BAG_FOLDER = 'bag'
@@ -55,7 +55,7 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
     Raise ConfigurationError when the recorder that is asked for is not installed.
     """
     bag = Path(str(values['output_folder'])) / BAG_FOLDER
-    free = free_folder(bag)
+    free = free_path(bag)
     recorder = partial(
         NodeDescription,
         name=RECORDER_NODE,

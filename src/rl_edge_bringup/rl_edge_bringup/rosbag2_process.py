@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from rl_edge_bringup.child_process import die_with
-from rl_edge_core.recording import free_folder
+from rl_edge_core.recording import free_path
 
 _PATIENCE_SEC = 4.0
 """For the nodes to end; ros2 launch sends its next signal after 5 s."""
@@ -24,7 +24,7 @@ _LOOK_PERIOD_SEC = 0.05
 def main(words: Sequence[str] | None = None) -> int:
     """Run with the bag folder and the command to record; return the exit code of the latter."""
     bag, *command = sys.argv[1:] if words is None else words
-    folder = free_folder(Path(bag))
+    folder = free_path(Path(bag))
     folder.parent.mkdir(parents=True, exist_ok=True)
     return_code = asyncio.run(_record([*command, '--output', str(folder)]))
     return return_code if return_code >= 0 else 128 - return_code

@@ -94,20 +94,13 @@ def describe_network(model: keras.Model) -> Network:
     actor = actor_of(model)
     layers = flat_layers(actor)
     dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
+    active = (keras.layers.Dense, keras.layers.Activation)
+    activations = (str(x.activation.__name__) for x in layers if isinstance(x, active))
     is_gaussian = 'log_std' in named_outputs(model)
     return Network(
         hidden_sizes=tuple(int(layer.units) for layer in dense[:-1]),
-        activation=_activation(layers),
+        activation=next((name for name in activations if name != 'linear'), 'linear'),
         layer_norm=any(isinstance(layer, keras.layers.LayerNormalization) for layer in layers),
         parameters=int(sum(weight.shape.num_elements() for weight in actor.trainable_variables)),
         action_distribution='squashed_gaussian' if is_gaussian else 'deterministic',
     )
-
-
-def _activation(layers: list[keras.Layer]) -> str:
-    for layer in layers:
-        if isinstance(layer, keras.layers.Dense | keras.layers.Activation):
-            name = layer.activation.__name__
-            if name != 'linear':
-                return str(name)
-    return 'linear'

@@ -87,13 +87,12 @@ def _try_runtime(
         why = done.stderr.strip().splitlines()[-1:] or [f'exit status {done.returncode}']
         raise ArtifactError(f'{runtime} could not be tried: {why[0]}')
     answers = json.loads(done.stdout.splitlines()[-1])
-    return {name: _trial(answer) for name, answer in answers.items()}
-
-
-def _trial(answer: Mapping[str, Any]) -> Trial:
-    if 'reason' in answer:
-        return Trial(None, answer['reason'])
-    return Trial(np.asarray(answer['actions'], np.float32))
+    return {
+        name: Trial(None, answer['reason'])
+        if 'reason' in answer
+        else Trial(np.asarray(answer['actions'], np.float32))
+        for name, answer in answers.items()
+    }
 
 
 def open_interpreter(runtime: str, content: bytes) -> Any:

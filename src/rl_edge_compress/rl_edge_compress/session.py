@@ -82,10 +82,10 @@ class CompressionSession:
                 least_steps=CALIBRATION_STEPS,
                 cluster=self.cluster,
             )
-            write_atomically(path, lambda to: _save_states(to, states))
+            write_atomically(path, lambda to: np.savez_compressed(to, **vars(states)))
             _sign(path, self._states_key)
         with np.load(path, allow_pickle=False) as stored:
-            return VisitedStates(stored['observations'], stored['actions'])
+            return VisitedStates(**stored)
 
     @cached_property
     def calibration(self) -> np.ndarray:
@@ -152,7 +152,3 @@ def _is_of(path: Path, key: str) -> bool:
     """Return whether a kept file was made with the settings of ``key``."""
     signature = path.with_suffix('.key')
     return path.is_file() and signature.is_file() and signature.read_text() == key
-
-
-def _save_states(path: Path, states: VisitedStates) -> None:
-    np.savez_compressed(path, observations=states.observations, actions=states.actions)

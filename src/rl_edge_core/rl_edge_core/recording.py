@@ -71,7 +71,8 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
     return TopicSelection(tuple(dict.fromkeys(patterns)))
 
 
-def free_folder(folder: Path) -> Path:
-    """Return ``folder``; where it exists the first free one of ``folder_2``, ``folder_3``, ..."""
-    numbered = (folder.with_name(f'{folder.name}_{number}') for number in itertools.count(2))
-    return next(path for path in itertools.chain([folder], numbered) if not path.exists())
+def free_path(path: Path, *, joined_by: str = '_') -> Path:
+    """Return ``path``; where it exists the first free one of NAME_2, NAME_3, ..."""
+    name, suffix = (path.name, '') if path.is_dir() else (path.stem, path.suffix)
+    numbered = (path.with_name(f'{name}{joined_by}{n}{suffix}') for n in itertools.count(2))
+    return next(one for one in itertools.chain([path], numbered) if not one.exists())

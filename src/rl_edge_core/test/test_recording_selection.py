@@ -1,7 +1,7 @@
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.recording import free_folder, select_topics
+from rl_edge_core.recording import free_path, select_topics
 
 
 def test_default_topics_of_each_namespace() -> None:
@@ -43,10 +43,10 @@ def test_what_is_no_name_is_refused() -> None:
 def test_the_first_folder_that_is_free_is_taken(tmp_path) -> None:
     bag = tmp_path / 'bag'
 
-    assert free_folder(bag) == bag
+    assert free_path(bag) == bag
     bag.mkdir()
-    assert free_folder(bag) == tmp_path / 'bag_2'
+    assert free_path(bag) == tmp_path / 'bag_2'
     (tmp_path / 'bag_3').mkdir()
-    assert free_folder(bag) == tmp_path / 'bag_2'
+    assert free_path(bag) == tmp_path / 'bag_2'
     (tmp_path / 'bag_2').touch()
-    assert free_folder(bag) == tmp_path / 'bag_4'
+    assert free_path(bag) == tmp_path / 'bag_4'

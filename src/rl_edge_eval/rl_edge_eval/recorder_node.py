@@ -12,7 +12,7 @@ from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import storage_errors, user_path
-from rl_edge_core.recording import free_folder, select_topics
+from rl_edge_core.recording import free_path, select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
@@ -50,7 +50,7 @@ class RecorderNode(Node):
         )
         folder = user_path(settings.output)
         with storage_errors(folder):
-            folder = free_folder(folder) if settings.if_exists == NUMBER else folder
+            folder = free_path(folder) if settings.if_exists == NUMBER else folder
         self._bag = BagFile(folder, settings.storage, limits=limits)
         self._numbers: dict[str, int] = {}
         self._order = ArrivalOrder()

@@ -50,6 +50,7 @@ def make_environment(
         )
     env = _make(environment_id, render_mode=render_mode, kwargs=kwargs)
     try:
+        _check_spaces(environment_id, env)
         shaping = study_shaping(spec_of(env)) if reward_shaping == 'study' else None
         return RewardTerms(env, shaping)
     except RlEdgeError:
@@ -134,11 +135,6 @@ def _make(
         raise ConfigurationError(_why_not_made(environment_id, error)) from error
     except (TypeError, ValueError, OSError, ArithmeticError) as error:
         raise ConfigurationError(f'environment {environment_id!r}: {error}') from error
-    try:
-        _check_spaces(environment_id, env)
-    except ConfigurationError:
-        env.close()
-        raise
     # Gymnasium's own spec forgets the module; wrappers of ours it does not know.
     env.unwrapped._rl_edge_made_from = (environment_id, kwargs)  # type: ignore[attr-defined]
     return env
