@@ -23,8 +23,11 @@ COLUMNS = (
 
 def markdown(reports: Sequence[RecipeReport], *, default: str) -> str:
     """Return the tables of a report: what was kept, and what an action takes."""
+    rows = [_row(report, default) for report in reports]
+    # Without the columns that no row has a value of, as of a distance.
+    shown = [index for index in range(len(COLUMNS)) if any(row[index] != '-' for row in rows)]
     parts = [
-        _without_empty_columns(COLUMNS, [_row(report, default) for report in reports]),
+        table([COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows]),
         'Time of one action, p50 / p99 in us, and resident memory of a process in MB.',
         timing_table(
             [report.recipe for report in reports],
@@ -91,12 +94,6 @@ def timing_table(recipes: Sequence[str], timings: Timings) -> str:
 
     rows = [[recipe, *(cell(runtime, recipe) for runtime in runtimes)] for recipe in recipes]
     return table(['recipe', *runtimes], rows)
-
-
-def _without_empty_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table without the columns that no row has a value of, as of a distance."""
-    shown = [index for index in range(len(header)) if any(row[index] != '-' for row in rows)]
-    return table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -63,9 +63,11 @@ class PolicyReports:
             self.publish()
 
     def publish(self) -> None:
-        """Publish status and diagnostics."""
+        """Publish status and diagnostics: a level and the worst of what there is to say."""
         self.publish_status()
-        self.publish_diagnostics()
+        errors = self._graph_errors(*self.endpoints) if self.endpoints else ''
+        health = self._health().with_errors(errors)
+        self._diagnostics.publish(*health, self.counters.to_mapping())
         if self.endpoints is not None:
             from rl_edge_core.ros.graph import WaitingLog
 
@@ -98,12 +100,6 @@ class PolicyReports:
         )
         status.header.stamp = system_time()
         self._status.publish(status)
-
-    def publish_diagnostics(self) -> None:
-        """Publish a level and the worst of what there is to say."""
-        errors = self._graph_errors(*self.endpoints) if self.endpoints else ''
-        health = self._health().with_errors(errors)
-        self._diagnostics.publish(*health, self.counters.to_mapping())
 
     def close(self) -> None:
         """Wait until the last status has arrived, and stop the thread."""
