@@ -206,6 +206,14 @@ def _concat(inputs: Values, attributes: Attributes) -> Any:
     return keras.ops.concatenate(inputs, axis=-1)
 
 
+def _applied(function: Callable[[Any], Any]) -> Convert:
+    return lambda inputs, attributes: function(inputs[0])
+
+
+def _activation(name: str) -> Convert:
+    return lambda inputs, attributes: keras.layers.Activation(name)(inputs[0])
+
+
 def _elu(inputs: Values, attributes: Attributes) -> Any:
     alpha = float(attributes.get('alpha', 1.0))
     if alpha != 1.0:
@@ -278,9 +286,6 @@ OPERATORS: Mapping[str, Convert] = {
     'Gather': _gather,
     'Concat': _concat,
     **{name: lambda inputs, _: inputs[0] for name in _SAME_VECTOR},
-    **{name: lambda inputs, _, of=of: of(inputs[0]) for name, of in _FUNCTIONS.items()},
-    **{
-        name: lambda inputs, _, key=key: keras.layers.Activation(key)(inputs[0])
-        for name, key in _ACTIVATIONS.items()
-    },
+    **{name: _applied(function) for name, function in _FUNCTIONS.items()},
+    **{name: _activation(key) for name, key in _ACTIVATIONS.items()},
 }

@@ -61,8 +61,9 @@ class TransitionSequence:
         key = (run_id, episode)
         arrival = self._of(key).arrive(step)
         # Runs have random numbers: of two runs neither is older, the robot was started again.
-        is_same_run = self._newest is not None and self._newest[0] == run_id
-        if arrival is Arrival.IN_ORDER and is_same_run and key < self._newest:
+        newest = self._newest
+        is_older = newest is not None and newest[0] == run_id and key < newest
+        if arrival is Arrival.IN_ORDER and is_older:
             arrival = Arrival.REORDERED
         elif arrival is Arrival.IN_ORDER:
             self._newest = key

@@ -63,11 +63,9 @@ class PolicyReports:
             self.publish()
 
     def publish(self) -> None:
-        """Publish status and diagnostics: a level and the worst of what there is to say."""
+        """Publish status and diagnostics."""
         self.publish_status()
-        errors = self._graph_errors(*self.endpoints) if self.endpoints else ''
-        health = self._health().with_errors(errors)
-        self._diagnostics.publish(*health, self.counters.to_mapping())
+        self.publish_diagnostics()
         if self.endpoints is not None:
             from rl_edge_core.ros.graph import WaitingLog
 
@@ -100,6 +98,12 @@ class PolicyReports:
         )
         status.header.stamp = system_time()
         self._status.publish(status)
+
+    def publish_diagnostics(self) -> None:
+        """Publish a level and the worst of what there is to say."""
+        errors = self._graph_errors(*self.endpoints) if self.endpoints else ''
+        health = self._health().with_errors(errors)
+        self._diagnostics.publish(*health, self.counters.to_mapping())
 
     def close(self) -> None:
         """Wait until the last status has arrived, and stop the thread."""
