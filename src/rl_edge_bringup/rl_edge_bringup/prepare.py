@@ -12,16 +12,7 @@ import yaml
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.validate_namespace import validate_namespace
 
-from rl_edge_bringup.models import (
-    ChosenModel,
-    ModelRequest,
-    choose_model,
-    environment_of,
-    executable_path,
-    install_command,
-    missing_packages,
-    missing_programs,
-)
+from rl_edge_bringup import models
 from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription, labels, robots_of
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ensure_folder, ros_log_folder, user_path, write_atomically
@@ -52,7 +43,7 @@ class NodeProcess:
             return node.command
         given = [f'{name}:={json.dumps(value)}' for name, value in self.parameters.items()]
         return (
-            str(executable_path(node.package, node.executable)),
+            str(models.executable_path(node.package, node.executable)),
             '--ros-args',
             *('-r', f'__node:={node.name}'),
             *('-r', f'__ns:=/{node.namespace}'),
@@ -67,7 +58,7 @@ class PreparedSystem:
 
     system: SystemDescription
     values: Mapping[str, Value]
-    model: ChosenModel | None
+    model: models.ChosenModel | None
     processes: tuple[NodeProcess, ...]
     folder: Path
     """Holds the resolved configuration."""
@@ -117,11 +108,11 @@ def prepare(
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, 'output_folder': str(folder)}
     if 'model' in values:
-        names = [field.name for field in fields(ModelRequest) if field.name in values]
+        names = [field.name for field in fields(models.ModelRequest) if field.name in values]
         asked = {**values, 'environment_id': given.get('environment_id', '')}
-        request = ModelRequest(**{name: str(asked[name]) for name in names})
-        model = choose_model(request, run_folder=folder)
-        for name, value in environment_of(model, given).items():
+        request = models.ModelRequest(**{name: str(asked[name]) for name in names})
+        model = models.choose_model(request, run_folder=folder)
+        for name, value in models.environment_of(model, given).items():
             if name in values and value:
                 values[name] = settled[name] = value
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
@@ -147,10 +138,13 @@ def _checked_values(
 ) -> dict[str, Value]:
     """Return a value for each argument, what the system needs being installed."""
     values = parse_arguments(system.arguments, given)
-    if missing := [*missing_programs(system.programs), *missing_packages(system.needs)]:
+    if missing := [
+        *models.missing_programs(system.programs),
+        *models.missing_packages(system.needs),
+    ]:
         raise ConfigurationError(
             f'{system.name} needs {" and ".join(missing)}, which can not be found: '
-            f'{install_command(system.needs)}'
+            f'{models.install_command(system.needs)}'
         )
     values['namespace'] = checked_namespace(str(values['namespace']), pushed_namespace)
     if values.get('robot_namespaces'):
@@ -207,7 +201,7 @@ def _parameters(
 ) -> dict[str, Any]:
     if node.command:
         return {}
-    executable_path(node.package, node.executable)  # a missing program is found out here
+    models.executable_path(node.package, node.executable)  # a missing program is found out here
     # What equals the default is left to the node, so that a launch file can still set it.
     defaults = {s.name: s.default for s in settings_of(node_parameters(node.executable))}
     given = {name: value for name, value in node.parameters.items() if value != defaults[name]}

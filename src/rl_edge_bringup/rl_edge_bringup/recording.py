@@ -8,12 +8,7 @@ from typing import Any
 
 import yaml
 
-from rl_edge_bringup.models import (
-    install_command,
-    is_installed,
-    missing_packages,
-    missing_programs,
-)
+from rl_edge_bringup import models
 from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, publisher_profile
 from rl_edge_bringup.systems import RECORDER, NodeDescription, robots_of
 from rl_edge_core.errors import ConfigurationError
@@ -106,26 +101,26 @@ def choose_recorder(recorder: str, storage: str) -> str:
     if recorder == ROSBAG2 and missing:
         raise ConfigurationError(
             f'recorder is {ROSBAG2!r}, but {" and ".join(missing)} of rosbag2 can not be found: '
-            f'{install_command(_packages(storage))}, or use recorder:={RL_EDGE}'
+            f'{models.install_command(_packages(storage))}, or use recorder:={RL_EDGE}'
         )
     if recorder == ROSBAG2 or (recorder == AUTO and not missing):
         return ROSBAG2
-    if not is_installed(_OUR_PACKAGE):
+    if not models.is_installed(_OUR_PACKAGE):
         raise ConfigurationError(
             f'record is true, but neither {_OUR_PACKAGE} nor rosbag2 is installed here: '
-            f'{install_command(_packages(storage))}, or record on the desktop'
+            f'{models.install_command(_packages(storage))}, or record on the desktop'
         )
     return RL_EDGE
 
 
 def can_record() -> bool:
     """Return whether one of the two recorders is installed."""
-    return is_installed(_OUR_PACKAGE) or not missing_for_rosbag2('mcap')
+    return models.is_installed(_OUR_PACKAGE) or not missing_for_rosbag2('mcap')
 
 
 def missing_for_rosbag2(storage: str) -> list[str]:
     """Return what ``ros2 bag record`` with this storage (mcap, sqlite3) needs and lacks."""
-    return missing_programs(['ros2']) + missing_packages(_packages(storage))
+    return models.missing_programs(['ros2']) + models.missing_packages(_packages(storage))
 
 
 def subscription_qos(

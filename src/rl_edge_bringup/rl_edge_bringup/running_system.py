@@ -11,14 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rl_edge_bringup import node_exit
 from rl_edge_bringup.child_process import ChildProcess
 from rl_edge_bringup.line_log import LineLog
-from rl_edge_bringup.node_exit import (
-    HEALTHY_SEC,
-    count_oom_kills,
-    decide_after_exit,
-    describe_exit,
-)
 from rl_edge_bringup.systems import IGNORE, READY_PERIOD_SEC, SHUTDOWN, NodeDescription, labels
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -181,7 +176,7 @@ class RunningSystem:
         for index, node in enumerate(nodes):
             if self._outcome is not None:
                 return
-            node.oom_kills_before = count_oom_kills()
+            node.oom_kills_before = node_exit.count_oom_kills()
             child = ChildProcess(node.process.command, self._environment)
             node.started_sec = time.monotonic()
             self._set_child(node, child)
@@ -223,7 +218,9 @@ class RunningSystem:
         if self._outcome is None:
             self._decide(node, child.pid, return_code)
         elif return_code not in _STOPPED:
-            exited = describe_exit(return_code, count_oom_kills() - node.oom_kills_before)
+            exited = node_exit.describe_exit(
+                return_code, node_exit.count_oom_kills() - node.oom_kills_before
+            )
             self.log.write(RUNNER, f'{node.name} (pid {child.pid}) {exited} while stopping')
         self._end_if_idle()
 
@@ -240,16 +237,16 @@ class RunningSystem:
         return child
 
     def _decide(self, node: _Node, pid: int, return_code: int) -> None:
-        if time.monotonic() - node.started_sec > HEALTHY_SEC:
+        if time.monotonic() - node.started_sec > node_exit.HEALTHY_SEC:
             node.restarts = 0
-        decision = decide_after_exit(
+        decision = node_exit.decide_after_exit(
             node.process.node,
             label=node.name,
             pid=pid,
             return_code=return_code,
             on_node_exit=self._on_node_exit,
             restarts=node.restarts,
-            oom_kills=count_oom_kills() - node.oom_kills_before,
+            oom_kills=node_exit.count_oom_kills() - node.oom_kills_before,
             is_last=not any(
                 other.child for other in self._nodes.values() if other.process.node.ends_run
             ),

@@ -18,15 +18,7 @@ import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
-from rl_edge_compress.onnx_file import (
-    checked_model,
-    choose_output,
-    first_line,
-    fix_batch,
-    make_names_unique,
-    only_input,
-    onnx_session,
-)
+from rl_edge_compress import onnx_file
 from rl_edge_compress.onnx_operators import OPERATORS, Attributes, Values, dense
 from rl_edge_core.errors import ArtifactError
 
@@ -49,13 +41,13 @@ def read_onnx(path: Path, *, output: str = '') -> OnnxPolicy:
     Raise ArtifactError for what is no such file, and for a graph that is no plain actor, naming
     the node, its operator and a remedy.
     """
-    proto = checked_model(path, known=OPERATORS)
-    source = only_input(proto)
-    choose_output(proto, output)
-    fix_batch(proto, source)
-    make_names_unique(proto)
+    proto = onnx_file.checked_model(path, known=OPERATORS)
+    source = onnx_file.only_input(proto)
+    onnx_file.choose_output(proto, output)
+    onnx_file.fix_batch(proto, source)
+    onnx_file.make_names_unique(proto)
     folded = _folded(proto, path)
-    session = onnx_session(proto.SerializeToString())
+    session = onnx_file.onnx_session(proto.SerializeToString())
 
     def answer(observations: np.ndarray) -> np.ndarray:
         rows = np.asarray(observations, np.float32)
@@ -75,13 +67,13 @@ def _folded(proto: Any, path: Path) -> Any:
     with tempfile.TemporaryDirectory(prefix='rl_edge-') as folder:
         target = Path(folder) / 'folded.onnx'
         try:
-            onnx_session(
+            onnx_file.onnx_session(
                 proto.SerializeToString(),
                 graph_optimization_level=onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
                 optimized_model_filepath=str(target),
             )
         except Exception as error:  # ONNX Runtime's own types
-            reason = first_line(error)
+            reason = onnx_file.first_line(error)
             raise ArtifactError(f'{path} cannot be run by ONNX Runtime: {reason}') from error
         return onnx.load(str(target))
 
@@ -157,4 +149,6 @@ def _converted(node: Any, inputs: Values, attributes: Attributes) -> Any:
     except ArtifactError as error:
         raise ArtifactError(f'{where}: {error}') from error
     except Exception as error:  # whatever Keras raises for shapes that do not fit
-        raise ArtifactError(f'{where} cannot be converted: {first_line(error)}') from error
+        raise ArtifactError(
+            f'{where} cannot be converted: {onnx_file.first_line(error)}'
+        ) from error

@@ -20,18 +20,8 @@ from rl_edge_core.statistics import share_kept
 from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.series import ratio
 from rl_edge_eval.output.columns import Column, make_console, rows_table
+from rl_edge_experiments import experiment
 from rl_edge_experiments.cpu_quota import held_to, make_group, quota_of
-from rl_edge_experiments.experiment import (
-    OUTPUT,
-    Experiment,
-    choose,
-    numbers_of,
-    output_folder,
-    recipe_of,
-    system_arguments,
-    with_environment_of,
-    words_of,
-)
 from rl_edge_experiments.observer import Observer
 from rl_edge_experiments.record_run import RunRequest, record_run
 
@@ -52,17 +42,19 @@ in envelope.json."""
 def run_envelope(values: Values) -> int:
     """Run all budgets, search, write envelope.json, print the table; return 0."""
     console = make_console(data_on_stdout=False)
-    configurations = words_of('configurations', str(values['configurations']), CONFIGURATIONS)
-    factors = numbers_of(
+    configurations = experiment.words_of(
+        'configurations', str(values['configurations']), CONFIGURATIONS
+    )
+    factors = experiment.numbers_of(
         'real_time_factors', str(values['real_time_factors']), above=0.0, most=100.0
     )
-    shares = numbers_of('shares', str(values['shares']), above=0.0, most=NO_QUOTA)
+    shares = experiment.numbers_of('shares', str(values['shares']), above=0.0, most=NO_QUOTA)
     for share in shares:
         quota_of(share)
     make_group('rl_edge-probe').close()  # an error now, and not after the first runs
     for configuration in configurations:
-        values = with_environment_of(choose(configuration, values), values)
-    folder = output_folder(values)
+        values = experiment.with_environment_of(experiment.choose(configuration, values), values)
+    folder = experiment.output_folder(values)
     groups, verdicts = [], []
     for configuration, factor in itertools.product(configurations, factors):
         measure = partial(_measure, values, folder / 'envelope', console, configuration, factor)
@@ -112,7 +104,7 @@ def _measure(
     arguments = {key: to_text(values[key]) for key in _FROM_SIM} | {
         'configuration': configuration,
         'model': str(values['model']),
-        'recipe': recipe_of(configuration, values),
+        'recipe': experiment.recipe_of(configuration, values),
         'mode': 'realtime',
         'real_time_factor': str(factor),
         'episodes': to_text(values['episodes']),
@@ -256,7 +248,7 @@ def _print_table(console: Console, runs: Sequence[Run], *, keep: float) -> None:
     console.print(rows_table(runs, COLUMNS, names=names, title=title, note=note))
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = experiment.Experiment(
     arguments=(
         Setting('shares', '50,10,2', 'shares of a core to try, in percent'),
         Setting('real_time_factors', '1,5', 'real-time factors to run each at'),
@@ -266,9 +258,9 @@ EXPERIMENT = Experiment(
             'keep', 0.9, 'share of the speed without a quota that counts as walking', minimum=0.0
         ),
         Setting('episodes', 2, 'episodes of each run', minimum=1),
-        *system_arguments(*_FROM_SIM, 'model', 'recipe'),
+        *experiment.system_arguments(*_FROM_SIM, 'model', 'recipe'),
         Setting('reuse', False, 'take equal runs from the bags of an earlier call'),
-        OUTPUT,
+        experiment.OUTPUT,
     ),
     run=run_envelope,
 )

@@ -7,13 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rl_edge_bringup.models import (
-    ChosenModel,
-    ModelRequest,
-    choose_model,
-    environment_of,
-    results_folder,
-)
+from rl_edge_bringup import models
 from rl_edge_bringup.systems import CONFIGURATIONS, policy_arguments, sim_arguments
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 from rl_edge_core.files import user_path
@@ -48,9 +42,9 @@ def system_arguments(*names: str) -> tuple[Setting, ...]:
     return tuple(one for one in (*of_sim, *policy_arguments()) if one.name in names)
 
 
-def with_environment_of(model: ChosenModel, values: Values) -> dict[str, Value]:
+def with_environment_of(model: models.ChosenModel, values: Values) -> dict[str, Value]:
     """Return ``values`` with the environment that runs: what was asked for, else the model's."""
-    found = environment_of(model, values).items()
+    found = models.environment_of(model, values).items()
     return {**values, **{name: value for name, value in found if name in values}}
 
 
@@ -59,13 +53,13 @@ def output_folder(values: Values, name: str = '') -> Path:
 
     Raise StorageError before anything is run when it can't be.
     """
-    return result_folder(user_path(str(values['output'] or results_folder() / name)))
+    return result_folder(user_path(str(values['output'] or models.results_folder() / name)))
 
 
-def choose(configuration: str, values: Values, model: str | None = None) -> ChosenModel:
+def choose(configuration: str, values: Values, model: str | None = None) -> models.ChosenModel:
     """Return the model of one configuration; ``recipe`` is that of the compressed one."""
-    return choose_model(
-        ModelRequest(
+    return models.choose_model(
+        models.ModelRequest(
             configuration=configuration,
             model=str(values['model']) if model is None else model,
             recipe=recipe_of(configuration, values),
@@ -75,7 +69,7 @@ def choose(configuration: str, values: Values, model: str | None = None) -> Chos
     )
 
 
-def begin(values: Values) -> tuple[Console, Path, ChosenModel, dict[str, Value]]:
+def begin(values: Values) -> tuple[Console, Path, models.ChosenModel, dict[str, Value]]:
     """Return what an experiment on the compressed configuration begins with.
 
     Console, folder of the results, model, and ``values`` with the environment that runs.
@@ -85,7 +79,7 @@ def begin(values: Values) -> tuple[Console, Path, ChosenModel, dict[str, Value]]
     return console, folder, model, with_environment_of(model, values)
 
 
-def write_result(path: Path, content: Mapping[str, Any], model: ChosenModel) -> None:
+def write_result(path: Path, content: Mapping[str, Any], model: models.ChosenModel) -> None:
     """Write what was found as JSON, with the model and the machine that it was found of."""
     facts = {'model': model.to_mapping(), 'machine': describe_machine()}
     write_json(path, {**content, **facts})

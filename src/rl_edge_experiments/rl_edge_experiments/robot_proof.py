@@ -21,13 +21,7 @@ from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.metrics.series import Percentiles
 from rl_edge_eval.output.columns import Column, comparison_table
 from rl_edge_eval.recorded_steps import RecordedSteps, Step
-from rl_edge_experiments.experiment import (
-    MODEL_ARGUMENTS,
-    OUTPUT,
-    Experiment,
-    begin,
-    write_result,
-)
+from rl_edge_experiments.experiment import MODEL_ARGUMENTS, OUTPUT, Experiment, begin, write_result
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
 from rl_edge_robot.description import find_description
 from rl_edge_sim.environment import environment_of

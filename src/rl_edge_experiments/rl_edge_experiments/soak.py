@@ -13,13 +13,7 @@ from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.wording import counted
 from rl_edge_eval.metrics.run_metrics import RobotMetrics
 from rl_edge_eval.output.columns import Column, rows_table
-from rl_edge_experiments.experiment import (
-    MODEL_ARGUMENTS,
-    OUTPUT,
-    Experiment,
-    begin,
-    write_result,
-)
+from rl_edge_experiments.experiment import MODEL_ARGUMENTS, OUTPUT, Experiment, begin, write_result
 from rl_edge_experiments.record_run import RunRequest, record_run
 
 DEFAULT_DOMAIN_ID = 94

@@ -17,13 +17,7 @@ from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import decoded
 from rl_edge_eval.metrics.series import Percentiles, between, ratio
 from rl_edge_eval.output.columns import Column, rows_table, values_of
-from rl_edge_experiments.experiment import (
-    MODEL_ARGUMENTS,
-    OUTPUT,
-    Experiment,
-    begin,
-    write_result,
-)
+from rl_edge_experiments.experiment import MODEL_ARGUMENTS, OUTPUT, Experiment, begin, write_result
 from rl_edge_experiments.link_cut import ARGUMENTS, LinkCut
 from rl_edge_experiments.network import OVER_UDP, TwoHosts, inside, two_hosts
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs

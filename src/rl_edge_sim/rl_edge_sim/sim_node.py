@@ -18,15 +18,9 @@ from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import set_stamp
 from rl_edge_core.ros.loop_node import LoopNode
 from rl_edge_core.ros.loop_publisher import Throttle
+from rl_edge_sim import rendering
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.mujoco_names import is_mujoco, joint_reader
-from rl_edge_sim.rendering import (
-    RENDER_MODES,
-    InlinePictures,
-    Pictures,
-    RenderThread,
-    check_window_is_possible,
-)
 from rl_edge_sim.ros.simulation_services import offer_simulation_services
 from rl_edge_sim.ros.standard_robot import StandardRobot
 from rl_edge_sim.sim_parameters import SimParameters, main
@@ -46,7 +40,7 @@ class SimNode(LoopNode[SimParameters]):
         super().__init__('sim', SimParameters, **kwargs)
         settings = self.settings
         if settings.render == 'window':
-            check_window_is_possible()
+            rendering.check_window_is_possible()
         self._env = _make_environment(settings)
         self._views: list[_ClockView | _JointStateView] = []
         self._picture_throttle = Throttle(settings.render_rate_hz)
@@ -95,15 +89,15 @@ class SimNode(LoopNode[SimParameters]):
         if self._pictures is not None and self._picture_throttle.is_due():
             self._pictures.offer(self._env, time_ns)
 
-    def _start_rendering(self) -> Pictures | None:
+    def _start_rendering(self) -> rendering.Pictures | None:
         settings = self.settings
         if settings.render == 'none':
             return None
         if settings.render == 'topic':
             self._image = qos.publisher(self, Image, 'image', qos.image())
         if not is_mujoco(self._env):
-            return InlinePictures(show=self._publish_picture, fail=self.fail)
-        return RenderThread(
+            return rendering.InlinePictures(show=self._publish_picture, fail=self.fail)
+        return rendering.RenderThread(
             partial(_make_environment, settings, for_pictures=True),
             rate_hz=settings.render_rate_hz,
             show=self._publish_picture,
@@ -117,7 +111,10 @@ class SimNode(LoopNode[SimParameters]):
 
 def _make_environment(settings: SimParameters, *, for_pictures: bool = False) -> gymnasium.Env:
     arguments = environment_arguments(settings.environment_arguments)
-    shaping, drawing = settings.reward_shaping, {'render_mode': RENDER_MODES[settings.render]}
+    shaping, drawing = (
+        settings.reward_shaping,
+        {'render_mode': rendering.RENDER_MODES[settings.render]},
+    )
     if for_pictures:
         size = {'width': settings.render_width, 'height': settings.render_height}
         arguments |= {**drawing, **size}

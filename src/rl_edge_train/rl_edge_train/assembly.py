@@ -9,7 +9,7 @@ from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_core.wording import counted
-from rl_edge_train import checkpoint
+from rl_edge_train import checkpoint, loops
 from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
@@ -17,14 +17,6 @@ from rl_edge_train.cluster.worker import WorkerTask
 from rl_edge_train.collector import Collector, LocalCollector
 from rl_edge_train.display import RunDisplay
 from rl_edge_train.environments import spec_of
-from rl_edge_train.loops import (
-    ON_POLICY,
-    Loop,
-    OffPolicyConfig,
-    OffPolicyLoop,
-    OnPolicyConfig,
-    OnPolicyLoop,
-)
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.runner import Runner
 from rl_edge_train.vector_environment import VectorEnvironment
@@ -61,11 +53,11 @@ def assemble(
             training=training,
         )
 
-    schedule: OnPolicyConfig | OffPolicyConfig
-    if config.algorithm in ON_POLICY:
-        schedule = from_mapping(OnPolicyConfig, config.loop)
+    schedule: loops.OnPolicyConfig | loops.OffPolicyConfig
+    if config.algorithm in loops.ON_POLICY:
+        schedule = from_mapping(loops.OnPolicyConfig, config.loop)
     else:
-        schedule = from_mapping(OffPolicyConfig, config.loop)
+        schedule = from_mapping(loops.OffPolicyConfig, config.loop)
     collector: Collector
     if cluster is not None:
         taken = map(checkpoint.steps_of, checkpoint.paths(folder / 'checkpoints'))
@@ -85,16 +77,16 @@ def assemble(
         collector = LocalCollector(
             agent,
             training,
-            steps=schedule.rollout_length if isinstance(schedule, OnPolicyConfig) else 1,
-            observes=isinstance(schedule, OffPolicyConfig),
+            steps=schedule.rollout_length if isinstance(schedule, loops.OnPolicyConfig) else 1,
+            observes=isinstance(schedule, loops.OffPolicyConfig),
             action_limits=(spec.low, spec.high),
             seed=seed,
         )
-    loop: Loop
-    if isinstance(schedule, OnPolicyConfig):
-        loop = OnPolicyLoop(agent, collector, total_steps=config.total_steps)
+    loop: loops.Loop
+    if isinstance(schedule, loops.OnPolicyConfig):
+        loop = loops.OnPolicyLoop(agent, collector, total_steps=config.total_steps)
     else:
-        loop = OffPolicyLoop(
+        loop = loops.OffPolicyLoop(
             agent, collector, schedule, total_steps=config.total_steps, seed=seed, folder=folder
         )
     return Runner(
@@ -111,7 +103,7 @@ def _ray_collector(
     cluster: Cluster,
     agent: Agent,
     config: RunConfig,
-    schedule: OnPolicyConfig | OffPolicyConfig,
+    schedule: loops.OnPolicyConfig | loops.OffPolicyConfig,
     *,
     seed: int,
     first_step: int,
@@ -121,7 +113,7 @@ def _ray_collector(
     workers = cluster.workers or max(1, slots - 1)
     each = cluster.environments_per_worker or -(-schedule.environments // workers)
     begin = f'{counted(workers, "worker")} with {counted(each, "environment")} each collect'
-    if isinstance(schedule, OnPolicyConfig):
+    if isinstance(schedule, loops.OnPolicyConfig):
         steps = schedule.rollout_length
         say(f'{begin} rollouts of {steps} steps: {workers * each * steps:,} transitions a rollout')
     else:
@@ -144,7 +136,7 @@ def _ray_collector(
             first_step=first_step,
         ),
         workers=workers,
-        rollouts=isinstance(schedule, OnPolicyConfig),
+        rollouts=isinstance(schedule, loops.OnPolicyConfig),
         say=say,
     )
 

@@ -10,13 +10,7 @@ from rclpy.node import Node
 from rl_edge_core.episode_result import EpisodeResult
 from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_core.loop.events import EpisodeEvent, ObservationEvent, Plant, StepEvent
-from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import (
-    fill_observation,
-    fill_transition,
-    to_environment,
-    to_episode_summary,
-)
+from rl_edge_core.ros import conversions, qos
 from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import Environment, EpisodeSummary, Observation, Transition
 
@@ -80,14 +74,14 @@ class LoopPublisher:
         self._transition_message = Transition(run_id=run_id)
         self.episodes = EpisodeLog(node.get_logger().info)
         self.environment.publish(
-            to_environment(
+            conversions.to_environment(
                 plant.spec, run_id=run_id, reward_term_names=plant.term_names, mode=mode
             )
         )
 
     def publish_observation(self, event: ObservationEvent) -> None:
         """Publish an observation; the first of an episode is not followed by a step."""
-        fill_observation(self._observation_message, event)
+        conversions.fill_observation(self._observation_message, event)
         self.observation.publish(self._observation_message)
         if not event.step:
             self._after_step(event.time_ns)
@@ -96,13 +90,13 @@ class LoopPublisher:
         """Publish a transition and what goes with the time that it led to."""
         # Filling and serializing it for nobody would cost as much as the observation.
         if self.transition.get_subscription_count():
-            fill_transition(self._transition_message, event)
+            conversions.fill_transition(self._transition_message, event)
             self.transition.publish(self._transition_message)
         self._after_step(event.time_ns)
 
     def publish_episode(self, event: EpisodeEvent) -> None:
         """Publish the summary of an episode."""
-        self._episode.publish(to_episode_summary(event, run_id=self._run_id))
+        self._episode.publish(conversions.to_episode_summary(event, run_id=self._run_id))
         self.episodes.add(event)
 
     def flush(self, timeout_sec: float) -> bool:

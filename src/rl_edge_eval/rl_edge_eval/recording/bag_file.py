@@ -16,16 +16,11 @@ import yaml
 from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_core.files import ensure_folder, storage_errors, write_atomically
 from rl_edge_eval.bag.bag import METADATA_NAME
-from rl_edge_eval.recording.storage_writers import (
-    METADATA_VERSION,
-    McapStorage,
-    RecordedTopic,
-    SqliteStorage,
-)
+from rl_edge_eval.recording import storage_writers
 
-_STORAGES: dict[str, type[McapStorage] | type[SqliteStorage]] = {
-    'mcap': McapStorage,
-    'sqlite3': SqliteStorage,
+_STORAGES: dict[str, type[storage_writers.McapStorage] | type[storage_writers.SqliteStorage]] = {
+    'mcap': storage_writers.McapStorage,
+    'sqlite3': storage_writers.SqliteStorage,
 }
 FILES_OF_A_CAPPED_BAG = 5
 """So many files a bag with a largest size is split into, where no size of a file is given."""
@@ -92,7 +87,7 @@ class BagFile:
         self.folder, self._storage_name, self._limits = folder, storage, limits or Limits()
         self.messages_written = 0
         self.files_deleted = 0
-        self._topics: list[RecordedTopic] = []
+        self._topics: list[storage_writers.RecordedTopic] = []
         self._repeated: dict[int, bytes | None] = {}
         """The last message of each topic that every file begins with."""
         self._files: list[_File] = []
@@ -103,7 +98,7 @@ class BagFile:
             folder.mkdir()
             self._open_file(0)
 
-    def add_topic(self, topic: RecordedTopic, *, repeat: bool = False) -> int:
+    def add_topic(self, topic: storage_writers.RecordedTopic, *, repeat: bool = False) -> int:
         """Announce a topic; return its number.
 
         ``repeat`` puts its last message at the beginning of each further file, since it is
@@ -188,7 +183,7 @@ class BagFile:
         """Return the content of metadata.yaml, version 9 of rosbag2."""
         whole = _File('', min(f.begin_ns for f in files), max(f.end_ns for f in files))
         return {
-            'version': METADATA_VERSION,
+            'version': storage_writers.METADATA_VERSION,
             'storage_identifier': self._storage_name,
             'relative_file_paths': [entry.name for entry in files],
             **whole.times(),

@@ -17,17 +17,7 @@ from rl_edge_core.parameters import Setting, Values, to_text
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.wording import counted
 from rl_edge_eval.output.columns import make_console, text_table
-from rl_edge_experiments.experiment import (
-    COMPRESSED,
-    FULL,
-    Experiment,
-    choose,
-    output_folder,
-    recipe_of,
-    system_arguments,
-    with_environment_of,
-    words_of,
-)
+from rl_edge_experiments import experiment
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 from rl_edge_experiments.report.claims import Claim, check_claims
 from rl_edge_experiments.report.page import HEADINGS, render_page
@@ -47,18 +37,18 @@ def run_report(values: Values) -> int:
     console = make_console(data_on_stdout=False)
     names, missing = models_of(str(values['models']))
     chosen = {}
-    for name, configuration in itertools.product(names, (FULL, COMPRESSED)):
-        model = choose(configuration, values, name)
+    for name, configuration in itertools.product(names, (experiment.FULL, experiment.COMPRESSED)):
+        model = experiment.choose(configuration, values, name)
         chosen[name, configuration] = model
-        values = with_environment_of(model, values)  # the first one's is that of all
-    folder = output_folder(values, 'report')
+        values = experiment.with_environment_of(model, values)  # the first one's is that of all
+    folder = experiment.output_folder(values, 'report')
     for line in missing:
         console.print(f'note: {line}')
     pairs = []
     for name in names:
         full, compressed = (
             _side(configuration, chosen[name, configuration], name, values, folder, console)
-            for configuration in (FULL, COMPRESSED)
+            for configuration in (experiment.FULL, experiment.COMPRESSED)
         )
         manifest = load_manifest(full.model.folder)
         has_float = _FLOAT_RECIPE in manifest.recipes
@@ -98,7 +88,7 @@ def models_of(text: str) -> tuple[tuple[str, ...], list[str]]:
     ``text`` names them; empty stands for all that are shipped for Ant-v5, the study's first.
     """
     if text:
-        return words_of('models', text), []
+        return experiment.words_of('models', text), []
     there = [name.partition('/')[2] for name in model_names() if name.startswith(f'{_FOLDER}/')]
     names = [name for name in STUDY_MODELS if name in there]
     names += [name for name in there if name not in names]
@@ -128,7 +118,7 @@ def _side(
     shared = {key: to_text(values[key]) for key in _FROM_SIM} | {
         'configuration': configuration,
         'model': name,
-        'recipe': recipe_of(configuration, values),
+        'recipe': experiment.recipe_of(configuration, values),
     }
 
     def record(what: str, arguments: dict[str, str], **how: Any) -> RecordedRun:
@@ -196,7 +186,7 @@ def _claims_table(claims: Sequence[Claim]) -> Table:
     return table
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = experiment.Experiment(
     arguments=(
         Setting(
             'models',
@@ -205,7 +195,7 @@ EXPERIMENT = Experiment(
             f'models/{_FOLDER}',
         ),
         Setting('episodes', 10, 'whole episodes of each policy, in lockstep', minimum=1),
-        *system_arguments(*_FROM_SIM, 'recipe'),
+        *experiment.system_arguments(*_FROM_SIM, 'recipe'),
         Setting('seconds', 20.0, 'how long each acts in real time', minimum=4.0),
         Setting('load', 2, 'busy processes beside it in the second run; 0 for none', minimum=0),
         Setting('render', 'topic', 'whether images are rendered', choices=('topic', 'none')),
