@@ -121,14 +121,17 @@ class _Report:
         if len(self.manifest.files) < 2:
             raise ArtifactError(f'{self.manifest.name} has no compressed file: compress it first')
         self.out = ensure_folder(folder / REPORT)
-        self.bar = _Bar()
+        self.bar = Progress(1, 'step', what='held-out states')
+
+    def _begin(self, what: str, total: int) -> None:
+        self.bar.close()
+        self.bar = Progress(total, 'step', what=what)
 
     def held_out_states(self) -> tuple[np.ndarray, np.ndarray]:
         """Return states that the full policy visits in episodes nothing was learned from."""
-        self.bar.start('held-out states', 1)
         seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + HELD_OUT_EPISODES)
         states = closed_loop.visited_states(self.folder, FULL_RECIPE, seeds)
-        self.bar.step()
+        self.bar.update()
         return states
 
     def timings(self, observations: np.ndarray) -> Timings:
@@ -139,8 +142,8 @@ class _Report:
             observations,
             kept=self.out,
             rounds=self.config.timing_rounds,
-            on_start=lambda steps: self.bar.start('timing', steps),
-            on_step=self.bar.step,
+            on_start=lambda steps: self._begin('timing', steps),
+            on_step=lambda: self.bar.update(),
         )
 
     def compare(
@@ -153,14 +156,14 @@ class _Report:
         wanted = dict.fromkeys([full, *recipes], range(first_seed, first_seed + count))
         kept = self.out / 'episodes'
         missing = closed_loop.count_missing(self.folder, wanted, kept=kept)
-        self.bar.start(f'episodes from seed {first_seed}', missing)
+        self._begin(f'episodes from seed {first_seed}', missing)
         results = closed_loop.run_episodes(
             self.folder,
             wanted,
             kept=kept,
             processes=self.config.processes,
             cluster=self.config.cluster,
-            on_episodes=self.bar.step,
+            on_episodes=self.bar.update,
         )
         return {name: compare_episodes(found, results[full]) for name, found in results.items()}
 
@@ -222,23 +225,3 @@ class _Report:
         manifest = load_manifest(self.folder)
         if default in manifest.recipes:
             write_manifest(dataclasses.replace(manifest, default_recipe=default), self.folder)
-
-
-class _Bar:
-    """One progress bar for the phases of a report."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-
-    def start(self, what: str, total: int) -> None:
-        self.close()
-        self._bar = Progress(total, 'step', what=what)
-
-    def step(self, count: int = 1) -> None:
-        if self._bar is not None:
-            self._bar.update(count)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None

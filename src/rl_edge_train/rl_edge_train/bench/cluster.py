@@ -25,6 +25,7 @@ from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.assembly import assemble
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector
 from rl_edge_train.cluster.worker import CollectWorker, WorkerFragment, WorkerTask
+from rl_edge_train.collector import Collector
 from rl_edge_train.environments import spec_of
 from rl_edge_train.replay_journal import ReplayStore
 from rl_edge_train.run_config import RunConfig, load_preset
@@ -128,14 +129,7 @@ def _runner(algorithm: str, ray: Any | None = None) -> Iterator[Runner]:
 
 def _collect(runner: Runner, seconds: float) -> float:
     """Return the steps/s of collecting rollouts alone."""
-    collector, steps = runner.loop.collector, 0
-    collector.start()
-    collector.finish()  # every worker is there
-    started = time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        collector.start()
-        steps += len(collector.finish().flat_rows)
-    return steps / (time.perf_counter() - started)
+    return _received(runner.loop.collector, seconds, lambda rows: None)
 
 
 def _train(runner: Runner, seconds: float) -> float:
@@ -167,19 +161,16 @@ def _collector(ray: Any, algorithm: str, *, workers: int, rollouts: bool) -> Ray
 
 def _handing_over(ray: Any, seconds: float) -> dict[str, float]:
     """Return the time and size of one fragment from the end of collecting to the learner."""
-    collector = _collector(ray, 'sac', workers=1, rollouts=True)
-    try:
+    taken, size = [], 0
+    with contextlib.closing(_collector(ray, 'sac', workers=1, rollouts=True)) as collector:
         collector.start()
         collector.finish()  # the recording
-        taken, size = [], 0
         deadline = time.perf_counter() + seconds
         while time.perf_counter() < deadline:
             started = time.perf_counter()
             collector.start()
             size = collector.finish().rows.nbytes
             taken.append(time.perf_counter() - started)
-    finally:
-        collector.close()
     return {
         'fragment_ms': 1000 * float(np.median(taken)),
         'bytes_per_step': size / (FRAGMENT_STEPS * ENVIRONMENTS),
@@ -188,31 +179,25 @@ def _handing_over(ray: Any, seconds: float) -> dict[str, float]:
 
 def _ceiling_of_rollouts(ray: Any, seconds: float) -> float:
     """Return the steps/s of rollouts that a learner receives, weights sent for each."""
-    collector = _collector(ray, 'ppo', workers=WORKERS['ppo'], rollouts=True)
-    try:
+    one = _collector(ray, 'ppo', workers=WORKERS['ppo'], rollouts=True)
+    with contextlib.closing(one) as collector:
         return _received(collector, seconds, lambda rows: collector.agent.updates.assign_add(1))
-    finally:
-        collector.close()
 
 
 def _ceiling_of_replay(ray: Any, seconds: float) -> float:
     """Return the transitions/s that arrive in the replay, in memory and on disk."""
-    collector = _collector(ray, 'sac', workers=WORKERS['sac'], rollouts=False)
-    with tempfile.TemporaryDirectory() as folder:
-        replay = ReplayStore(
-            collector.agent.layout, capacity=REPLAY_CAPACITY, seed=0, folder=Path(folder)
-        )
-        try:
+    one = _collector(ray, 'sac', workers=WORKERS['sac'], rollouts=False)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(one) as collector:
+        layout, capacity = collector.agent.layout, REPLAY_CAPACITY
+        store = ReplayStore(layout, capacity=capacity, seed=0, folder=Path(folder))
+        with contextlib.closing(store) as replay:
             return _received(collector, seconds, replay.add_rows)
-        finally:
-            collector.close()
-            replay.close()
 
 
-def _received(collector: RayCollector, seconds: float, take: Callable[[np.ndarray], Any]) -> float:
+def _received(collector: Collector, seconds: float, take: Callable[[np.ndarray], Any]) -> float:
     steps = 0
     collector.start()
-    collector.finish()
+    collector.finish()  # every worker is there
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
         collector.start()

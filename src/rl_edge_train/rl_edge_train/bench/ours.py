@@ -69,23 +69,22 @@ def measure(task: Task) -> dict[str, float]:
     """Train for the task's time; return the return reached and steps per second of learning."""
     from rl_edge_train.assembly import assemble
 
-    with tempfile.TemporaryDirectory() as folder:
-        runner = assemble(run_config(task), Path(folder), seed=SEED)
-        try:
-            start = time.perf_counter()
-            while not runner.loop.iterate().metrics:  # until everything is compiled
-                pass
-            first, learning = runner.loop.steps, time.perf_counter()
-            while (now := time.perf_counter()) - start < task.seconds:
-                runner.loop.iterate()
-            return {
-                'steps_per_second': (runner.loop.steps - first) / (now - learning),
-                'steps': runner.loop.steps,
-                'seconds_before_learning': learning - start,
-                'return': _evaluate(runner),
-            }
-        finally:
-            runner.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        assemble(run_config(task), Path(folder), seed=SEED) as runner,
+    ):
+        start = time.perf_counter()
+        while not runner.loop.iterate().metrics:  # until everything is compiled
+            pass
+        first, learning = runner.loop.steps, time.perf_counter()
+        while (now := time.perf_counter()) - start < task.seconds:
+            runner.loop.iterate()
+        return {
+            'steps_per_second': (runner.loop.steps - first) / (now - learning),
+            'steps': runner.loop.steps,
+            'seconds_before_learning': learning - start,
+            'return': _evaluate(runner),
+        }
 
 
 def learn(task: Task) -> LearningCurve:
@@ -93,21 +92,20 @@ def learn(task: Task) -> LearningCurve:
     from rl_edge_train.assembly import assemble
 
     curve = LearningCurve([], [], [])
-    with tempfile.TemporaryDirectory() as folder:
-        runner = assemble(run_config(task), Path(folder), seed=task.seed)
-        try:
-            paused, start = 0.0, time.perf_counter()
-            while len(curve.steps) * task.evaluate_every < task.total_steps:
-                runner.loop.iterate()
-                due = (len(curve.steps) + 1) * task.evaluate_every
-                if runner.loop.steps >= due:
-                    now = time.perf_counter()
-                    curve.steps.append(due)
-                    curve.seconds.append(now - start - paused)
-                    curve.returns.append(_evaluate(runner))
-                    paused += time.perf_counter() - now
-        finally:
-            runner.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        assemble(run_config(task), Path(folder), seed=task.seed) as runner,
+    ):
+        paused, start = 0.0, time.perf_counter()
+        while len(curve.steps) * task.evaluate_every < task.total_steps:
+            runner.loop.iterate()
+            due = (len(curve.steps) + 1) * task.evaluate_every
+            if runner.loop.steps >= due:
+                now = time.perf_counter()
+                curve.steps.append(due)
+                curve.seconds.append(now - start - paused)
+                curve.returns.append(_evaluate(runner))
+                paused += time.perf_counter() - now
     return curve
 
 
