@@ -134,7 +134,7 @@ class EnvironmentSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types, the inverse of `from_dict`.
+        """Return a mapping of JSON types, the inverse of `parameters.from_mapping`.
 
         Arguments and versions are left out where there are none, so that such a spec has the hash
         it had before specs knew of them.
@@ -149,21 +149,6 @@ class EnvironmentSpec:
             if not mapping[name]:
                 del mapping[name]
         return mapping
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> 'EnvironmentSpec':
-        """Build a spec from `to_dict`'s form; raise ConfigurationError for other keys."""
-        valid = {field.name for field in dataclasses.fields(cls)}
-        missing = valid - set(mapping) - _MAY_BE_ABSENT
-        unknown = set(mapping) - valid
-        if missing or unknown:
-            raise ConfigurationError(
-                f'environment spec: missing {sorted(missing)}, unknown {sorted(unknown)}'
-            )
-        try:
-            return cls(**mapping)
-        except TypeError as error:
-            raise ConfigurationError(f'environment spec: {error}') from error
 
     @classmethod
     def from_message(cls, message: Any) -> 'EnvironmentSpec':

@@ -18,7 +18,7 @@ class Commands:
         action = description.action
         joints = action.joints
         self.names = tuple(joint.joint for joint in joints)
-        self._kind, self._stop = action.kind, description.safety.stop
+        self._stop = description.safety.stop
         self._scale = np.array([joint.scale for joint in joints])
         self._offset = np.array([joint.offset for joint in joints])
         self._low = np.array([joint.low for joint in joints])

@@ -41,11 +41,6 @@ class SafetyMonitor:
         self._emergency_stop = False
         self._emergency_heard_ns: int | None = None
 
-    @property
-    def emergency_stop(self) -> bool:
-        """Return whether the emergency stop is pressed, as far as its last message said."""
-        return self._emergency_stop
-
     def set_emergency_stop(self, pressed: bool, now_ns: int) -> None:
         """Take note of the emergency stop, from the service or its topic."""
         self._emergency_stop = pressed

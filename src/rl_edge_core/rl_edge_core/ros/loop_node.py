@@ -82,7 +82,7 @@ class LoopNode(Node, Generic[Parameters]):
         ``make_loop`` is a kind of `ControlLoop`. ``after_step`` is called at the end of each step
         and reset with the time of the observation, in ns. Call it last in the constructor.
         """
-        self._plant, self._mode = plant, mode
+        self._plant = plant
         self._output = LoopPublisher(
             self,
             plant,
