@@ -2,7 +2,6 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,11 +15,9 @@ __all__ = ['from_mapping', 'load', 'read_yaml', 'to_mapping', 'to_yaml']
 Config = TypeVar('Config')
 
 
-def load(
-    config_type: type[Config], path: Path, overrides: Mapping[str, Any] | None = None
-) -> Config:
-    """Build a dataclass from a YAML file and ``overrides``, which win."""
-    return from_mapping(config_type, {**read_yaml(path), **(overrides or {})})
+def load(config_type: type[Config], path: Path) -> Config:
+    """Build a dataclass from a YAML file."""
+    return from_mapping(config_type, read_yaml(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

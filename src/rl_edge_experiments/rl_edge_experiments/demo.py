@@ -94,7 +94,7 @@ def run_demo(values: Values) -> int:
     """Run both configurations, print the table, write the summary and the plot.
 
     Raise StorageError, ConfigurationError or ArtifactError before anything runs when the folder
-    can't be written or a model is not there; RunFailedError when a node exits.
+    can't be written or a model is not there; RlEdgeError when a node exits.
     """
     console = Console()
     folder = output_folder(values, 'demo')

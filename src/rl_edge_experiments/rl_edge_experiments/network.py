@@ -16,10 +16,6 @@ OVER_UDP = {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4', 'ROS_AUTOMATIC_DISCOVERY_RANG
 """Environment of nodes on two hosts: no shared memory, which both would see here."""
 
 
-class NetworkError(RlEdgeError):
-    """A network namespace can't be made: rights or kernel modules are missing."""
-
-
 def missing_rights() -> str:
     """Return why two hosts can't be made here; empty when they can."""
     if os.geteuid() != 0:
@@ -66,7 +62,7 @@ class TwoHosts:
 def two_hosts() -> Iterator[TwoHosts]:
     """Make two hosts joined by a cable; they are removed afterwards.
 
-    Raise ConfigurationError without the rights, NetworkError when the kernel refuses.
+    Raise ConfigurationError without the rights, RlEdgeError when the kernel refuses.
     """
     if reason := missing_rights():
         raise ConfigurationError(f'{reason}: run it as root, or with sudo')
@@ -95,7 +91,7 @@ def two_hosts() -> Iterator[TwoHosts]:
 def _ip(*words: str) -> None:
     done = subprocess.run(['ip', *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NetworkError(f'ip {" ".join(words)}: {done.stderr.strip()}')
+        raise RlEdgeError(f'ip {" ".join(words)}: {done.stderr.strip()}')
 
 
 @contextlib.contextmanager
@@ -114,4 +110,4 @@ def inside(host: str) -> Iterator[None]:
 
 def _enter(descriptor: int) -> None:
     if _libc.setns(descriptor, _CLONE_NEWNET):
-        raise NetworkError(f'setns: {os.strerror(ctypes.get_errno())}')
+        raise RlEdgeError(f'setns: {os.strerror(ctypes.get_errno())}')

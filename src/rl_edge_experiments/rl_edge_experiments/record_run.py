@@ -47,10 +47,6 @@ Conditions = Callable[[RunningSystem, Observer], contextlib.AbstractContextManag
 without its transitions. What is in the mapping afterwards is kept with the run."""
 
 
-class RunFailedError(RlEdgeError):
-    """A run did not come to its end; the message has the last lines that its nodes wrote."""
-
-
 @dataclass(frozen=True)
 class RunRequest:
     """What to run, and for how long."""
@@ -133,7 +129,7 @@ def record_run(
 
     The simulator is started first, so that the policy's time to its first action has no waiting
     for the simulator in it. ``on_episodes`` receives the number of episodes so far. A former
-    recording in the folder is removed. Raise RunFailedError when a node exits or the policy does
+    recording in the folder is removed. Raise RlEdgeError when a node exits or the policy does
     not act, and what `prepare` raises.
     """
     (run,) = record_runs([request], conditions=conditions, reuse=reuse, on_episodes=on_episodes)
@@ -359,9 +355,9 @@ def _prepared(system: str, given: Mapping[str, str]) -> PreparedSystem:
     return prepare(description, {name: given[name] for name in given if name in valid})
 
 
-def _failure(reason: str, running: RunningSystem) -> RunFailedError:
+def _failure(reason: str, running: RunningSystem) -> RlEdgeError:
     last = '\n'.join(running.log.of()[-15:])
-    return RunFailedError(f'{reason}; the last lines were\n{last}')
+    return RlEdgeError(f'{reason}; the last lines were\n{last}')
 
 
 @contextlib.contextmanager

@@ -29,10 +29,6 @@ _PATIENCE_SEC = 120.0
 _END_PATIENCE_SEC = 20.0
 
 
-class RunFailedError(RlEdgeError):
-    """A process of a benchmark run ended before its time, or never began."""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Run the pairs, each in the other order than the one before, and print the ratio."""
     if arguments.pairs < 1:
@@ -68,7 +64,7 @@ def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
     """Return the lockstep steps per second of sim and policy, with a recorder if ``bag`` is given.
 
     Counted from episode summaries, which cost nothing while an episode runs: steps of all whole
-    episodes within the time that is measured, after a first one to warm up. Raise RunFailedError
+    episodes within the time that is measured, after a first one to warm up. Raise RlEdgeError
     when the loop does not run.
     """
     processes: list[subprocess.Popen] = []
@@ -79,10 +75,10 @@ def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
         while not condition():
             executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > deadline:
-                raise RunFailedError(f'{what} within {timeout_sec:.0f} s')
+                raise RlEdgeError(f'{what} within {timeout_sec:.0f} s')
             for process in processes:
                 if process.poll() is not None:
-                    raise RunFailedError(f'{process.args!r} ended with {process.returncode}')
+                    raise RlEdgeError(f'{process.args!r} ended with {process.returncode}')
 
     with ExitStack() as stack:
         context = Context()
@@ -107,7 +103,7 @@ def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
         end_sec = arrivals[0][0] + arguments.seconds
         wait_until(lambda: time.monotonic() > end_sec, 'no end')
     if len(arrivals) < 2:
-        raise RunFailedError(f'one episode in {arguments.seconds} s: give more --seconds')
+        raise RlEdgeError(f'one episode in {arguments.seconds} s: give more --seconds')
     return sum(length for _, length in arrivals[1:]) / (arrivals[-1][0] - arrivals[0][0])
 
 
