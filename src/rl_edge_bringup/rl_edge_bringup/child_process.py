@@ -1,14 +1,12 @@
 """One child process that can't outlive its parent."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+from rl_edge_core.signals import die_with
 
 
 class ChildProcess:
@@ -65,10 +63,3 @@ class ChildProcess:
             return os.read(self.output, 65536)
         except BlockingIOError:
             return None
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends; to be called right after a fork."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(1)

@@ -15,12 +15,20 @@ from rclpy.validate_namespace import validate_namespace
 from rl_edge_bringup import models
 from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription, labels, robots_of
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, ros_log_folder, user_path, write_atomically
-from rl_edge_core.parameters import Value, node_parameters, parse_arguments, settings_of, to_text
+from rl_edge_core.files import check_folder, ros_log_folder, user_path, write_atomically
+from rl_edge_core.parameters import (
+    Value,
+    check_parameters,
+    node_parameters,
+    parse_arguments,
+    settings_of,
+    to_text,
+)
 from rl_edge_core.recording import free_path
 
 CONFIGURATION_FILE = 'configuration.yaml'
 DEFAULT_QOS = 'default'
+_OF_SECURITY = ('ENABLE', 'KEYSTORE', 'ENCLAVE_OVERRIDE')
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,8 @@ def prepare(
     values = _checked_values(system, given, pushed_namespace)
     output = str(values['output_folder'])
     folder = user_path(output).resolve() if output else _new_folder(system)
+    check_folder(folder)
+    check_folder(ros_log_folder())  # where each node logs, whatever the output folder is
     model = None
     # The nodes get the file that was found; the configuration keeps what was asked for.
     settled = {**values, 'output_folder': str(folder)}
@@ -117,7 +127,6 @@ def prepare(
                 values[name] = settled[name] = value
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
     nodes = system.nodes(settled)
-    ensure_folder(folder)  # here: a run that was refused leaves none
     if settled.get('record'):
         from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
 
@@ -193,7 +202,21 @@ def _ros_arguments(node: NodeDescription, values: Mapping[str, Value]) -> tuple[
         raise ConfigurationError(
             f'enclave is {enclave!r}, must be off, on, or a path such as /ant0/policy'
         )
-    return '--log-level', log_level, '--enclave', node.full_name if enclave == 'on' else enclave
+    enclave = node.full_name if enclave == 'on' else enclave
+    _check_keystore(enclave)
+    return '--log-level', log_level, '--enclave', enclave
+
+
+def _check_keystore(enclave: str) -> None:
+    """Raise ConfigurationError where DDS Security is asked for and has no keys for an enclave."""
+    variables = {name: os.environ.get(f'ROS_SECURITY_{name}', '') for name in _OF_SECURITY}
+    keys = Path(variables['KEYSTORE'], 'enclaves', enclave.strip('/'))
+    if variables['ENABLE'] == 'true' and not variables['ENCLAVE_OVERRIDE'] and not keys.is_dir():
+        namespace = enclave.strip('/').rpartition('/')[0] or 'ant0'
+        raise ConfigurationError(
+            f'enclave {enclave} has no keys: {keys} is no folder; set ROS_SECURITY_KEYSTORE to '
+            f'the keystore, or make them: rl_edge security {namespace} --keystore FOLDER'
+        )
 
 
 def _parameters(
@@ -202,6 +225,7 @@ def _parameters(
     if node.command:
         return {}
     models.executable_path(node.package, node.executable)  # a missing program is found out here
+    check_parameters(node.executable, node.parameters)
     # What equals the default is left to the node, so that a launch file can still set it.
     defaults = {s.name: s.default for s in settings_of(node_parameters(node.executable))}
     given = {name: value for name, value in node.parameters.items() if value != defaults[name]}

@@ -47,7 +47,8 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
     it writes into the folders bag_2, bag_3, ... What rosbag2 asks of the publishers is written
     beside the bag.
 
-    Raise ConfigurationError when the recorder that is asked for is not installed.
+    Raise ConfigurationError when the recorder that is asked for is not installed, and for topics
+    that are none.
     """
     bag = Path(str(values['output_folder'])) / BAG_FOLDER
     free = free_path(bag)
@@ -57,9 +58,8 @@ def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:
         namespace=str(values['namespace']),
         ready_file=f'{free}/{free.name}_0.*',
     )
-    storage = _storage(values)
+    storage, topics = _storage(values), select_topics(_topics(values), robots_of(values))
     if _recorder(values) == ROSBAG2:
-        topics = select_topics(_topics(values), robots_of(values))
         profiles = subscription_qos(topics, robots_of(values), load_qos(str(values['qos'])))
         qos_file = free.with_name(f'{free.name}_qos.yaml')
         write_atomically(qos_file, yaml.safe_dump(profiles, sort_keys=False))

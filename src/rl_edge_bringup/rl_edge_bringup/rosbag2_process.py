@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from rl_edge_bringup.child_process import die_with
 from rl_edge_core.recording import free_path
+from rl_edge_core.signals import die_with
 
 _PATIENCE_SEC = 4.0
 """For the nodes to end; ros2 launch sends its next signal after 5 s."""

@@ -125,8 +125,8 @@ def test_launch_itself_starts_a_node_again(hand_over, on_node_exit):
 def test_the_description_names_the_nodes(hand_over, system):
     if system.name in ('monitor', 'record'):
         pytest.skip('needs rqt, or records what runs: no node of ours by default')
-    model = {'model': MODEL} if system.name == 'train' else {}
-    nodes, _, description = hand_over(system.name, **model)
+    needed = {'train': {'model': MODEL}, 'robot': {'description': 'ant_v5', 'model': MODEL}}
+    nodes, _, description = hand_over(system.name, **needed.get(system.name, {}))
 
     for node in nodes:
         assert f'executable={node["executable"]}' in description

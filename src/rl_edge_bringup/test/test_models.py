@@ -8,7 +8,12 @@ from rl_edge_bringup.systems import find_system
 from rl_edge_core import model_files
 from rl_edge_core.artifact import Manifest, ModelFile, Network, write_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec
-from rl_edge_core.errors import ArtifactError, ConfigurationError, SpecMismatchError
+from rl_edge_core.errors import (
+    ArtifactError,
+    ConfigurationError,
+    SpecMismatchError,
+    StorageError,
+)
 
 SPEC = EnvironmentSpec(
     environment_id='Pendulum-v1',
@@ -23,6 +28,7 @@ SPEC = EnvironmentSpec(
     max_episode_steps=200,
     environment_arguments='{"g": 9.0}',
 )
+BEST = str(model_files.models_folder() / 'ant_v5' / 'best')
 RUNTIMES_OF_TFLITE = ('litert', 'tflite_runtime')
 
 
@@ -117,6 +123,54 @@ def test_every_system_that_simulates_refuses_it_and_leaves_no_folder(
         with pytest.raises(SpecMismatchError, match='environment_id:=Pendulum-v1'):
             prepare(find_system(name), {**given, **output})
     assert not (tmp_path / 'logs').exists()
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'given', 'message'),
+    [
+        ('robot', {'description': 'nosuch'}, "description 'nosuch' is no file; shipped are ant"),
+        ('robot', {}, 'parameter description is empty: give a YAML file'),
+        ('robot', {'description': 'ant_v5'}, 'the description does not fit the policy'),
+        ('robot', {'description': 'ant_v5', 'model': BEST, 'qos': 'losy'}, 'did you mean lossy'),
+        ('edge', {'trusted_models': 'abc'}, "trusted_models holds 'abc', must be SHA-256"),
+        ('edge', {'enclave': '/nosuch'}, 'enclave /nosuch has no keys: .*nosuch is no folder; '),
+        ('edge', {'enclave': 'on'}, 'rl_edge security ant0 --keystore FOLDER'),
+        ('train', {'preset': 'sack'}, r"unknown preset 'sack' \(did you mean sac\?\)"),
+        ('record', {'record_topics': '/a-b'}, "record_topics has '/a-b', which is no topic name"),
+        ('sim', {'record': 'true', 'record_topics': '/a-b'}, "record_topics has '/a-b'"),
+    ],
+)
+def test_what_a_node_would_refuse_is_refused_before_one_starts_and_leaves_no_folder(
+    folder, tmp_path, monkeypatch, name, given, message
+):
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'logs'))
+    if 'enclave' in given:
+        monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
+        monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path / 'keys'))
+    model = {} if name == 'record' else {'model': 'pendulum/swing'}
+    recorder = {'recorder': 'rl_edge'}
+
+    with pytest.raises((ConfigurationError, SpecMismatchError), match=message):
+        prepare(find_system(name), {**model, **recorder, **given})
+    assert not (tmp_path / 'logs').exists()
+
+
+@pytest.mark.parametrize('variable', ['ROS_LOG_DIR', 'output_folder'])
+def test_a_folder_that_cannot_be_written_is_refused_before_a_node_starts(
+    folder, tmp_path, monkeypatch, variable
+):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'logs'))
+    nowhere, given = str(tmp_path / 'file' / 'below'), {'model': 'pendulum/swing'}
+    if variable == 'ROS_LOG_DIR':
+        monkeypatch.setenv(variable, nowhere)
+        given['output_folder'] = str(tmp_path / 'run')
+    else:
+        given[variable] = nowhere
+
+    with pytest.raises(StorageError, match='below cannot be written: a part of the path is a fi'):
+        prepare(find_system('edge'), given)
     assert not (tmp_path / 'run').exists()
 
 

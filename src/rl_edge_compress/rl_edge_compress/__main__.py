@@ -7,11 +7,12 @@ from importlib import import_module
 from pathlib import Path
 
 from rl_edge_compress.recipes import chosen_recipes
-from rl_edge_core.argument_parser import ArgumentParser
+from rl_edge_core.argument_parser import ArgumentParser, output_folder
 from rl_edge_core.cluster import add_cluster_argument
-from rl_edge_core.command import fail
+from rl_edge_core.command import fail, run_alone
 from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
-from rl_edge_core.model_files import FULL_RECIPE, load_model_files, named_model
+from rl_edge_core.files import check_file, check_folder, user_path
+from rl_edge_core.model_files import FULL_RECIPE, MANIFEST_NAME, load_model_files, named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 
 COMMANDS = ('report', 'publish', 'arm64', 'import', 'export')
@@ -30,8 +31,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
     except RlEdgeError as error:
         return fail(error, exit_code=1)
     except KeyboardInterrupt:
-        print('interrupted; the same command goes on from here', file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt('the same command goes on from here') from None
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -53,7 +53,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=named_model, help='artifact folder, or e.g. ant_v5/best')
     add_export_format(parser, choices=('onnx', 'c'), default=None)
-    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='file to write')
+    parser.add_argument(
+        '--out', type=user_path, required=True, metavar='FILE', help='file to write'
+    )
     parser.set_defaults(run=export)
 
 
@@ -88,7 +90,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--spec', type=Path, metavar='FILE', help='names, units, limits, order')
     parser.add_argument('--normalization', type=Path, metavar='FILE', help="SB3's VecNormalize")
     parser.add_argument('--name', default='', help='in the manifest; else that of the folder')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='artifact folder to write')
+    parser.add_argument('--out', type=user_path, metavar='DIR', help='artifact folder to write')
     parser.add_argument('--template', action='store_true', help='print a file for --spec')
     parser.set_defaults(run=_runs('import_policy', check=_check_import, tensorflow=True))
 
@@ -96,7 +98,9 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 def _add_compress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('model', type=named_model, help='artifact folder with policy.keras')
     parser.add_argument('--recipes', default='all', help='comma-separated names, or all')
-    parser.add_argument('--out', type=Path, required=True, help='artifact folder to write')
+    parser.add_argument(
+        '--out', type=output_folder, required=True, help='artifact folder to write'
+    )
     parser.add_argument('--calibration', type=Path, help='.npy file of visited observations')
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
@@ -128,7 +132,9 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
 
 def _add_arm64(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('models', type=named_model, nargs='+', help='policy folders')
-    parser.add_argument('--out', type=Path, default=Path('results/arm64'), help='folder to write')
+    parser.add_argument(
+        '--out', type=output_folder, default='results/arm64', help='folder to write'
+    )
     parser.set_defaults(run=_runs('arm64'))
 
 
@@ -137,6 +143,11 @@ def export(options: argparse.Namespace) -> int:
     files = load_model_files(options.folder)
     if options.recipe:
         files.entry(options.recipe)
+    if options.out.is_dir() or not options.out.suffix:
+        raise ConfigurationError(
+            f'--out is {options.out}, must be a file such as policy.{options.format}'
+        )
+    check_file(options.out)
     set_up_tensorflow()
     from rl_edge_compress.export_formats import run
 
@@ -147,6 +158,8 @@ def _check_import(options: argparse.Namespace) -> None:
     source: Path | None = options.file
     if not options.template and (source is None or options.out is None):
         raise ConfigurationError('give FILE and --out FOLDER; --template alone needs neither')
+    if options.out is not None:
+        check_folder(options.out, known_by=MANIFEST_NAME)
     if source is None:
         return
     kinds = 'give a .onnx, .zip, .pt or .keras file'
@@ -195,4 +208,4 @@ def _runs(
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_alone(main)

@@ -246,6 +246,7 @@ def _worker(folder: Path, runtime: str) -> Iterator[_Worker]:
         # One thread for all: handing so little work to another thread costs more than it saves.
         env={**os.environ, 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'},
         text=True,
+        start_new_session=True,  # Ctrl-C is for this process, with whose input it ends
     )
     try:
         with process:

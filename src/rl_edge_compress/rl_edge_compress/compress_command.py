@@ -1,9 +1,7 @@
 """The command that compresses a policy: arguments, progress bar, summary."""
 
 import argparse
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,15 @@ from rl_edge_compress.session import CompressionSession
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder
+from rl_edge_core.files import hold_folder
 
 
 def run(options: argparse.Namespace) -> int:
     """Compress; print a line per recipe; return 1 when one failed."""
     recipes = chosen_recipes(options.recipes)
     config = from_mapping(ImitationConfig, _settings(options.set))
-    with _alone_in(options.out), Progress(len(recipes), 'recipe') as progress:
+    hold_folder(options.out)
+    with Progress(len(recipes), 'recipe') as progress:
         shown: list[str] = []
 
         def start(recipe: Recipe) -> None:
@@ -55,19 +54,6 @@ def run(options: argparse.Namespace) -> int:
     if len(failed) < len(recipes):
         print(f'compressed uses {load_manifest(options.out).compressed_recipe()}')
     return 1 if failed else 0
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder that another run must not write to at the same time."""
-    with (ensure_folder(folder) / '.lock').open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigurationError(
-                f'another process compresses into {folder}: wait for it, or choose another --out'
-            ) from None
-        yield
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, object]:

@@ -28,8 +28,6 @@ FIRST_SEED = 30_000
 def run(options: argparse.Namespace) -> int:
     """Export the actor of a command line's artifact; return 0."""
     folder, out = options.folder, options.out
-    if out.is_dir() or not out.suffix:
-        raise ConfigurationError(f'--out is {out}, must be a file such as policy.{options.format}')
     if options.format == 'onnx':
         difference, drawn = export_onnx(folder, out)
         print(

@@ -25,7 +25,7 @@ from rl_edge_compress.select_recipe import (
 from rl_edge_compress.tflite_file import file_facts
 from rl_edge_core.artifact import FULL_RECIPE, checked_file, load_manifest, write_manifest
 from rl_edge_core.errors import ArtifactError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import ensure_folder, hold_folder, write_atomically
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_policy.load import load_policy
 
@@ -120,7 +120,7 @@ class _Report:
             self.manifest = dataclasses.replace(self.manifest, files=entries)
         if len(self.manifest.files) < 2:
             raise ArtifactError(f'{self.manifest.name} has no compressed file: compress it first')
-        self.out = ensure_folder(folder / REPORT)
+        self.out = ensure_folder(hold_folder(folder) / REPORT)
         self.bar = Progress(1, 'step', what='held-out states')
 
     def _begin(self, what: str, total: int) -> None:

@@ -217,10 +217,11 @@ def test_other_settings_train_again(policy, tmp_path):
 def test_two_runs_do_not_write_into_one_folder(policy, tmp_path, capsys):
     out = tmp_path / 'out'
     out.mkdir()
-    with (out / '.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert main([str(policy), '--recipes', 'float32', '--out', str(out)]) == 1
-    assert 'another process compresses into' in capsys.readouterr().err
+    descriptor = os.open(out, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # as another process does
+    assert main([str(policy), '--recipes', 'float32', '--out', str(out)]) == 1
+    os.close(descriptor)
+    assert f'another process writes to {out}: wait for it' in capsys.readouterr().err
 
 
 def test_a_folder_of_another_model_is_not_mixed_up(policy, build, tmp_path, seen):

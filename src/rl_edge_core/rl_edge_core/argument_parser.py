@@ -1,10 +1,12 @@
 """Command lines of options: argparse that names the option which was meant."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from rl_edge_core.errors import did_you_mean
+from rl_edge_core.errors import StorageError, did_you_mean
+from rl_edge_core.files import check_file, check_folder, user_path
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -29,3 +31,22 @@ class ArgumentParser(argparse.ArgumentParser):
             option = f'--{name.replace("_", "-")}'
             return f' (write {option} {value})' if option in options else ' (not name:=value)'
         return did_you_mean(word.partition('=')[0], options)
+
+
+def output_file(text: str) -> Path:
+    """Return the path of a file that can be written: what fails after the work fails here."""
+    return _checked(text, check_file)
+
+
+def output_folder(text: str) -> Path:
+    """Return the path of a folder that can be written, or made."""
+    return _checked(text, check_folder)
+
+
+def _checked(text: str, check: Callable[[Path], None]) -> Path:
+    path = user_path(text)
+    try:
+        check(path)
+    except StorageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.process_environment import environment_variables
+from rl_edge_core.signals import blocked, die_with
 
 LOCAL, AUTO = 'local', 'auto'
 _WAIT = 'RAY_gcs_server_port_wait_time_s'
@@ -307,10 +308,15 @@ def _process_calls(
     pool = futures.ProcessPoolExecutor(
         count, multiprocessing.get_context('spawn'), _prepare_process, (function, common)
     )
+
+    def submit(item: Any) -> futures.Future[Any]:
+        with blocked(signal.SIGINT):  # Ctrl-C ends the process that waits for those started here
+            return pool.submit(_call_in_process, item)
+
     try:
         yield _Calls(
             slots=lambda: count,
-            submit=lambda item: pool.submit(_call_in_process, item),
+            submit=submit,
             wait_for_any=lambda calls: (
                 futures.wait(calls, return_when=futures.FIRST_COMPLETED).done
             ),
@@ -331,7 +337,9 @@ _process_call: Callable[[Any], Any]
 def _prepare_process(function: Callable[[Common, Item], Result], common: Common) -> None:
     global _process_call
     _process_call = functools.partial(function, common)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that waits for it
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    die_with(parent.pid or 0)
 
 
 def _call_in_process(item: Any) -> Any:

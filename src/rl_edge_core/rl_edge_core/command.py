@@ -9,15 +9,18 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import FrameType
+from typing import NoReturn
 
 from rl_edge_core.errors import ConfigurationError, MissingExtraError, RlEdgeError, did_you_mean
 from rl_edge_core.extras import run_again_with
 from rl_edge_core.parameters import registered_nodes
+from rl_edge_core.signals import SAME_REQUEST_SEC, signals_to_handle
 
 COMMANDS_GROUP = 'rl_edge.commands'
 GROUPS = {
@@ -29,6 +32,8 @@ GROUPS = {
 }
 _HELP_WORDS = ('-h', '--help')
 _USAGE_ERROR = 2
+_received: list[tuple[int, float]] = []
+"""Signals that interrupted the command, each with its time on the steady clock."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,11 @@ class Command:
 def main(words: Sequence[str] | None = None) -> int:
     """Run what ``words`` (default: the command line's) name; return the exit code."""
     name, *rest = list(sys.argv[1:] if words is None else words) or ['--help']
-    interrupted = _note_interrupts()
-    try:
+    with one_line_endings() as ending:
         commands = installed_commands()
         named = [command for command in commands if command.name == name]
         if name in (*_HELP_WORDS, 'list', 'help'):
             print(overview(commands))
-            code = 0
         elif not named:
             names = sorted({command.name for command in commands})
             raise ConfigurationError(
@@ -77,44 +80,71 @@ def main(words: Sequence[str] | None = None) -> int:
                 f'{", ".join(names)}'
             )
         elif any(word in _HELP_WORDS for word in rest):
-            code = _help(named, rest)
+            ending.code = _help(named, rest)
         else:
             starts_nodes = not rest or any(':=' in word for word in rest)  # see `Command`
             meant = [command for command in named if command.starts_nodes == starts_nodes]
             command = (meant or named)[0]
-            code = int(command.load()([*command.words, *rest], prog='rl_edge') or 0)
+            ending.code = int(command.load()([*command.words, *rest], prog='rl_edge') or 0)
+    return ending.code
+
+
+def run_alone(run: Callable[[], int]) -> NoReturn:
+    """Run what ``python -m PACKAGE`` does, and end as `main` does."""
+    with one_line_endings() as ending:
+        ending.code = run()
+    sys.exit(ending.code)
+
+
+@dataclass
+class Ending:
+    """How a command ended."""
+
+    code: int = 0
+
+
+@contextlib.contextmanager
+def one_line_endings() -> Iterator[Ending]:
+    """Turn errors and signals in the block into one line on stderr and an exit code.
+
+    Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt, whose text may say how to go on, and lead
+    to 128 + their number, but where the command handles them itself.
+    """
+    ending = Ending()
+    _received.clear()
+    for number in signals_to_handle():
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _interrupt)
+    try:
+        yield ending
         if sys.stdout is not None:  # as with `>&-`
             sys.stdout.flush()
-        return code
     except RlEdgeError as error:
-        return fail(error)
-    except KeyboardInterrupt:
-        return _interrupted()
+        ending.code = fail(error)
+    except KeyboardInterrupt as interrupt:
+        ending.code = _say_interrupted(interrupt)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard_output()
-        return 128 + signal.SIGPIPE
+        ending.code = 128 + signal.SIGPIPE
     except Exception:
-        if interrupted:  # a library that was being imported made another error of it
-            return _interrupted()
-        raise
+        if not _received:
+            raise
+        ending.code = _say_interrupted()  # what was being imported made another error of it
 
 
-def _note_interrupts() -> list[int]:
-    """Return a list that gets each SIGINT that raises a KeyboardInterrupt from now on."""
-    received: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.default_int_handler(number, frame)
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-    return received
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """Raise a KeyboardInterrupt, once for signals that are one request, as those of timeout."""
+    now_sec = time.monotonic()
+    if not _received or now_sec - _received[0][1] > SAME_REQUEST_SEC:
+        _received.append((number, now_sec))
+        raise KeyboardInterrupt
 
 
-def _interrupted() -> int:
-    print('interrupted', file=sys.stderr)
-    return 128 + signal.SIGINT
+def _say_interrupted(interrupt: object = '') -> int:
+    number = signal.Signals(_received[0][0] if _received else signal.SIGINT)
+    word = 'interrupted' if number == signal.SIGINT else f'stopped by {number.name}'
+    print('; '.join(filter(None, (word, str(interrupt)))), file=sys.stderr)
+    return 128 + number
 
 
 def discard_output() -> None:
@@ -128,6 +158,8 @@ def fail(error: RlEdgeError, *, exit_code: int | None = None) -> int:
     It is ``exit_code``, else 2 for a ConfigurationError and 1 for others. A command that lacks an
     extra is started again with it where the checkout's tools/env can install it.
     """
+    if _received:  # what was interrupted made an error of it
+        return _say_interrupted()
     if isinstance(error, MissingExtraError):
         run_again_with(error.extra)
     print(f'error: {error}', file=sys.stderr)

@@ -1,7 +1,10 @@
 """Write files so that a reader never sees half of one, and find the folder that ROS 2 keeps."""
 
+import contextlib
 import errno
+import fcntl
 import hashlib
+import itertools
 import os
 import pwd
 import shutil
@@ -23,6 +26,9 @@ _REMEDIES = {
     errno.EEXIST: 'a file of that name is in the way: choose another path',
     errno.EISDIR: 'a folder of that name is in the way: choose another path',
 }
+_BLOCK_BYTES = 65_536
+_held: dict[tuple[int, int], int] = {}
+"""Descriptors of the folders that this process holds, by device and inode."""
 _KEPT = ('log', 'rl_edge')
 """What programs make in ROS_HOME: rcl and launch the one, we the other."""
 
@@ -50,6 +56,72 @@ def ensure_folder(path: Path) -> Path:
             return path
 
 
+def hold_folder(path: Path) -> Path:
+    """Make ``path`` a folder that no other process may hold until this one ends.
+
+    Raise StorageError where one does. The lock leaves no file, and ends with a killed process.
+    """
+    with storage_errors(path):
+        descriptor = os.open(ensure_folder(path), os.O_RDONLY)
+        status = os.fstat(descriptor)
+        held = _held.setdefault((status.st_dev, status.st_ino), descriptor)
+        if held != descriptor:
+            os.close(descriptor)
+            return path
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(_held.pop((status.st_dev, status.st_ino)))
+            raise StorageError(
+                f'another process writes to {path}: wait for it, or choose another folder'
+            ) from None
+        except OSError:
+            pass  # a file system without such locks, as NFS may be
+    return path
+
+
+def check_file(path: Path) -> None:
+    """Raise StorageError where the file ``path`` could not be written; leave nothing behind."""
+    with storage_errors(path):
+        _check_kind(path)
+        _try_writing_below(path.parent)
+
+
+def _check_kind(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():  # a device such as /dev/null, which would be replaced
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def check_folder(path: Path, *, known_by: str = '') -> None:
+    """Raise StorageError where the folder ``path`` could not be written; leave nothing behind.
+
+    ``known_by`` as for `folder_written_atomically`.
+    """
+    with storage_errors(path):
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        names: list[str] = []
+        if known_by:
+            with contextlib.suppress(FileNotFoundError):
+                names = os.listdir(path)
+        if names and known_by not in names:
+            raise StorageError(
+                f'{path} holds other files, and no {known_by}: it would be replaced as a whole, '
+                f'so choose another folder'
+            )
+        _try_writing_below(path.parent if known_by else path)
+
+
+def _try_writing_below(folder: Path) -> None:
+    """Write to a file without a name in ``folder``, or where that would be made."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_BLOCK_BYTES))
+
+
 def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     """Write ``path`` whole or not at all.
 
@@ -58,6 +130,7 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) 
     Raise StorageError when it can't be written.
     """
     with storage_errors(path):
+        _check_kind(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix='.writing-') as folder:
             temporary = Path(folder) / path.name
@@ -78,14 +151,8 @@ def folder_written_atomically(path: Path, *, known_by: str) -> Iterator[Path]:
     folder, is not replaced; empty where nobody else chooses the path. After an exception or a
     kill, ``path`` is as it was. Raise StorageError when it can't be written.
     """
+    check_folder(path, known_by=known_by)
     with storage_errors(path):
-        if path.exists() and not path.is_dir():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        if known_by and path.is_dir() and any(path.iterdir()) and not (path / known_by).exists():
-            raise StorageError(
-                f'{path} holds other files, and no {known_by}: it would be replaced as a whole, '
-                f'so choose another folder'
-            )
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.writing-{path.name}-'))
         temporary.chmod(0o755)
@@ -101,12 +168,22 @@ def folder_written_atomically(path: Path, *, known_by: str) -> Iterator[Path]:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    if not path.exists():
-        os.rename(new, path)
-    else:
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.old-{path.name}-'))
-        os.rename(path, old / path.name)
-        os.rename(new, path)
+    """Put ``new`` in the place of ``path``, whoever else does the same at this moment."""
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.old-{path.name}-'))
+    try:
+        for number in itertools.count():
+            try:
+                os.rename(new, path)
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, old / str(number))
+    finally:
+        if not path.exists():  # interrupted right there: what was in its place comes back
+            for earlier in list(old.iterdir())[-1:]:
+                os.rename(earlier, path)
         shutil.rmtree(old)
     _flush_to_disk(path.parent)
 

@@ -131,6 +131,16 @@ def parameter(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def check_parameters(executable: str, given: Mapping[str, Any]) -> None:
+    """Raise what the node would, given these parameters, for a file or a name that is not there.
+
+    The node's dataclass may have a method ``check`` for that.
+    """
+    parameters_type = node_parameters(executable)
+    if hasattr(parameters_type, 'check'):
+        parameters_type(**given).check()
+
+
 def settings_of(parameters_type: type) -> tuple[Setting, ...]:
     """Return the settings that the fields of a dataclass, made by `parameter`, declare.
 

@@ -1,10 +1,14 @@
 """The signals that ask a process to end, for nodes and for what starts them."""
 
+import ctypes
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME_REQUEST_SEC = 2.0
 """Signals that come so soon after the first are the same request: a service manager sends SIGHUP
@@ -20,6 +24,26 @@ def signals_to_handle() -> list[signal.Signals]:
     """
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [n for n in ENDING_SIGNALS if n != signal.SIGHUP or not is_ignored]
+
+
+@contextmanager
+def blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """Let processes of multiprocessing that start in the block never see some signals."""
+    from multiprocessing import resource_tracker  # for those who start such processes alone
+
+    resource_tracker.ensure_running()  # it starts with the first of them, and unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when ``parent`` ends; to be called right after a fork."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(1)
 
 
 def watch_ending_signals(handler: Callable[[int], object]) -> None:

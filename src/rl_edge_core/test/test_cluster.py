@@ -4,9 +4,13 @@ import importlib.util
 import itertools
 import operator
 import os
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from rl_edge_core.cluster import spread
@@ -34,6 +38,42 @@ def test_what_a_call_raises_ends_the_loop(processes):
 def test_a_process_that_ended_is_named():
     with pytest.raises(RlEdgeError, match='one of 2 processes was killed'):
         list(spread(operator.call, os._exit, [9, 9], processes=2))
+
+
+def spawned(process, count):
+    """Return the processes that ``process`` spawns for its calls, once there are so many."""
+    while True:
+        children = psutil.Process(process).children()
+        found = [c for c in children if 'spawn_main' in ' '.join(c.cmdline())]
+        if len(found) == count:
+            return found
+        time.sleep(0.01)
+
+
+def test_ctrl_c_is_for_the_process_that_waits_even_while_the_others_start():
+    with ThreadPoolExecutor(1) as thread:
+        results = thread.submit(lambda: list(spread(operator.add, 1, [1, 2], processes=2)))
+        for process in spawned(os.getpid(), 2):
+            process.send_signal(signal.SIGINT)
+        assert results.result(60) == [2, 3]
+
+
+SLEEPS = """
+import operator, time
+from rl_edge_core.cluster import spread
+if __name__ == '__main__':
+    list(spread(operator.call, time.sleep, [600, 600], processes=2))
+"""
+
+
+def test_processes_end_with_the_one_that_waits_for_them(tmp_path):
+    (tmp_path / 'sleeps.py').write_text(SLEEPS)
+    process = subprocess.Popen([sys.executable, tmp_path / 'sleeps.py'])
+    workers = spawned(process.pid, 2)
+    process.kill()
+    process.wait(60)
+
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 FILLS_THE_DISK = """

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -296,28 +297,102 @@ def test_other_errors_have_their_exit_codes(capsys):
 INTERRUPTED = """
 import os, signal, sys
 from rl_edge_core import command
+from rl_edge_core.errors import RlEdgeError
 
 def run(words, prog):
+    how, *numbers = words
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), int(numbers[0]))
     except KeyboardInterrupt:
-        if words == ['import']:
+        for number in numbers[1:]:  # while what runs is being ended
+            os.kill(os.getpid(), int(number))
+        if how == 'import':
             raise ImportError('numpy could not be imported')
+        if how == 'pool':
+            return command.fail(RlEdgeError('a process was killed'))
+        if how == 'hint':
+            raise KeyboardInterrupt('the same command goes on')
         raise
 
 command.installed_commands = lambda: [command.Command('run', 'look', '', '__main__:run', '')]
 sys.exit(command.main(['run', *sys.argv[1:]]))
 """
+INT, TERM, HUP = (str(int(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
-@pytest.mark.parametrize('words', [[], ['import']])
-def test_ctrl_c_ends_a_command_with_a_word_and_no_traceback(words):
+@pytest.mark.parametrize(
+    ('words', 'code', 'said'),
+    [
+        (('plain', INT), 130, 'interrupted'),
+        (('import', INT), 130, 'interrupted'),
+        (('pool', INT), 130, 'interrupted'),
+        (('hint', INT), 130, 'interrupted; the same command goes on'),
+        (('plain', INT, INT), 130, 'interrupted'),
+        (('plain', TERM, TERM), 143, 'stopped by SIGTERM'),
+        (('hint', HUP, TERM), 129, 'stopped by SIGHUP; the same command goes on'),
+    ],
+)
+def test_a_signal_ends_a_command_with_a_word_and_no_traceback(words, code, said):
     done = subprocess.run(
         [sys.executable, '-c', INTERRUPTED, *words], capture_output=True, text=True, check=False
     )
 
-    assert done.returncode == 130
-    assert done.stderr == 'interrupted\n'
+    assert done.returncode == code
+    assert done.stderr == f'{said}\n'
+
+
+NOWHERE = '/dev/null/below'
+"""Not even root can write there."""
+WRITING = [
+    ['evaluate', 'ant_v5/best', '--json', NOWHERE],
+    ['train', '--preset', 'sac_small', '--out', NOWHERE],
+    ['sweep', '--preset', 'sac_small', '--out', NOWHERE],
+    ['export', 'ant_v5/best', '--format', 'c', '--out', f'{NOWHERE}.c'],
+    ['export', 'ant_v5/best', '--format', 'onnx', '--out', f'{NOWHERE}.onnx'],
+    ['bench_cluster', '--out', NOWHERE],
+    ['compress', 'ant_v5/best', '--out', NOWHERE],
+    ['import', 'nosuch.onnx', '--out', NOWHERE],
+    *(['bag', 'nosuch', option, NOWHERE] for option in ('--json', '--csv', '--plots')),
+    ['replay', 'nosuch', '--model', 'ant_v5/best', '--json', NOWHERE],
+    ['view', 'nosuch', '--save', NOWHERE],
+    ['urdf', 'Ant-v5', '--out', NOWHERE],
+    *([name, f'output:={NOWHERE}'] for name in ('demo', 'report', 'bench', 'soak', 'two_hosts')),
+    ['robot_proof', f'output:={NOWHERE}'],
+    ['clip', f'output:={NOWHERE}.gif'],
+    *([name, f'output_folder:={NOWHERE}'] for name in ('sim', 'edge', 'train', 'record')),
+    ['sim', 'record:=true', f'output_folder:={NOWHERE}'],
+]
+WRITE_ALL = """
+import contextlib, io, json, sys
+from rl_edge_core.command import main
+said = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(err):
+        try:
+            code = main(words)
+        except SystemExit as exit:
+            code = exit.code
+    said.append([code, err.getvalue(), 'tensorflow' in sys.modules])
+print(json.dumps(said))
+"""
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_done_for_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-c', WRITE_ALL, json.dumps(WRITING)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'ROS_LOG_DIR': str(tmp_path)},
+    )
+
+    for words, (code, said, has_loaded) in zip(WRITING, json.loads(done.stdout), strict=True):
+        assert code in (1, 2), (words, said)
+        assert f'{NOWHERE}' in said, (words, said)
+        assert 'cannot be written: a part of the path is a file' in said, (words, said)
+        assert len(said.splitlines()) <= 9, (words, said)  # the error, and the usage of options
+        assert not has_loaded, words
+    assert os.listdir(tmp_path) == []
 
 
 def test_commands_whose_nodes_are_not_installed_are_shown_as_such(monkeypatch):

@@ -1,12 +1,18 @@
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rl_edge_core.errors import StorageError
 from rl_edge_core.files import (
+    check_file,
+    check_folder,
     ensure_folder,
     folder_written_atomically,
+    hold_folder,
     sha256_of,
     user_path,
     write_atomically,
@@ -112,3 +118,104 @@ def test_a_home_of_nobody_is_an_ordinary_path(path):
 def test_a_home_is_found(monkeypatch):
     monkeypatch.setenv('HOME', '/home/me')
     assert user_path('~/bags') == Path('/home/me/bags')
+
+
+def test_what_can_be_written_is_checked_without_leaving_anything(tmp_path):
+    check_file(tmp_path / 'new' / 'deep' / 'file.json')
+    check_folder(tmp_path / 'new' / 'deep')
+    check_folder(tmp_path / 'artifact', known_by='manifest.json')
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_refused_before_there_is_anything_to_write(tmp_path):
+    (tmp_path / 'file').touch()
+    os.mkfifo(tmp_path / 'pipe')
+
+    for check in (check_file, check_folder):
+        with pytest.raises(StorageError, match='a part of the path is a file'):
+            check(tmp_path / 'file' / 'below')
+        with pytest.raises(StorageError, match='pipe cannot be written: a file of that name is'):
+            check(tmp_path / 'pipe')
+    with pytest.raises(StorageError, match='a folder of that name is in the way'):
+        check_file(tmp_path)
+    with pytest.raises(StorageError, match='file cannot be written: a file of that name is'):
+        check_folder(tmp_path / 'file')
+    with pytest.raises(StorageError, match=r'holds other files, and no manifest\.json'):
+        check_folder(tmp_path, known_by='manifest.json')
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    with pytest.raises(StorageError, match='a file of that name is in the way'):
+        write_atomically(tmp_path / 'pipe', 'text')
+
+    assert (tmp_path / 'pipe').is_fifo()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from rl_edge_core.files import hold_folder
+try:
+    hold_folder(Path(sys.argv[1]))
+    hold_folder(Path(sys.argv[1]))  # it is its own
+except ValueError as error:
+    sys.exit(f'error: {error}')
+print('holds', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_holds_is_refused_until_that_has_ended(tmp_path):
+    folder = tmp_path / 'run'
+    holder = subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == 'holds\n'
+    with pytest.raises(StorageError, match=r'another process writes to .*run: wait for it, or'):
+        hold_folder(folder)
+
+    holder.kill()
+    holder.communicate(timeout=60)
+    assert hold_folder(folder) == folder
+    assert os.listdir(folder) == []
+
+
+def test_an_interrupt_while_a_folder_is_replaced_leaves_the_former_one(tmp_path, monkeypatch):
+    target, rename = tmp_path / 'artifact', os.rename
+    with folder_written_atomically(target, known_by='') as folder:
+        (folder / 'file').write_text('1')
+
+    def interrupted(source, destination):
+        rename(source, destination)
+        if source == target:
+            raise KeyboardInterrupt
+
+    def replace() -> None:
+        with folder_written_atomically(target, known_by='') as folder:
+            (folder / 'file').write_text('2')
+
+    monkeypatch.setattr(os, 'rename', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace()
+    assert (target / 'file').read_text() == '1'
+    assert os.listdir(tmp_path) == ['artifact']
+
+
+def test_many_replace_one_folder_at_once_and_each_is_whole(tmp_path):
+    target = hold_folder(tmp_path) / 'artifact'  # as a run holds its folder
+
+    def replace(number: int) -> None:
+        with folder_written_atomically(target, known_by='a') as folder:
+            for name in 'ab':
+                (folder / name).write_text(str(number))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(replace, range(60)))
+
+    assert (target / 'a').read_text() == (target / 'b').read_text()
+    assert os.listdir(tmp_path) == ['artifact']

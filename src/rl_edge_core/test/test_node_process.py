@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -256,3 +257,48 @@ def test_a_node_that_was_killed_keeps_nobody_from_its_name(start):
         process.terminate()
         process.communicate(timeout=60)
         assert process.returncode == 0
+
+
+PLAIN, RENAMED = ('-r', '__ns:=/ant0'), ('-r', '__ns:=/ant0', '-r', '__node:=other')
+
+
+@pytest.mark.parametrize('words', [PLAIN, RENAMED], ids=['plain', 'renamed'])
+@pytest.mark.parametrize('import_sec', ['0', '1'])
+def test_of_nodes_of_one_name_that_start_at_once_one_goes_on(start, words, import_sec):
+    def starting():
+        return start('--ros-args', *words, STAY='1', IMPORT_SEC=import_sec)
+
+    processes = [starting() for _ in range(3)]
+    while len(going_on := [one for one in processes if one.poll() is None]) > 1:
+        time.sleep(0.05)
+    (winner,) = going_on
+    started(winner)
+    late = starting()
+    assert late.wait(60) == 1
+    assert winner.poll() is None
+    winner.terminate()
+    winner.communicate(timeout=60)
+    assert winner.returncode == 0
+    for loser in {*processes, late} - {winner}:
+        _, errors = loser.communicate(timeout=60)
+        assert loser.returncode == 1
+        assert 'is running in ROS_DOMAIN_ID' in errors
+        assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('words', [PLAIN, RENAMED], ids=['plain', 'renamed'])
+def test_a_node_that_has_just_started_keeps_its_name(start, words):
+    """Not even the scout of the next one, which looks for it, takes it away."""
+    first = start('--ros-args', *words, STAY='1')
+    started(first)
+    second = start('--ros-args', *words, STAY='1')
+    assert second.wait(60) == 1
+    third = start('--ros-args', *words, STAY='1', IMPORT_SEC='1')
+    assert third.wait(60) == 1
+
+    assert first.poll() is None
+    for process in (second, third):
+        process.communicate(timeout=60)
+    first.terminate()
+    first.communicate(timeout=60)
+    assert first.returncode == 0

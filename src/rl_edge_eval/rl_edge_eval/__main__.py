@@ -1,13 +1,12 @@
 """Evaluate recordings: ``python -m rl_edge_eval {bag,replay,view,bench,bench-recording}``."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from rl_edge_core.argument_parser import ArgumentParser
-from rl_edge_core.command import fail
+from rl_edge_core.argument_parser import ArgumentParser, output_file, output_folder
+from rl_edge_core.command import fail, run_alone
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.model_files import named_model
 
@@ -26,7 +25,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     json_file = ArgumentParser(add_help=False)
     json_file.add_argument(
-        '--json', metavar='FILE', help='write all metrics; - for standard output'
+        '--json',
+        type=_file_or_standard_output,
+        metavar='FILE',
+        help='write all metrics; - for standard output',
     )
 
     def command(name: str, module: str, help_text: str) -> argparse.ArgumentParser:
@@ -37,9 +39,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     bag = command('bag', 'output.bags', 'metrics of one or more bags, side by side')
     bag.add_argument('bags', nargs='+', type=Path, metavar='BAG', help='bag folder or file')
     bag.add_argument(
-        '--csv', metavar='FILE', help='write a row per episode; - for standard output'
+        '--csv',
+        type=_file_or_standard_output,
+        metavar='FILE',
+        help='write a row per episode; - for standard output',
     )
-    bag.add_argument('--plots', type=Path, metavar='DIR', help='write plots')
+    bag.add_argument('--plots', type=output_folder, metavar='DIR', help='write plots')
 
     replay = command('replay', 'replay', 'would other models have done the same?')
     replay.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
@@ -63,7 +68,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     view = commands.add_parser('view', help='a bag in the Rerun viewer, without ROS')
     view.set_defaults(module='view')
     view.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
-    view.add_argument('--save', type=Path, metavar='FILE.rrd', help='write a file, open no viewer')
+    view.add_argument(
+        '--save', type=output_file, metavar='FILE.rrd', help='write a file, open no viewer'
+    )
     view.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
 
     bench = command(
@@ -89,5 +96,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _file_or_standard_output(text: str) -> str:
+    return text if text == '-' else str(output_file(text))
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    run_alone(main)

@@ -6,6 +6,7 @@ with the messages: no evaluation can be faster.
 
 import argparse
 import multiprocessing
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.resources import sample_resources
+from rl_edge_core.signals import blocked
 from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
 
 _STEP_NS = 50_000_000
@@ -79,7 +81,9 @@ def _in_own_process(work: Callable[[Path], int], bag: Path) -> tuple[float, ...]
 
     What other processes do to it is mostly left out of its CPU seconds.
     """
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
+    with blocked(signal.SIGINT):  # Ctrl-C is for the process that waits
+        pool = multiprocessing.get_context('spawn').Pool(1)
+    with pool:
         return pool.apply(_measured, (work, bag))
 
 

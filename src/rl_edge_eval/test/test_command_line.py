@@ -54,13 +54,6 @@ def test_no_bag(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert 'does not exist' in capsys.readouterr().err
 
 
-def test_output_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    bag = small_bag(tmp_path / 'bag')
-    (tmp_path / 'file').touch()
-    assert main(['bag', str(bag), '--json', str(tmp_path / 'file' / 'out.json')]) == 2
-    assert 'cannot be written' in capsys.readouterr().err
-
-
 def test_long_recordings_list_the_first_episodes(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

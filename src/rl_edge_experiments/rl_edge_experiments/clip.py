@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rl_edge_bringup.models import ModelRequest, choose_model, results_folder
 from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, user_path, write_atomically
+from rl_edge_core.files import check_file, user_path, write_atomically
 from rl_edge_core.parameters import Setting, Values
 from rl_edge_core.wording import counted
 from rl_edge_experiments.experiment import Experiment, system_arguments, with_environment_of
@@ -35,7 +35,7 @@ def run_clip(values: Values) -> int:
     path = user_path(str(values['output'] or results_folder() / 'clip.gif'))
     if path.suffix.lower() != '.gif':
         raise ConfigurationError(f'output is {str(path)!r}, must be a file that ends in .gif')
-    ensure_folder(path.parent)
+    check_file(path)
     names = (*_FROM_POLICY, 'environment_id', 'environment_arguments')
     model = choose_model(ModelRequest(**{name: str(values[name]) for name in names}))
     values = with_environment_of(model, values)

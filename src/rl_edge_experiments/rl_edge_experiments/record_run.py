@@ -24,7 +24,7 @@ from rl_edge_bringup.recording import BAG_FOLDER, RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import NodeDescription, find_system
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.files import ensure_folder
+from rl_edge_core.files import hold_folder
 from rl_edge_core.results import write_json
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_nanoseconds
@@ -178,7 +178,7 @@ class _Loop:
 
     def __init__(self, request: RunRequest, *, namespace: str) -> None:
         self._request, self._namespace = request, namespace
-        self._folder = ensure_folder(request.folder)
+        self._folder = hold_folder(request.folder)
         self._prepare()
         self._systems: dict[str, RunningSystem] = {}
         self._observer: Observer
@@ -272,6 +272,15 @@ class _Loop:
         variables = {**drawing_environment(), **self._request.variables}
         system = RunningSystem([program], environment=variables)
         self._systems[node] = stack.enter_context(system)
+        stack.callback(self._end)
+
+    def _end(self) -> None:
+        """End at once all that an interrupted run has left, not one after the other."""
+        running = [system for system in self._systems.values() if system.is_running()]
+        for system in running:
+            system.stop()
+        for system in running:
+            system.wait()
 
     def wait_until_acting(self) -> tuple[RunningSystem, Observer]:
         """Wait for the first step; from then on the recorder alone receives them, if possible."""

@@ -23,7 +23,7 @@ from rl_edge_eval.output.columns import Column, comparison_table
 from rl_edge_eval.recorded_steps import RecordedSteps, Step
 from rl_edge_experiments.experiment import MODEL_ARGUMENTS, OUTPUT, Experiment, begin, write_result
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run, record_runs
-from rl_edge_robot.description import find_description
+from rl_edge_robot.description import find_description, load_description
 from rl_edge_sim.environment import environment_of
 
 NATIVE, STANDARD = 'own messages', 'standard topics'
@@ -202,6 +202,7 @@ def run_robot_proof(values: Values) -> int:
     """Run both interfaces and the ticks, write robot_proof.json; return 0."""
     console, folder, model, values = begin(values)
     description = find_description(str(values['description']))
+    load_description(description)  # a mistake shows now
     found: dict[str, Found] = {}
     for name, part, robot in ((NATIVE, 'native', ''), (STANDARD, 'standard', str(description))):
         with console.status(f'{counted(int(values["episodes"]), "episode")} over {name}'):

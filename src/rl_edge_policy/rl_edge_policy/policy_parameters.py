@@ -64,6 +64,13 @@ class PolicyParameters:
         1.0, 'Between two policy_status messages.', unit='s', minimum=0.01, maximum=3600.0
     )
 
+    def check(self) -> None:
+        """Raise what the node would raise for trusted models and key, before it is started."""
+        if self.trusted_models or self.trusted_key:
+            from rl_edge_policy.trust import read_trust  # loads more than a launch file needs
+
+            read_trust(self.trusted_models, self.trusted_key)
+
 
 def main() -> int:
     """Run the policy node until it is told to end; return the exit code."""

@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.configuration import from_mapping, read_yaml
 from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
 from rl_edge_core.errors import ConfigurationError, SpecMismatchError
+from rl_edge_core.model_files import named_model
 
 Term = Literal[
     'joint_position',
@@ -327,6 +329,19 @@ def find_description(given: str) -> Path:
             f'description {given!r} is no file; shipped are {", ".join(names)}'
         )
     return Path(given)
+
+
+def read_description(given: str, model: str) -> RobotDescription:
+    """Return the description of a file or a name, compared with an artifact unless that is ''.
+
+    Raise ConfigurationError for a bad one, and SpecMismatchError when it does not fit the model.
+    """
+    description = load_description(find_description(given))
+    if model:
+        path = named_model(model)
+        manifest = load_manifest(path if path.is_dir() else path.parent)
+        check_against(description, manifest.environment)
+    return description
 
 
 def load_description(path: Path) -> RobotDescription:

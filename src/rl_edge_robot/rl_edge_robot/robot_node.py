@@ -16,20 +16,13 @@ from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from rl_edge_core.artifact import load_manifest
-from rl_edge_core.model_files import named_model
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, Health, create_steady_timer, system_time
 from rl_edge_core.ros.loop_node import LoopNode
 from rl_edge_interfaces.msg import ControlTiming
 from rl_edge_interfaces.srv import Reset
-from rl_edge_robot.description import (
-    RobotDescription,
-    check_against,
-    find_description,
-    load_description,
-)
+from rl_edge_robot.description import RobotDescription, read_description
 from rl_edge_robot.robot_loop import RobotLoop
 from rl_edge_robot.robot_parameters import RobotParameters, main
 from rl_edge_robot.robot_plant import RobotPlant
@@ -49,13 +42,8 @@ class RobotNode(LoopNode[RobotParameters]):
         SpecMismatchError when it does not fit the model.
         """
         super().__init__('robot', RobotParameters, **kwargs)
-        self._description = description = load_description(
-            find_description(self.settings.description)
-        )
-        if self.settings.model:
-            path = named_model(self.settings.model)
-            manifest = load_manifest(path if path.is_dir() else path.parent)
-            check_against(description, manifest.environment)
+        description = read_description(self.settings.description, self.settings.model)
+        self._description = description
         self._sensors, self._monitor = Sensors(), SafetyMonitor(description)
         self._joints = _joints_of(description)
         self._needs_velocities = any(t.term == 'joint_velocity' for t in description.observation)

@@ -33,6 +33,12 @@ class RobotParameters(LoopParameters):
         choices=('fail', 'wait'),
     )
 
+    def check(self) -> None:
+        """Raise what the node would raise for description and model, before it is started."""
+        from rl_edge_robot.description import read_description  # launch files of others need none
+
+        read_description(self.description, self.model)
+
 
 def main() -> int:
     """Run the robot node until it is told to end; return the exit code."""

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
-from rl_edge_core.argument_parser import ArgumentParser
+from rl_edge_core.argument_parser import ArgumentParser, output_file
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
 from rl_edge_sim.environment import make_environment
@@ -213,7 +213,9 @@ def main(words: Sequence[str] | None = None, prog: str = 'rl_edge') -> int:
     """Write a URDF; return the exit code."""
     parser = ArgumentParser(prog=f'{prog} urdf', description='Write a URDF of a MuJoCo model.')
     parser.add_argument('model', help='an MJCF file, or a Gymnasium environment such as Ant-v5')
-    parser.add_argument('--out', type=Path, help='file to write; standard output without it')
+    parser.add_argument(
+        '--out', type=output_file, help='file to write; standard output without it'
+    )
     arguments = parser.parse_args(words)
     try:
         text, notes = urdf_of(*load_model(arguments.model))

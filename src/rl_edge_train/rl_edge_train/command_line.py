@@ -9,11 +9,12 @@ from typing import Any
 
 from rl_edge_compress.__main__ import add_export_format
 from rl_edge_compress.__main__ import export as export_as
-from rl_edge_core.argument_parser import ArgumentParser
+from rl_edge_core.argument_parser import ArgumentParser, output_file, output_folder
 from rl_edge_core.cluster import add_cluster_argument
 from rl_edge_core.command import fail
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
-from rl_edge_core.model_files import FULL_RECIPE, named_model
+from rl_edge_core.files import check_folder, user_path
+from rl_edge_core.model_files import FULL_RECIPE, MANIFEST_NAME, named_model
 from rl_edge_core.tensorflow_setup import load_tensorflow, set_up_tensorflow
 from rl_edge_policy.load import find_model
 from rl_edge_train.run_config import preset_descriptions
@@ -53,7 +54,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument('--list', action='store_true', help='name the presets and end')
     parser.add_argument('--preset', help='name of a preset, or a .yaml file')
     parser.add_argument('--seed', type=int, default=1, help='0 to 999 (default %(default)s)')
-    parser.add_argument('--out', type=Path, help='folder of the new run')
+    parser.add_argument('--out', type=output_folder, help='folder of the new run')
     parser.add_argument(
         '--from',
         dest='start',
@@ -91,7 +92,7 @@ def _add_sweep(commands: Any) -> None:
     )
     parser.add_argument('--preset', required=True, help='name of a preset, or a .yaml file')
     parser.add_argument('--seeds', default='1', help='separated by commas (default %(default)s)')
-    parser.add_argument('--out', type=Path, required=True, help='folder of the sweep')
+    parser.add_argument('--out', type=output_folder, required=True, help='folder of the sweep')
     parser.add_argument(
         '--set',
         action='append',
@@ -119,7 +120,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument('--episodes', type=int, default=100)
     parser.add_argument('--recipe', help='which file of the artifact (default: keras)')
     parser.add_argument('--runtime', default='auto')
-    parser.add_argument('--json', type=Path, help='write the metrics here as well')
+    parser.add_argument('--json', type=output_file, help='write the metrics here as well')
     add_cluster_argument(parser, 'play the episodes')
     parser.set_defaults(run=_evaluate)
 
@@ -136,7 +137,7 @@ def _add_export(commands: Any) -> None:
         help='with --format onnx or c: an artifact folder, or a name such as ant_v5/best',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, help='folder of the artifact; FILE.onnx or FILE.c'
+        '--out', type=user_path, required=True, help='folder of the artifact; FILE.onnx or FILE.c'
     )
     add_export_format(parser, choices=('artifact', 'onnx', 'c'), default='artifact')
     parser.add_argument('--name', help='name in the manifest (default: the last two folders)')
@@ -157,7 +158,7 @@ def _add_bench(commands: Any) -> None:
     )
     parser.add_argument('--seconds', type=float, default=60.0, help='of each run for speed')
     parser.add_argument('--seeds', type=int, default=3, help='runs for learning of each side')
-    parser.add_argument('--out', type=Path, default=Path('results/bench_train.json'))
+    parser.add_argument('--out', type=output_file, default='results/bench_train.json')
     parser.set_defaults(run=_run_late('bench.comparison:compare'))
 
 
@@ -166,7 +167,7 @@ def _add_bench_cluster(commands: Any) -> None:
         'bench-cluster', help='measure what a Ray cluster costs and gives'
     )
     parser.add_argument('--seconds', type=float, default=20.0, help='of each measurement')
-    parser.add_argument('--out', type=Path, default=Path('results/bench_cluster.json'))
+    parser.add_argument('--out', type=output_file, default='results/bench_cluster.json')
     parser.set_defaults(run=_run_late('bench.cluster:bench_cluster', tensorflow=True))
 
 
@@ -193,6 +194,7 @@ def _export(arguments: argparse.Namespace) -> Any:
         run: Path = arguments.run_folder
         if not (run / 'config.yaml').is_file():
             raise ConfigurationError(f'{run} is no folder of a run: it has no config.yaml')
+        check_folder(arguments.out, known_by=MANIFEST_NAME)
         return _run_late('export_command:export', tensorflow=True)(arguments)
     arguments.folder = arguments.run_folder
     return export_as(arguments)

@@ -1,7 +1,6 @@
 """One process that steps several environments; it imports no TensorFlow."""
 
 import os
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.signals import ENDING_SIGNALS
 from rl_edge_train.array_archive import below, pack, unpack
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
 
@@ -61,8 +59,6 @@ def work(
     training: bool,
 ) -> None:
     """Serve commands until the connection closes; `indices` are this worker's environments."""
-    for signal_number in ENDING_SIGNALS:
-        signal.signal(signal_number, signal.SIG_IGN)
     if cpus:
         os.sched_setaffinity(0, cpus)
     arrays = views(buffers, of_shapes)

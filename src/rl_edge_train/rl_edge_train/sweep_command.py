@@ -11,7 +11,6 @@ import argparse
 import itertools
 import json
 import os
-import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ import yaml
 from rl_edge_core import cluster
 from rl_edge_core.configuration import load
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import hold_folder, write_atomically
 from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint
 from rl_edge_train.run_config import RunConfig
@@ -40,7 +39,7 @@ from rl_edge_train.sweep_trial import (
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Run every combination that is not finished yet; write table and picture."""
-    out = ensure_folder(arguments.out)
+    out = hold_folder(arguments.out)
     trials = _trials(arguments, out)
     _check_same_sweep(out, trials)
     marker = out / f'.sweep-{uuid.uuid4().hex}'
@@ -53,7 +52,6 @@ def sweep(arguments: argparse.Namespace) -> int:
     waiting = [trial for trial in trials if not _is_over(Path(trial.folder))]
     print(f'{counted(len(trials), "trial")}, {len(trials) - len(waiting)} of them over already')
     failed = False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for trial, outcome in _outcomes(plan, waiting, arguments):
             if outcome.archive:
@@ -61,10 +59,9 @@ def sweep(arguments: argparse.Namespace) -> int:
             print(f'{trial.folder}: {outcome.status}{_indented(outcome.said)}', flush=True)
             failed |= outcome.status == 'failed'
     except KeyboardInterrupt:
-        print(
-            f'interrupted; go on with the same command: {counted(len(trials), "trial")} in {out}'
-        )
-        return 128 + signal.SIGINT
+        raise KeyboardInterrupt(
+            f'go on with the same command: {counted(len(trials), "trial")} in {out}'
+        ) from None
     finally:
         marker.unlink(missing_ok=True)
     summarize(trials, out)

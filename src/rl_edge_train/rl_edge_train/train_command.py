@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,9 @@ import yaml
 
 from rl_edge_core.configuration import from_mapping, load, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import hold_folder, write_atomically
 from rl_edge_core.model_files import load_model_files
-from rl_edge_core.signals import signals_to_handle
+from rl_edge_core.signals import SAME_REQUEST_SEC, signals_to_handle
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_train import checkpoint
 from rl_edge_train.run_config import RunConfig, load_preset, preset_descriptions
@@ -103,16 +105,22 @@ def _is_finished(config: RunConfig, folder: Path) -> bool:
 
 
 def _stop_on_signals(runner: Runner) -> list[int]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a checkpoint, the second end at once.
+    """Let the first Ctrl-C, SIGTERM or SIGHUP ask for a checkpoint, a later one end at once.
 
-    Return the list that gets the number of the signal that came.
+    Return the list that gets the number of each signal that came.
     """
     received: list[int] = []
+    end_from_sec = math.inf
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal end_from_sec
+        if time.monotonic() > end_from_sec:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        if not received:
+            end_from_sec = time.monotonic() + SAME_REQUEST_SEC
+            runner.request_stop()
         received.append(number)
-        runner.request_stop()
-        signal.signal(number, signal.SIG_DFL)
 
     for number in signals_to_handle():
         signal.signal(number, stop)
@@ -128,7 +136,7 @@ def _started(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, 
     if not 0 <= arguments.seed < SEEDS:
         raise ConfigurationError(f'--seed is {arguments.seed}, must be from 0 to {SEEDS - 1}')
     config = _overridden(load_preset(arguments.preset), arguments.set)
-    folder = ensure_folder(arguments.out)
+    folder = hold_folder(arguments.out)
     if (folder / 'config.yaml').exists():
         raise ConfigurationError(f'{folder} holds a run already: --resume it, or choose another')
     return config, folder, {'seed': arguments.seed, 'command': _command(), 'resumed': []}
@@ -139,6 +147,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, 
     folder: Path = arguments.resume
     if not (folder / 'config.yaml').exists():
         raise ConfigurationError(f'{folder} is no folder of a run: it has no config.yaml')
+    hold_folder(folder)
     config = _overridden(load(RunConfig, folder / 'config.yaml'), arguments.set)
     run = json.loads((folder / 'run.json').read_text())
     run['resumed'] = [*run.get('resumed', []), _command()]

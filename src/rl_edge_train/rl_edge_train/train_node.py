@@ -12,7 +12,7 @@ from rclpy.task import Future
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
-from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.files import hold_folder, write_atomically
 from rl_edge_core.ros import conversions, diagnostics, qos
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter
@@ -50,6 +50,7 @@ class TrainNode(Node):
         """Declare parameters and entities; nothing is trained before a robot is heard."""
         super().__init__('train', **kwargs)
         self.parameters = declare_parameters(self, TrainParameters)
+        self.parameters.check()
         self.run_config = load_preset(self.parameters.preset)
         check_algorithm(self.run_config.algorithm)
         if not self.parameters.robots:
@@ -69,13 +70,7 @@ class TrainNode(Node):
     def _make_folder(self) -> Path:
         if not self.parameters.output:
             return Path(tempfile.mkdtemp(prefix='rl_edge_train-'))
-        folder = Path(self.parameters.output)
-        if checkpoint.paths(folder / 'checkpoints') and not self.parameters.resume:
-            raise ConfigurationError(
-                f'{folder} holds the checkpoints of an earlier run: set resume to go on with it, '
-                'or name another output folder'
-            )
-        return ensure_folder(folder)
+        return hold_folder(Path(self.parameters.output))
 
     def _link(self, robot: str) -> RobotLink:
         link = RobotLink(

@@ -1,7 +1,9 @@
 """The parameters of the train node. Imports nothing heavy: launch files and help read them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.parameters import parameter
 
 
@@ -31,6 +33,18 @@ class TrainParameters:
     checkpoint_period_sec: float = parameter(
         300.0, 'Time between checkpoints.', unit='s', minimum=1.0
     )
+
+    def check(self) -> None:
+        """Raise ConfigurationError for what the node would refuse, before it is started."""
+        from rl_edge_train import checkpoint  # load more than a launch file needs
+        from rl_edge_train.run_config import load_preset
+
+        load_preset(self.preset)
+        if self.output and not self.resume and checkpoint.paths(Path(self.output, 'checkpoints')):
+            raise ConfigurationError(
+                f'{self.output} holds the checkpoints of an earlier run: set resume to go on with '
+                f'it, or name another output folder'
+            )
 
 
 def main() -> int:

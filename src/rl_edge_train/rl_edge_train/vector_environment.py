@@ -11,6 +11,7 @@ import numpy as np
 from rl_edge_core.configuration import to_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.signals import ENDING_SIGNALS, blocked
 from rl_edge_train import environment_worker
 from rl_edge_train.array_archive import pack, unpack
 from rl_edge_train.environments import EnvironmentConfig
@@ -124,11 +125,12 @@ class VectorEnvironment:
                 ),
                 daemon=True,
             )
-            worker.start()
+            with blocked(*ENDING_SIGNALS):  # the learner ends it
+                worker.start()
             theirs.close()
             self._workers.append(worker)
             self._connections.append(ours)
-        # Workers ignore SIGTERM, by which multiprocessing would end them and then wait for ever.
+        # Workers see no SIGTERM, by which multiprocessing would end them and then wait for ever.
         atexit.register(self.close)
         self._open = OpenEpisodes(count)
 

@@ -126,6 +126,7 @@ def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path, place):
     process = subprocess.Popen(
         [sys.executable, '-m', 'rl_edge_train', *words, '--out', str(out)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     log = out / 'sac_small' / 'seed_1.log'

@@ -291,6 +291,31 @@ def test_a_killed_run_resumes_from_a_whole_checkpoint_and_hanging_up_writes_one(
     assert checkpoint.read_newest(folder / 'checkpoints')[0].steps >= killed_at + 40
 
 
+STOPS = """
+import os, signal
+from rl_edge_train.train_command import _stop_on_signals
+
+class Run:
+    stopped = False
+    def request_stop(self):
+        self.stopped = True
+
+run = Run()
+received = _stop_on_signals(run)
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+print(run.stopped, received)
+"""
+
+
+def test_the_two_signals_of_timeout_are_one_request_to_stop():
+    done = subprocess.run(
+        [sys.executable, '-c', STOPS], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == 'True [15, 15]\n'
+
+
 @pytest.mark.parametrize('preset', preset_names())
 @pytest.mark.parametrize(
     ('environment_id', 'inputs'), [('Ant-v5', 27), ('InvertedPendulum-v5', 4), ('Reacher-v5', 10)]

@@ -1,5 +1,8 @@
 """Environments in real worker processes."""
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import gymnasium
@@ -51,6 +54,17 @@ def test_every_environment_runs_as_it_would_alone(pendulums):
         if terminated:
             alone.reset()
     alone.close()
+
+
+def test_ctrl_c_is_for_the_learner_even_while_the_processes_start():
+    before = multiprocessing.active_children()
+    environments = VectorEnvironment(PENDULUM, spec_of(PENDULUM), count=2, processes=2)
+    workers = [one for one in multiprocessing.active_children() if one not in before]
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGINT)
+    assert len(workers) == 2
+    assert environments.reset([7, 8]).shape == (2, 4)
+    environments.close()
 
 
 def test_an_ended_episode_is_reported_and_starts_anew(pendulums):

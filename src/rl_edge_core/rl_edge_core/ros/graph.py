@@ -122,23 +122,39 @@ def missing_peers(
     return ''
 
 
-def namesake(node: Node, name: str) -> str:
+def scout_name(name: str) -> str:
+    """Return a name for the scout of a node: another one for each, an earlier one's comes first.
+
+    A scout is there from before its node until the node's name is settled: see `namesake`.
+    """
+    return f'{_scouts_of(name)}_{time.time_ns():020d}_{os.getpid()}'
+
+
+def _scouts_of(name: str) -> str:
+    """Return how names of scouts begin: two underscores in a row mean something to ROS 2."""
+    return re.sub('_+', '_', f'_scout_for_{name}').rstrip('_')
+
+
+def namesake(scout: Node, name: str, *, is_there: bool = False) -> str:
     """Return why a node called ``name`` must not go on beside others; empty when it may.
 
-    ``node`` looks for them in its own namespace, and is itself none of them. One that was killed
-    is none either: it stays in the graph of those who knew it until its lease runs out, but a
-    process that starts learns of nodes from these nodes themselves.
+    ``scout`` looks for them in its own namespace; ``is_there`` says whether its own node is there
+    already. Of nodes that start at once, each with a scout, the first one goes on, but beside one
+    that is running, which has no scout any more, none does. One that was killed is not running:
+    it stays in the graph of those who knew it until its lease runs out, but a process that starts
+    learns of nodes from these nodes themselves.
     """
-    own = (node.get_name(), node.get_namespace())
-    wanted = (name, own[1])
-    if node.get_node_names_and_namespaces().count(wanted) == (own == wanted):
+    own, namespace = scout.get_name(), scout.get_namespace()
+    names = [one for one, where in scout.get_node_names_and_namespaces() if where == namespace]
+    starting = [one for one in names if re.fullmatch(rf'{_scouts_of(name)}_\d+_\d+', one)]
+    if min(starting) == own and names.count(name) - is_there < len(starting):
         return ''
-    namespace = own[1].removeprefix('/')
+    namespace = namespace.removeprefix('/')
     digits = re.search(r'\d*$', namespace).group()  # type: ignore[union-attr]
     other = namespace.removesuffix(digits) + str(int(digits or 0) + 1)
     return (
-        f'another node {own[1].rstrip("/")}/{name} is running in ROS_DOMAIN_ID '
-        f'{node.context.get_domain_id()}: stop it, or give this one another namespace, such as '
+        f'another node {f"/{namespace}".rstrip("/")}/{name} is running in ROS_DOMAIN_ID '
+        f'{scout.context.get_domain_id()}: stop it, or give this one another namespace, such as '
         f'namespace:={other}, or another ROS_DOMAIN_ID'
     )
 

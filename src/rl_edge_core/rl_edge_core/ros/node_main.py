@@ -7,6 +7,7 @@ arguments, and ends cleanly at once when it is interrupted while it still import
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 _HELP_WORDS = ('-h', '--help')
 _ROS_ARGS = '--ros-args'
 _USAGE_ERROR = 2
-_SCOUT = '_scout_for_'
 _LATE_DISCOVERY_SEC = 1.0
 """By when nodes of a busy machine have found each other."""
+_NAME_RULE = re.compile(r'(?:(\w+):)?__(?:node|name):=(\w+)')
+"""A remapping rule for the name of a node, of all or of one."""
 
 
 def run_node_process(
@@ -71,22 +73,20 @@ def run_node_process(
 
     try:
         init_rclpy(args=[sys.argv[0], *given], signal_handler_options=SignalHandlerOptions.NO)
-        scout = _scout(module) if alone else None
+        name = _node_name(module.rpartition('.')[2].removesuffix('_node'), given)
+        scout = _scout(name) if alone else None
         make = getattr(import_module(module), maker)
         stop_requested = Future()
         _complete_on_signal(stop_requested)
-        if scout is not None:
-            complaint = namesake(scout, scout.get_name().removeprefix(_SCOUT))
-            scout.destroy_node()  # before the node: the graph knows nodes of a process by name
-            if complaint:
-                raise ConfigurationError(complaint)
+        if scout is not None and (complaint := namesake(scout, name)):
+            raise ConfigurationError(complaint)
         node = make()
         executor = DirectExecutor(awaited=getattr(node, 'awaited_subscription', lambda: None))
         executor.add_node(node)
         stop_requested.add_done_callback(lambda _: _finish(node.finished))
         executor.wake_when_done(node.finished)
-        if alone:
-            _look_for_namesake_again(node)
+        if scout is not None:
+            _look_for_namesake_again(node, scout)
         try:
             while not node.finished.done():  # here: each step is taken some calls below this line
                 if not executor.serve_next():
@@ -108,25 +108,38 @@ def run_node_process(
         rclpy.try_shutdown()
 
 
-def _scout(module: str) -> Node:
-    """Return a node that meets the others of the graph while ``module`` is imported.
+def _node_name(default: str, words: Sequence[str]) -> str:
+    """Return the name that a node will have with these ROS arguments."""
+    rules = filter(None, map(_NAME_RULE.fullmatch, words))
+    return next((rule[2] for rule in rules if rule[1] in (None, default)), default)
 
-    It has another name than the node to come: a node that has just started looks for namesakes.
+
+def _scout(name: str) -> Node:
+    """Return a node that meets the others of the graph while modules are imported.
+
+    It says that a node called ``name`` is starting, and since when; see `namesake`.
     """
     import rclpy
 
-    name = _SCOUT + module.rpartition('.')[2].removesuffix('_node')
-    return rclpy.create_node(name, enable_rosout=False, start_parameter_services=False)
+    from rl_edge_core.ros.graph import scout_name
+
+    rule = ['--ros-args', '-r', f'__node:={scout_name(name)}']  # those for the node come after it
+    return rclpy.create_node(
+        '_scout', cli_args=rule, enable_rosout=False, start_parameter_services=False
+    )
 
 
-def _look_for_namesake_again(node: Node) -> None:
+def _look_for_namesake_again(node: Node, scout: Node) -> None:
     """End a node that has just started beside one of its name which was discovered late."""
     from rl_edge_core.ros.diagnostics import create_steady_timer
     from rl_edge_core.ros.graph import namesake
 
     def look() -> None:
         node.destroy_timer(timer)
-        if (complaint := namesake(node, node.get_name())) and not node.finished.done():  # type: ignore[attr-defined]
+        complaint = namesake(scout, node.get_name(), is_there=True)
+        if not complaint:
+            scout.destroy_node()  # the node's name is settled
+        elif not node.finished.done():  # type: ignore[attr-defined]
             node.get_logger().error(complaint)
             node.finished.set_result(1)  # type: ignore[attr-defined]
 

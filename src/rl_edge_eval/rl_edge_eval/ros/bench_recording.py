@@ -33,8 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the pairs, each in the other order than the one before, and print the ratio."""
     if arguments.pairs < 1:
         raise ConfigurationError(f'--pairs is {arguments.pairs}, must be 1 or more')
-    # The processes of a run are stopped when it is interrupted, by either signal.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT)
     plain: list[float] = []
     recorded: list[float] = []
