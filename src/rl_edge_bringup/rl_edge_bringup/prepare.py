@@ -15,7 +15,13 @@ from rclpy.validate_namespace import validate_namespace
 from rl_edge_bringup import models
 from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription, labels, robots_of
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import check_folder, ros_log_folder, user_path, write_atomically
+from rl_edge_core.files import (
+    check_folder,
+    free_path,
+    ros_log_folder,
+    user_path,
+    write_atomically,
+)
 from rl_edge_core.parameters import (
     Value,
     check_parameters,
@@ -24,7 +30,6 @@ from rl_edge_core.parameters import (
     settings_of,
     to_text,
 )
-from rl_edge_core.recording import free_path
 
 CONFIGURATION_FILE = 'configuration.yaml'
 DEFAULT_QOS = 'default'

@@ -12,9 +12,9 @@ from rl_edge_bringup import models
 from rl_edge_bringup.qos_profiles import QosOverrides, load_qos, publisher_profile
 from rl_edge_bringup.systems import RECORDER, NodeDescription, robots_of
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import write_atomically
+from rl_edge_core.files import free_path, write_atomically
 from rl_edge_core.parameters import Values
-from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection, free_path, select_topics
+from rl_edge_core.recording import SUBSCRIPTION_DEPTH, TopicSelection, select_topics
 from rl_edge_core.shared_parameters import DEFAULT
 
 BAG_FOLDER = 'bag'

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from rl_edge_core.recording import free_path
+from rl_edge_core.files import free_path
 from rl_edge_core.signals import die_with
 
 _PATIENCE_SEC = 4.0

@@ -48,6 +48,13 @@ def user_path(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def free_path(path: Path, *, joined_by: str = '_') -> Path:
+    """Return ``path``; where it exists the first free one of NAME_2, NAME_3, ..."""
+    name, suffix = (path.name, '') if path.is_dir() else (path.stem, path.suffix)
+    numbered = (path.with_name(f'{name}{joined_by}{n}{suffix}') for n in itertools.count(2))
+    return next(one for one in itertools.chain([path], numbered) if not one.exists())
+
+
 def ensure_folder(path: Path) -> Path:
     """Make ``path`` a folder that can be written to, or raise StorageError."""
     with storage_errors(path):

@@ -1,11 +1,9 @@
 """What every recorder of a robot needs: which topics, how deep, and where to."""
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.shared_parameters import ALL, DEFAULT
@@ -69,10 +67,3 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
         for name in names
     ]
     return TopicSelection(tuple(dict.fromkeys(patterns)))
-
-
-def free_path(path: Path, *, joined_by: str = '_') -> Path:
-    """Return ``path``; where it exists the first free one of NAME_2, NAME_3, ..."""
-    name, suffix = (path.name, '') if path.is_dir() else (path.stem, path.suffix)
-    numbered = (path.with_name(f'{name}{joined_by}{n}{suffix}') for n in itertools.count(2))
-    return next(one for one in itertools.chain([path], numbered) if not one.exists())

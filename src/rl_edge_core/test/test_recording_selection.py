@@ -1,7 +1,8 @@
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.recording import free_path, select_topics
+from rl_edge_core.files import free_path
+from rl_edge_core.recording import select_topics
 
 
 def test_default_topics_of_each_namespace() -> None:

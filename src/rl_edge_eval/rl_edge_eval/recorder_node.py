@@ -11,8 +11,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
-from rl_edge_core.files import storage_errors, user_path
-from rl_edge_core.recording import free_path, select_topics
+from rl_edge_core.files import free_path, storage_errors, user_path
+from rl_edge_core.recording import select_topics
 from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
 from rl_edge_core.ros.parameters import declare_parameters
 from rl_edge_core.ros.resource_reporter import ResourceReporter

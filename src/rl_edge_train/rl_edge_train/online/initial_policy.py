@@ -13,7 +13,6 @@ from rl_edge_core.environment_spec import environment_arguments
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.tensorflow_setup import load_tensorflow
 from rl_edge_sim.environment import make_environment, spec_of
-from rl_edge_train.online.learner import export_online_policy, make_learner
 from rl_edge_train.run_config import load_preset
 
 
@@ -29,6 +28,9 @@ def write_initial_policy(
     environment = make_environment(environment_id, **environment_arguments(arguments))
     spec = spec_of(environment)
     environment.close()
+    load_tensorflow()  # when all is right, since that takes seconds
+    from rl_edge_train.online.learner import export_online_policy, make_learner
+
     with tempfile.TemporaryDirectory() as folder:
         learner = make_learner(run, spec, seed=seed, folder=Path(folder))
         export_online_policy(learner, spec, run=run, out=out)
@@ -36,7 +38,6 @@ def write_initial_policy(
 
 
 if __name__ == '__main__':
-    load_tensorflow()
     _preset, _seed, _id, _arguments, _out = sys.argv[1:]
     try:
         write_initial_policy(
