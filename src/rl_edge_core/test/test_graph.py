@@ -14,7 +14,9 @@ from rl_edge_core.ros.graph import (
     ErrorLog,
     WaitingLog,
     incompatible_peers,
+    namesake,
     peers_of_other_types,
+    scout_name,
     stop_watching_qos_events,
 )
 from rl_edge_interfaces.msg import Action, Observation
@@ -195,3 +197,22 @@ def test_an_error_that_lasts_is_said_once_and_one_that_goes_at_once_never():
     for errors in ('two policies', 'two policies', 'two of both', 'two of both'):
         log.update(errors)
     assert node.lines == ['two policies', 'two policies', 'two of both']
+
+
+def test_of_nodes_that_start_at_once_the_first_goes_on_and_none_beside_one_that_runs(node):
+    def make(name):
+        return Node(name, namespace='/ant0', context=node.context)
+
+    first, second = make(scout_name('policy')), make(scout_name('policy'))
+    assert namesake(first, 'policy') == ''
+    assert 'another node /ant0/policy is running' in namesake(second, 'policy')
+    running = make('policy')
+    assert namesake(first, 'policy', is_there=True) == ''
+    second.destroy_node()
+    assert namesake(first, 'policy', is_there=True) == ''
+    assert 'namespace:=ant1' in namesake(first, 'policy')  # as if it were another process's
+    first.destroy_node()
+    late = make(scout_name('policy'))
+    assert 'another node /ant0/policy is running' in namesake(late, 'policy')
+    running.destroy_node()
+    late.destroy_node()

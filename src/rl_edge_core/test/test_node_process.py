@@ -302,3 +302,39 @@ def test_a_node_that_has_just_started_keeps_its_name(start, words):
     first.terminate()
     first.communicate(timeout=60)
     assert first.returncode == 0
+
+
+SCOUT = """
+import sys
+import rclpy
+from rl_edge_core.ros.node_main import _node_name, _scout
+
+words = ['--ros-args', '-r', '__ns:=/ant0', *sys.argv[1:]]
+rclpy.init(args=['policy', *words])
+name = _node_name('policy', words)
+scout = _scout(name)
+print(name, scout.get_name(), scout.get_namespace(), rclpy.create_node('policy').get_name())
+"""
+
+
+@pytest.mark.parametrize(
+    ('rule', 'name'),
+    [
+        ('__node:=other', 'other'),
+        ('policy:__node:=other', 'other'),
+        ('sim:__node:=other', 'policy'),
+        ('a:=b', 'policy'),
+    ],
+)
+def test_a_scout_is_not_renamed_with_its_node(ros_domain_id, rule, name):
+    done = subprocess.run(
+        [sys.executable, '-c', SCOUT, '-r', rule],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(ros_domain_id)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    expected, scout, namespace, node = done.stdout.split()
+    assert (expected, namespace, node) == (name, '/ant0', name)
+    assert scout.startswith(f'_scout_for_{name}_')
