@@ -4,10 +4,13 @@ import signal
 
 import numpy as np
 import pytest
+import yaml
 
+from rl_edge_compress.untrained import ensure_untrained
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.model_files import workspace_folder
+from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_sim.environment import make_environment
 
 BEST = workspace_folder() / 'models' / 'ant_v5' / 'best'
@@ -54,6 +57,17 @@ def test_a_robot_that_falls_silent_is_stopped_and_goes_on_when_it_is_heard_again
     assert stopped()[-1].termination_reason.startswith('nothing valid on ')
     later = stopped()[-1].episode + 1
     observer.wait_for(lambda: any(t.episode >= later for t in observer.transitions()))
+
+
+def test_the_simulator_plays_the_robot_that_the_policy_was_made_for(tmp_path):
+    """A recorded run of a robot whose environment has arguments: six legs instead of four."""
+    description = workspace_folder() / 'examples' / 'hexapod' / 'robot.yaml'
+    arguments = yaml.safe_load(description.read_text())['environment_arguments']
+    text = yaml.safe_dump(arguments, default_flow_style=True, width=1000).strip()
+    model = ensure_untrained('Ant-v5', text, tmp_path)
+    robot = {'model': str(model), 'episodes': '1', 'mode': 'realtime'}
+    request = RunRequest(tmp_path / 'run', robot, seconds=1.0, robot=str(description))
+    assert record_run(request).robot.transitions > 0
 
 
 def test_episodes_begin_where_the_simulated_robot_was_put_by_their_seed(system, observe):

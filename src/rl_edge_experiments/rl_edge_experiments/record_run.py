@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_bringup.child_process import ChildProcess
+from rl_edge_bringup.models import environment_of
 from rl_edge_bringup.prepare import PreparedSystem, prepare
 from rl_edge_bringup.recording import BAG_FOLDER, RL_EDGE
 from rl_edge_bringup.running_system import RunningSystem
@@ -39,6 +40,8 @@ _START_TIMEOUT_SEC = 400.0
 _SILENCE_SEC = 120.0
 """A slow policy is a result here, and no failure."""
 _POLL_SEC = 0.1
+_LAST_LINES = 15
+"""Of each process that are shown when a run fails."""
 _ARRIVAL_NS = 200_000_000
 """By how much later than here a message may arrive at the recorder."""
 
@@ -208,6 +211,8 @@ class _Loop:
         self._prepared = _prepared('robot', given | robot)
         folder = str(self._folder / 'simulator')
         alone = {'interface': 'standard', 'record': 'false', 'output_folder': folder}
+        if self._prepared.model:  # which a simulator alone does not know
+            alone |= environment_of(self._prepared.model, given)
         simulator = _prepared('desktop', given | alone)
         self._processes = (*self._prepared.processes, *simulator.processes)
 
@@ -348,7 +353,7 @@ class _Loop:
         while not condition():
             self._check()
             if time.monotonic() > deadline:
-                raise _failure(otherwise, self._systems.get('policy', self._systems['sim']))
+                raise _failure(otherwise, *self._systems.values())
             time.sleep(_POLL_SEC)
 
     def _check(self) -> None:
@@ -364,8 +369,8 @@ def _prepared(system: str, given: Mapping[str, str]) -> PreparedSystem:
     return prepare(description, {name: given[name] for name in given if name in valid})
 
 
-def _failure(reason: str, running: RunningSystem) -> RlEdgeError:
-    last = '\n'.join(running.log.of()[-15:])
+def _failure(reason: str, *systems: RunningSystem) -> RlEdgeError:
+    last = '\n'.join(line for system in systems for line in system.log.of()[-_LAST_LINES:])
     return RlEdgeError(f'{reason}; the last lines were\n{last}')
 
 

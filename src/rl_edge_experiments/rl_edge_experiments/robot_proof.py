@@ -173,9 +173,9 @@ def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float)
     """Run a robot at 50 Hz, stepping on the clock or on its sensors, with an untrained policy."""
     from rl_edge_compress.untrained import ensure_untrained  # TensorFlow, needed here alone
 
-    arguments = {'frame_skip': 2}
-    content = {
-        **yaml.safe_load(description.read_text()),
+    content = yaml.safe_load(description.read_text())
+    arguments = {**content.get('environment_arguments', {}), 'frame_skip': 2}
+    content |= {
         'control_period_sec': FAST_PERIOD_SEC,
         'environment_arguments': arguments,
         'step_on': step_on,

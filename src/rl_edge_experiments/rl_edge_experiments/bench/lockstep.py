@@ -16,6 +16,7 @@ from rl_edge_experiments.record_run import RunRequest, record_run
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy import Policy
 from rl_edge_policy.ros.echo_client import EchoClient
+from rl_edge_sim.environment import environment_of
 
 _STEPS = 3000
 """At least so many in each part of each round."""
@@ -62,7 +63,7 @@ def values_of(rows: np.ndarray) -> dict[str, np.ndarray]:
 
 def _episodes_for(steps: int, manifest: Manifest, policy: Policy) -> int:
     """Return how many episodes, from seed 0 on, have so many steps without the first of them."""
-    env = gymnasium.make(manifest.environment.environment_id)
+    env = environment_of(manifest.environment)
     done = episode = 0
     while done < steps:
         length = _run_episode(env, policy, seed=episode)[0]
@@ -76,7 +77,7 @@ def _simulation_and_inference_us(
     manifest: Manifest, policy: Policy, episodes: int
 ) -> tuple[float, float]:
     """Return the mean times of a step (resets included) and of an action, without ROS 2."""
-    env = gymnasium.make(manifest.environment.environment_id)
+    env = environment_of(manifest.environment)
     # As over ROS 2, the first episode is not counted.
     parts = np.array([_run_episode(env, policy, seed=seed) for seed in range(episodes)][1:])
     env.close()
