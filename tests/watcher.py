@@ -25,15 +25,19 @@ class Watcher(Observer):
         """Start to watch ``namespace`` in a ROS domain (None: ROS_DOMAIN_ID)."""
         self._raw: list[bytes] = []
         self.statuses: list[PolicyStatus] = []
-        self._keeps_transitions = transitions
         super().__init__(namespace, domain_id=domain_id)
+        self._on_thread(lambda: self._watch(transitions))
 
-    def _subscribe(self) -> None:
-        if self._keeps_transitions:
+    def _watch(self, transitions: bool) -> None:
+        def keep(raw: bytes) -> None:
+            with self._changed:
+                self._raw.append(raw)
+                self._changed.notify_all()
+
+        if transitions:
             profile = qos.transition()
             profile.depth = TRANSITION_DEPTH
-            self._keep(Transition, 'transition', profile, self._raw, raw=True)
-        super()._subscribe()
+            self._node.create_subscription(Transition, 'transition', keep, profile, raw=True)
         self._keep(PolicyStatus, 'policy_status', qos.policy_status(), self.statuses)
 
     @property
