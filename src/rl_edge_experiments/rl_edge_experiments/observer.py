@@ -38,15 +38,19 @@ class Observer:
         self.environments: list[Environment] = []
         self.episodes: list[EpisodeSummary] = []
         self.usages: list[ResourceUsage] = []
+        self._subscribe()
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
+        self._thread.start()
+
+    def _subscribe(self) -> None:
+        """Subscribe to what is kept; a watcher of the tests keeps more."""
         self._keep(EpisodeSummary, 'episode', qos.episode(), self.episodes)
         self._keep(Environment, 'environment', qos.environment(), self.environments)
         for name in ('sim', 'policy'):
             topic = f'resource_usage/{name}'
             self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -155,10 +159,12 @@ class Observer:
             if self._context.ok():
                 raise
 
-    def _keep(self, message_type: type, topic: str, profile: QoSProfile, kept: list) -> None:
+    def _keep(
+        self, message_type: type, topic: str, profile: QoSProfile, kept: list, *, raw: bool = False
+    ) -> None:
         def append(message: Any) -> None:
             with self._changed:
                 kept.append(message)
                 self._changed.notify_all()
 
-        self._node.create_subscription(message_type, topic, append, profile)
+        self._node.create_subscription(message_type, topic, append, profile, raw=raw)
