@@ -86,7 +86,8 @@ class PreparedSystem:
         """Return in some lines what is about to run."""
         lines = [f'{self.system.name}: {self.system.description}']
         if self.model is not None:
-            lines.append(f'model: {self.model.model_id} ({self.model.runtime})')
+            file = self.model.folder / Path(self.model.model_id).name
+            lines.append(f'model: {file} (runtime: {self.model.runtime})')
             if self.model.note:
                 lines.append(f'note: the model is {self.model.note}')
         # What a launch file around ours has under a name of ours arrives as if it were given.

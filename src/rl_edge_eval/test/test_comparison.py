@@ -44,7 +44,11 @@ def test_same_seeds_are_paired(tmp_path: Path) -> None:
     )
     assert (returns.baseline, returns.other) == (800.0, 790.0)
     # A seed decides nothing about times.
-    assert metrics['response p50, us'].method == metrics['steps/s'].method == UNPAIRED
+    assert (
+        metrics['response p50, mean over episodes, us'].method
+        == metrics['steps/s'].method
+        == UNPAIRED
+    )
     assert comparison.note == ''
     memory = metrics['policy: resident, MB']
     assert (memory.baseline, memory.other, memory.difference) == (581.0, 85.0, None)

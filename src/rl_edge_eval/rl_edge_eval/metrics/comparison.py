@@ -18,10 +18,10 @@ _EPISODE_METRICS: dict[str, Callable[[EpisodeMetrics], float]] = {
     'ended early, share': lambda episode: float(episode.ended_by == 'termination'),
 }
 _TIMES: dict[str, Callable[[EpisodeMetrics], float]] = {
-    'response p50, us': lambda episode: episode.response_us.p50,
-    'response p99, us': lambda episode: episode.response_us.p99,
-    'inference p50, us': lambda episode: episode.inference_us.p50,
-    'inference p99, us': lambda episode: episode.inference_us.p99,
+    'response p50, mean over episodes, us': lambda episode: episode.response_us.p50,
+    'response p99, mean over episodes, us': lambda episode: episode.response_us.p99,
+    'inference p50, mean over episodes, us': lambda episode: episode.inference_us.p50,
+    'inference p99, mean over episodes, us': lambda episode: episode.inference_us.p99,
     'steps/s': lambda episode: episode.steps_per_sec,
 }
 _NODE_METRICS: dict[str, Callable[[NodeMetrics], float]] = {

@@ -24,7 +24,7 @@ import numpy as np
 
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.evaluation_summary import EvaluationSummary, summarize
+from rl_edge_core.evaluation_summary import UNKNOWN, EvaluationSummary, summarize
 from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_eval.metrics.series import (
     Percentiles,
@@ -92,7 +92,8 @@ class EpisodeMetrics:
     @property
     def ended_by_reason(self) -> str:
         """Return why it ended, and for a termination which limit was left where that is known."""
-        return ': '.join(filter(None, (self.ended_by, self.termination_reason)))
+        reason = '' if self.termination_reason == UNKNOWN else self.termination_reason
+        return ': '.join(filter(None, (self.ended_by, reason)))
 
     @property
     def result(self) -> EpisodeResult:

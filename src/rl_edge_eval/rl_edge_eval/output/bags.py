@@ -4,7 +4,7 @@ import argparse
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +26,7 @@ from rl_edge_eval.output.columns import (
     write_json,
     write_text,
 )
+from rl_edge_eval.output.plots import names_of, write_plots
 
 _MOST_EPISODES = 40
 """Rows that fit on a screen; the files have all of them."""
@@ -35,7 +36,7 @@ _EPISODE_COLUMNS: tuple[Column[EpisodeMetrics], ...] = (
     Column('return', '', lambda episode: episode.episode_return),
     Column('length', '', lambda episode: str(episode.length)),
     Column('distance m', '', lambda episode: episode.forward_distance_m),
-    Column('speed m/s', '', lambda episode: episode.mean_speed_m_per_s),
+    Column('mean speed m/s', '', lambda episode: episode.mean_speed_m_per_s),
     Column('ended by', '', lambda episode: episode.ended_by_reason),
     Column('response us p50/p99/max', '', lambda episode: str(episode.response_us)),
     Column('inference us p50/p99/max', '', lambda episode: str(episode.inference_us)),
@@ -50,9 +51,8 @@ _NODE_COLUMNS: tuple[Column[NodeMetrics], ...] = (
     Column('peak MB', '', lambda node: node.peak_memory_mb),
     Column('unique MB', '', lambda node: node.unique_memory_mb_mean),
     Column('threads', '', lambda node: str(node.threads_max)),
-    Column('processes', '', lambda node: str(node.processes)),
-    Column('reports', '', lambda node: str(node.samples)),
 )
+_PROCESSES: Column[NodeMetrics] = Column('processes', '', lambda node: str(node.processes))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,8 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
             _print_robot(console, robot)
         for note in bag.notes:
             console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
+    names = dict(
+        zip([bag.path for bag in bags], names_of([bag.path for bag in bags]), strict=True)
+    )
     for comparison in comparisons:
-        _print_comparison(console, comparison)
+        _print_comparison(console, comparison, names)
     if arguments.json:
         compared = [
             {'baseline': one.baseline, 'other': one.other, 'figures': one.metrics}
@@ -81,8 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         write_text(arguments.csv, to_csv(bags))
     if arguments.plots:
-        from rl_edge_eval.output.plots import write_plots
-
         paths = write_plots(arguments.plots, bags)
         for path in paths:
             console.print(f'wrote {path}', highlight=False)
@@ -91,7 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_comparison(console: Console, comparison: Comparison) -> None:
+def _print_comparison(console: Console, comparison: Comparison, names: Mapping[str, str]) -> None:
+    first, other = (
+        names[robot.rpartition(' ')[0]] for robot in (comparison.baseline, comparison.other)
+    )
     rows = [
         (
             metric.name,
@@ -103,7 +107,7 @@ def _print_comparison(console: Console, comparison: Comparison) -> None:
         for metric in comparison.metrics
         if not math.isnan(metric.other)
     ]
-    headings = ('metric', 'first', 'this', 'difference [95 %]', 'interval')
+    headings = ('metric', first, other, 'difference [95 %]', 'interval')
     console.print(f'{comparison.other} against {comparison.baseline}', soft_wrap=True)
     console.print(text_table(headings, rows))
     if comparison.note:
@@ -128,8 +132,10 @@ def _print_robot(console: Console, robot: RobotMetrics) -> None:
         table.add_row(name, value)
     console.print(table)
     if robot.nodes:
-        names = [node.node for node in robot.nodes]
-        console.print(rows_table(robot.nodes, _NODE_COLUMNS, title='nodes', names=names))
+        names = [node.node.removeprefix(f'{robot.namespace}/') for node in robot.nodes]
+        restarted = any(node.processes > 1 for node in robot.nodes)
+        columns = (*_NODE_COLUMNS, _PROCESSES) if restarted else _NODE_COLUMNS
+        console.print(rows_table(robot.nodes, columns, title='nodes', names=names))
 
 
 def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
@@ -159,10 +165,10 @@ def _robot_rows(robot: RobotMetrics) -> Iterable[tuple[str, str]]:
         if model or reason or len(robot.policies) == 1:
             states.setdefault(model or 'no model', []).append(policy.state + reason)
     for model, names in states.items():
-        yield 'policy', f'{model}: {", ".join(dict.fromkeys(names))}'
+        yield 'policy', f'{model}; states: {", ".join(dict.fromkeys(names))}'
     if robot.policies:
         waited = number(robot.first_action_sec)
-        yield 'policy start to first action s, waiting for the environment included', waited
+        yield 'policy start to first action s (waiting included)', waited
 
 
 def to_csv(bags: Sequence[RunMetrics]) -> str:

@@ -13,6 +13,9 @@ from rl_edge_eval.metrics.run_metrics import RobotMetrics, RunMetrics
 _MOST_POINTS = 4000
 """An image is not wider than that: latencies are thinned to the highest of each stretch."""
 _TIME = 'recorded time, s'
+_RUN_STYLES = ('-', '--', ':', '-.')
+_FEW_REPORTS = 5
+"""Up to which a curve of one report per second shows them as points."""
 _BAG = 'bag'
 """The folder that a run puts its bag into: the run's own says more."""
 
@@ -116,8 +119,12 @@ def _draw_episodes(axis: Any, lines: _Lines) -> None:
 
 def _draw_latency(axis: Any, lines: _Lines) -> None:
     """Draw the latency of each step, on a logarithmic scale, and its median and p99."""
+    from matplotlib.ticker import LogFormatter
+
     if max(np.nanmax(y, initial=0.0) for _, _, y in lines) > 0:
         axis.set_yscale('log')
+        axis.yaxis.set_major_formatter('{x:g}')
+        axis.yaxis.set_minor_formatter(LogFormatter())
     for label, x, y in lines:
         finite = y[np.isfinite(y)]
         if not finite.size:
@@ -130,11 +137,21 @@ def _draw_latency(axis: Any, lines: _Lines) -> None:
 
 
 def _draw_usage(axis: Any, lines: _Lines) -> None:
-    """Draw what nodes used; a node that reported once has a point."""
-    for label, x, y in lines:
-        axis.plot(x, y, marker='o' if len(x) == 1 else '', ms=4, lw=1, label=label)
+    """Draw what nodes used: a colour for each node, a kind of line for each run."""
+    pairs = [_run_and_node(line) for line in lines]
+    runs, nodes = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
+    for line in lines:
+        run, node = _run_and_node(line)
+        style = {'color': f'C{nodes.index(node)}', 'ls': _RUN_STYLES[runs.index(run) % 4]}
+        label, x, y = line
+        axis.plot(x, y, marker='o' if len(x) <= _FEW_REPORTS else '', ms=4, label=label, **style)
     # After all curves: a limit that is set ends the fit to what is drawn later.
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.08 * max(np.nanmax(y, initial=0.0) for _, _, y in lines) or 1.0)
+
+
+def _run_and_node(line: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, str]:
+    run, _, node = line[0].rpartition(' ')
+    return run, node
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

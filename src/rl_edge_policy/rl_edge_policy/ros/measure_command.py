@@ -40,7 +40,7 @@ INFERENCES = 5000
 STEPS = 2000
 START_TIMEOUT_SEC, STATUS_TIMEOUT_SEC = 120.0, 10.0
 COLUMNS = (
-    'machine', 'system', 'model', 'runtime', 'inference p50 / p99 us', 'response p50 / p99 us',
+    'machine', 'system', 'model', 'runtime', 'policy p50 / p99 us', 'response p50 / p99 us',
     'start to first action s', 'memory MB', 'Python packages MB',
 )  # fmt: skip
 
