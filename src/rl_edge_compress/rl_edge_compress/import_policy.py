@@ -18,12 +18,14 @@ import numpy as np
 from rl_edge_compress.dense_actor import DenseActor, bounded
 from rl_edge_compress.export import export_artifact
 from rl_edge_compress.import_spec import (
+    EXAMPLE,
     ImportSpec,
     environment_spec,
     order,
     read_import_spec,
     robot_facts,
     template,
+    unnamed,
 )
 from rl_edge_compress.keras_models import load_keras, named_outputs
 from rl_edge_compress.rsl_rl_policy import read_rsl_rl
@@ -44,6 +46,7 @@ LARGEST_DIFFERENCE = 1e-4
 FIRST_SEED = 20_000
 VISITED_STEPS, MOST_EPISODES = 2000, 200
 """Visited for parity and 8-bit ranges: steps at least, episodes at most."""
+STATISTICS = 'vecnormalize.pkl'
 
 Answer = Callable[[np.ndarray], np.ndarray]
 
@@ -68,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if options.template:
         print(_template(options.file, options.environment, arguments), end='')
         return 0
+    done = 'replaced' if options.out.is_dir() else 'wrote'
     manifest = import_policy(
         options.file,
         out=options.out,
@@ -86,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     for entry in manifest.files:
         print(f'  {entry.file:24} {entry.bytes:>10,} bytes')
     print(f'compressed uses {manifest.compressed_recipe()}: {manifest.training["compressed"]}')
-    print(f'wrote {options.out}')
+    print(f'{done} {options.out}')
     return 0
 
 
@@ -110,7 +114,7 @@ def import_policy(
     """
     given = given or ImportSpec()
     if not source.is_file():
-        raise ArtifactError(f'{source} is no file: give a .onnx, .zip, .pt or .keras file')
+        raise ArtifactError(f'{source} is not a file: give a .onnx, .zip, .pt or .keras file')
     env = make_environment(environment_id, **(arguments or {})) if environment_id else None
     try:
         spec = spec_of(env) if env is not None else environment_spec(given)
@@ -118,8 +122,13 @@ def import_policy(
             policy = read_policy(source, spec=spec, given=given, normalization=normalization)
         except ArtifactError as error:
             raise ArtifactError(f'{source.name}: {error}') from error
-        if normalization is None and (found := _normalization_beside(source, policy.kind)):
-            say(f'observations are normalised by {found.name}, which lies beside {source.name}')
+        if normalization is None and policy.kind.startswith('stable-baselines3'):
+            found = _normalization_beside(source)
+            say(
+                f'observations are normalised by {found.name}, which lies beside {source.name}'
+                if found
+                else f'no {STATISTICS} beside {source.name}: observations are taken as they are'
+            )
         observations = _visited(env, policy) if env is not None else _drawn(given, spec)
     finally:
         if env is not None:
@@ -182,7 +191,7 @@ def _found(source: Path, *, given: ImportSpec, normalization: Path | None) -> _F
     if normalization is not None and kind != 'sb3':
         raise ConfigurationError('--normalization is for zip files of Stable-Baselines3')
     if kind == 'sb3':
-        statistics = normalization or _normalization_beside(source, kind)
+        statistics = normalization or _normalization_beside(source)
         actor, algorithm = read_sb3(source, normalization=statistics)
         return _dense(actor, f'stable-baselines3 {algorithm}', algorithm)
     if kind == 'torch':
@@ -240,10 +249,8 @@ def kind_of(source: Path) -> str:
     )
 
 
-def _normalization_beside(source: Path, kind: str) -> Path | None:
-    if not kind.startswith(('sb3', 'stable-baselines3')):
-        return None
-    names = ('vecnormalize.pkl', 'vec_normalize.pkl', f'{source.stem}_vecnormalize.pkl')
+def _normalization_beside(source: Path) -> Path | None:
+    names = (STATISTICS, 'vec_normalize.pkl', f'{source.stem}_{STATISTICS}')
     found = [source.with_name(name) for name in names if source.with_name(name).is_file()]
     return found[0] if found else None
 
@@ -357,12 +364,18 @@ def _facts(source: Path, policy: SourcePolicy, given: ImportSpec) -> dict[str, A
 
 
 def _template(source: Path | None, environment_id: str, arguments: Mapping[str, Any]) -> str:
-    spec = None
+    """Return a file for --spec: of an environment, else of as many values as the policy has."""
+    found = _found(source, given=ImportSpec(), normalization=None) if source is not None else None
     if environment_id:
         env = make_environment(environment_id, **arguments)
         spec = spec_of(env)
         env.close()
-    metadata: Mapping[str, str] = {}
-    if source is not None and kind_of(source) == 'onnx':
-        metadata = _read_onnx(source).metadata
-    return template(spec, metadata)
+    else:
+        given = (
+            unnamed(found.observation_size, found.action_size, found.metadata)
+            if found
+            else EXAMPLE
+        )
+        spec = environment_spec(given)
+    metadata = found.metadata if found else {}
+    return template(spec, metadata, is_example=not environment_id and found is None)

@@ -1,7 +1,7 @@
 """What a policy from elsewhere does not say of itself: names, units, limits and order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,38 +144,54 @@ def _numbers(text: str) -> list[float | str]:
         return list(parts)
 
 
-def template(spec: EnvironmentSpec | None, metadata: Mapping[str, str]) -> str:
-    """Return a file for ``--spec`` to fill in: of an environment, or of what a policy says."""
-    joints = (
-        [str(name) for name in _numbers(metadata['joint_names'])]
-        if metadata.get('joint_names')
-        else ['left_hip', 'right_hip']
-    )
+EXAMPLE = ImportSpec(
+    environment_id='my-robot',
+    observation=(
+        ObservationValue('base.angular_velocity_x', 'rad/s'),
+        ObservationValue('left_hip.angle', 'rad'),
+    ),
+    action=(ActionValue('left_hip', 'rad'), ActionValue('right_hip', 'rad')),
+)
+
+
+def unnamed(observation_size: int, action_size: int, metadata: Mapping[str, str]) -> ImportSpec:
+    """Return as many values as a policy has, with the names of the joints where it says them."""
+    joints = [name.strip() for name in metadata.get('joint_names', '').split(',')]
+    actions = [ActionValue(name, 'rad') for name in joints]
+    if len(joints) != action_size or not joints[0]:
+        actions = [ActionValue(f'action_{number}') for number in range(action_size)]
+    observation = (ObservationValue(f'observation_{number}') for number in range(observation_size))
+    return replace(EXAMPLE, observation=tuple(observation), action=tuple(actions))
+
+
+def template(
+    spec: EnvironmentSpec, metadata: Mapping[str, str], *, is_example: bool = False
+) -> str:
+    """Return a file for ``--spec`` to fill in, with the gains that a policy's file says."""
     lists = {name: _numbers(metadata[name]) for name in _LISTS if metadata.get(name)}
+    example = ' An example: replace all values.' if is_example else ''
     lines = [
-        '# What a policy observes and drives, in the order in which it takes and gives it.',
-        f'environment_id: {spec.environment_id if spec else "my-robot"}',
-        f'control_period_sec: {spec.control_period_sec if spec else 0.02}  # s',
-        f'max_episode_steps: {spec.max_episode_steps if spec else 0}  # 0 for none',
+        '# What a policy observes and drives, in the order in which it takes and gives it.'
+        + example,
+        f'environment_id: {spec.environment_id}',
+        f'control_period_sec: {spec.control_period_sec}  # s',
+        f'max_episode_steps: {spec.max_episode_steps}  # 0 for none',
         'history_length: 1  # observations in one, the oldest first',
         "activation: ''  # of an rsl_rl checkpoint, e.g. elu",
         "output: ''  # of an ONNX graph with several outputs",
         'observation:  # low and high: where a value usually lies',
     ]
-    names = spec.observation_names if spec else ('base.angular_velocity_x', 'left_hip.angle')
-    units = spec.observation_units if spec else ('rad/s', 'rad')
     lines += [
         f'  - {{name: {name}, unit: {unit!r}, low: -3.0, high: 3.0}}'
-        for name, unit in zip(names, units, strict=True)
+        for name, unit in zip(spec.observation_names, spec.observation_units, strict=True)
     ]
     lines.append(
         'action:  # default, scale, stiffness and damping describe the robot; may be left out'
     )
-    actions = spec.action_names if spec else joints
-    for number, name in enumerate(actions):
-        unit = spec.action_units[number] if spec else 'rad'
-        low = spec.action_low[number] if spec else -1.0
-        high = spec.action_high[number] if spec else 1.0
+    ranges = zip(
+        spec.action_names, spec.action_units, spec.action_low, spec.action_high, strict=True
+    )
+    for number, (name, unit, low, high) in enumerate(ranges):
         more = ''.join(
             f', {key}: {lists[source][number if len(lists[source]) > 1 else 0]}'
             for key, source in (
@@ -184,7 +200,7 @@ def template(spec: EnvironmentSpec | None, metadata: Mapping[str, str]) -> str:
                 ('stiffness', 'joint_stiffness'),
                 ('damping', 'joint_damping'),
             )
-            if lists.get(source) and len(lists[source]) in (1, len(actions))
+            if lists.get(source) and len(lists[source]) in (1, spec.action_size)
         )
         lines.append(
             f'  - {{name: {name}, unit: {unit!r}, low: {low}, high: {high}'

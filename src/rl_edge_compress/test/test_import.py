@@ -391,10 +391,29 @@ def test_a_template_can_be_filled_in_and_imported_without_an_environment(files, 
     spec.write_text(capsys.readouterr().out)
     path = files.sb3_file(tmp_path / 'ppo.zip', files.ppo_tensors(4, 1))
     out = tmp_path / 'out'
-    assert main(['import', str(path), '--spec', str(spec), '--out', str(out)]) == 0
-    assert 'drawn observations' in capsys.readouterr().out
+    for done in ('wrote', 'replaced'):
+        assert main(['import', str(path), '--spec', str(spec), '--out', str(out)]) == 0
+        said = capsys.readouterr().out
+        assert 'drawn observations' in said
+        assert 'no vecnormalize.pkl beside ppo.zip: observations are taken as they are' in said
+        assert said.endswith(f'{done} {out}\n')
     with gymnasium.make(POLE) as env:
         assert load_manifest(out).environment == spec_of(env)
+
+
+def test_a_template_has_as_many_values_as_the_policy_or_says_that_it_is_an_example(
+    files, tmp_path, capsys
+):
+    path = files.sb3_file(tmp_path / 'ppo.zip', files.ppo_tensors(4, 3))
+    assert main(['import', str(path), '--template']) == 0
+    shown = capsys.readouterr().out
+    spec = tmp_path / 'spec.yaml'
+    spec.write_text(shown)
+    given = read_import_spec(spec)
+    assert (len(given.observation), len(given.action)) == (4, 3)
+    assert 'example' not in shown
+    assert main(['import', '--template']) == 0
+    assert 'An example' in capsys.readouterr().out.splitlines()[0]
 
 
 @pytest.mark.parametrize(
