@@ -249,6 +249,14 @@ def test_a_runtime_that_is_not_installed(artifacts, nothing_installed, arguments
         load_policy(artifacts / 'plane', **arguments)
 
 
+def test_an_edge_installation_does_not_advise_to_install_tensorflow(
+    artifacts, nothing_installed, monkeypatch
+):
+    monkeypatch.setenv('RL_EDGE_INSTALLED', '/opt/rl_edge')
+    with pytest.raises(ConfigurationError, match=r'runs \.tflite files only: use configuration:='):
+        load_policy(artifacts / 'plane', recipe='keras', runtime='keras')
+
+
 IN_ITS_OWN_PROCESS = """
 import json, sys
 import numpy as np

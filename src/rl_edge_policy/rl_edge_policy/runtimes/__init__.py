@@ -1,6 +1,7 @@
 """The runtimes that load model files. Each is imported when a policy asks for it, not before."""
 
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 
@@ -35,7 +36,9 @@ class Runtime:
 
     @property
     def remedy(self) -> str:
-        """Return the command that installs it."""
+        """Return what to do where it is not installed."""
+        if self.name == 'keras' and os.environ.get('RL_EDGE_INSTALLED'):
+            return 'this edge installation runs .tflite files only: use configuration:=compressed'
         return f'pip install {self.install}'
 
 
