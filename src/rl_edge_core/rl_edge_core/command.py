@@ -24,12 +24,13 @@ from rl_edge_core.signals import SAME_REQUEST_SEC, signals_to_handle
 
 COMMANDS_GROUP = 'rl_edge.commands'
 GROUPS = {
-    'run': 'start nodes, with name:=value as in ROS 2',
-    'learn': 'train and evaluate policies',
-    'shrink': 'compress policies',
-    'look': 'see what runs, and what was recorded',
-    'prove': 'measure and compare',
+    'run': 'run: start nodes, with name:=value as in ROS 2',
+    'learn': 'train: train and evaluate policies',
+    'shrink': 'compress: make policies smaller, and sign them',
+    'look': 'inspect: see what runs, and what was recorded',
+    'prove': 'benchmark: measure and compare',
 }
+"""Headings of the overview."""
 _HELP_WORDS = ('-h', '--help')
 _USAGE_ERROR = 2
 _received: list[tuple[int, float]] = []
@@ -74,10 +75,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if name in (*_HELP_WORDS, 'list', 'help'):
             print(overview(commands))
         elif not named:
-            names = sorted({command.name for command in commands})
+            here, absent = _here(commands)
+            names = sorted({command.name for command in here})
             raise ConfigurationError(
                 f'no command is called {name!r}{did_you_mean(name, names)}; there are '
-                f'{", ".join(names)}'
+                f'{", ".join(names)}{absent and "; "}{absent}'
             )
         elif any(word in _HELP_WORDS for word in rest):
             ending.code = _help(named, rest)
@@ -195,15 +197,21 @@ def _help(named: list[Command], words: list[str]) -> int:
 
 def overview(commands: Sequence[Command]) -> str:
     """Return the commands in their groups, without those whose nodes are not installed."""
-    here = [command for command in commands if set(command.nodes) <= set(registered_nodes())]
+    here, absent = _here(commands)
     lines = ['usage: rl_edge COMMAND ... | rl_edge COMMAND --help']
-    for group, text in GROUPS.items():
-        lines += ['', f'{group}: {text}']
-        lines += [f'  {c.name:<10} {c.help}' for c in commands if c.group == group and c in here]
-    if len(here) < len(commands):
-        absent = ', '.join(command.name for command in commands if command not in here)
-        lines += ['', f'not on this machine, where their packages are not installed: {absent}']
-    return '\n'.join(lines)
+    for group, heading in GROUPS.items():
+        if of_group := [command for command in here if command.group == group]:
+            lines += ['', heading, *(f'  {c.name:<13} {c.help}' for c in of_group)]
+    return '\n'.join([*lines, '', absent] if absent else lines)
+
+
+def _here(commands: Sequence[Command]) -> tuple[list[Command], str]:
+    """Return the commands whose nodes are installed, and a sentence about those left out."""
+    nodes = set(registered_nodes())
+    here = [command for command in commands if set(command.nodes) <= nodes]
+    absent = ', '.join(command.name for command in commands if command not in here)
+    where = 'they and others run on the desktop: tools/env rl_edge ...'
+    return here, f'not on this machine: {absent}; {where}' if absent else ''
 
 
 if __name__ == '__main__':

@@ -179,8 +179,8 @@ def test_the_overview_imports_nothing_heavy():
         [sys.executable, '-c', program], capture_output=True, text=True, check=True
     )
 
-    for group in GROUPS:
-        assert f'\n{group}: ' in done.stdout
+    for heading in GROUPS.values():
+        assert f'\n{heading}\n' in done.stdout
     assert set(ast.literal_eval(done.stderr)) <= {'yaml'}  # which settings are written with
 
 
@@ -395,12 +395,20 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_done_for_it
     assert os.listdir(tmp_path) == []
 
 
-def test_commands_whose_nodes_are_not_installed_are_shown_as_such(monkeypatch):
+def test_commands_whose_nodes_are_not_installed_are_shown_as_such(monkeypatch, capsys):
     monkeypatch.setattr(command, 'registered_nodes', lambda: {'policy_node': None})
     lines = command.overview(installed_commands()).splitlines()
 
     listed = {line.split()[0] for line in lines if line.startswith('  ')}
     assert {'edge', 'policy'} <= listed
     assert not listed & {'sim', 'desktop', 'robot'}
-    assert lines[-1].startswith('not on this machine, where their packages are not installed: ')
-    assert {'sim', 'desktop', 'robot'} <= set(lines[-1].partition(': ')[2].split(', '))
+    absent, where = lines[-1].removeprefix('not on this machine: ').split('; ')
+    assert {'sim', 'desktop', 'robot'} <= set(absent.split(', '))
+    assert 'tools/env rl_edge' in where
+
+    assert main(['ba']) == 2
+    error = capsys.readouterr().err
+    assert not {'sim', 'desktop'} & set(
+        error.partition('there are ')[2].partition(';')[0].split(', ')
+    )
+    assert lines[-1] in error
