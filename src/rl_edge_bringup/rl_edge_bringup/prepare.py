@@ -33,6 +33,8 @@ from rl_edge_core.parameters import (
 
 CONFIGURATION_FILE = 'configuration.yaml'
 DEFAULT_QOS = 'default'
+LARGEST_DOMAIN = 232
+"""Of DDS: a higher one has no ports."""
 _OF_SECURITY = ('ENABLE', 'KEYSTORE', 'ENCLAVE_OVERRIDE')
 
 
@@ -152,6 +154,7 @@ def _checked_values(
     system: SystemDescription, given: Mapping[str, str], pushed_namespace: str
 ) -> dict[str, Value]:
     """Return a value for each argument, what the system needs being installed."""
+    _check_domain()
     values = parse_arguments(system.arguments, given)
     if missing := [
         *models.missing_programs(system.programs),
@@ -170,6 +173,15 @@ def _checked_values(
 
         environment_arguments(str(values['environment_arguments']))  # a mistake shows now
     return values
+
+
+def _check_domain() -> None:
+    domain = os.environ.get('ROS_DOMAIN_ID', '') or '0'
+    if not domain.isdecimal() or int(domain) > LARGEST_DOMAIN:
+        raise ConfigurationError(
+            f'ROS_DOMAIN_ID is {domain}, must be 0 to {LARGEST_DOMAIN}; 0 to 101 are safe '
+            f'whatever ports the system uses'
+        )
 
 
 def checked_namespace(namespace: str, pushed: str = '') -> str:
@@ -220,7 +232,7 @@ def _check_keystore(enclave: str) -> None:
     if variables['ENABLE'] == 'true' and not variables['ENCLAVE_OVERRIDE'] and not keys.is_dir():
         namespace = enclave.strip('/').rpartition('/')[0] or 'ant0'
         raise ConfigurationError(
-            f'enclave {enclave} has no keys: {keys} is no folder; set ROS_SECURITY_KEYSTORE to '
+            f'enclave {enclave} has no keys: {keys} is not a folder; set ROS_SECURITY_KEYSTORE to '
             f'the keystore, or make them: rl_edge security {namespace} --keystore FOLDER'
         )
 

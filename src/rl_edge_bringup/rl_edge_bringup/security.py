@@ -82,7 +82,7 @@ def make_enclaves(namespace: str, keystore: Path, chosen: Sequence[str]) -> list
     if not is_valid_keystore(keystore):
         if any(keystore.iterdir()):
             raise ConfigurationError(
-                f'{keystore} is no keystore: name a new folder or an empty one'
+                f'{keystore} is not a keystore: name a new folder or an empty one'
             )
         create_keystore(keystore)
     folder = keystore / 'policies' / namespace.strip('/')

@@ -353,10 +353,15 @@ SYSTEMS = (
     SystemDescription(
         name='robot',
         description='a policy on a robot behind standard topics (docs/robots.md)',
-        make_arguments=lambda: (
-            *arguments_of(ROBOT, without=('transition_subscribers', 'model')),
-            *policy_arguments(),
-            *run_arguments(),
+        make_arguments=lambda: tuple(
+            sorted(
+                (
+                    *arguments_of(ROBOT, without=('transition_subscribers', 'model')),
+                    *policy_arguments(),
+                    *run_arguments(),
+                ),
+                key=lambda setting: setting.name not in ('description', 'model'),  # first
+            )
         ),
         nodes=lambda values: (robot_node(values), policy_node(values)),
         executables=(ROBOT, POLICY),

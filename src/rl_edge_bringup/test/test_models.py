@@ -129,15 +129,28 @@ def test_every_system_that_simulates_refuses_it_and_leaves_no_folder(
 @pytest.mark.parametrize(
     ('name', 'given', 'message'),
     [
-        ('robot', {'description': 'nosuch'}, "description 'nosuch' is no file; shipped are ant"),
+        (
+            'robot',
+            {'description': 'nosuch'},
+            "description 'nosuch' is not a file; shipped are ant",
+        ),
+        ('robot', {'description': 'ant_v6'}, r'did you mean ant_v5\?'),
         ('robot', {}, 'parameter description is empty: give a YAML file'),
         ('robot', {'description': 'ant_v5'}, 'the description does not fit the policy'),
         ('robot', {'description': 'ant_v5', 'model': BEST, 'qos': 'losy'}, 'did you mean lossy'),
         ('edge', {'trusted_models': 'abc'}, "trusted_models holds 'abc', must be SHA-256"),
-        ('edge', {'enclave': '/nosuch'}, 'enclave /nosuch has no keys: .*nosuch is no folder; '),
+        (
+            'edge',
+            {'enclave': '/nosuch'},
+            'enclave /nosuch has no keys: .*nosuch is not a folder; ',
+        ),
         ('edge', {'enclave': 'on'}, 'rl_edge security ant0 --keystore FOLDER'),
         ('train', {'preset': 'sack'}, r"unknown preset 'sack' \(did you mean sac\?\)"),
-        ('record', {'record_topics': '/a-b'}, "record_topics has '/a-b', which is no topic name"),
+        (
+            'record',
+            {'record_topics': '/a-b'},
+            "record_topics has '/a-b', which is not a topic name",
+        ),
         ('sim', {'record': 'true', 'record_topics': '/a-b'}, "record_topics has '/a-b'"),
     ],
 )
@@ -154,6 +167,24 @@ def test_what_a_node_would_refuse_is_refused_before_one_starts_and_leaves_no_fol
     with pytest.raises((ConfigurationError, SpecMismatchError), match=message):
         prepare(find_system(name), {**model, **recorder, **given})
     assert not (tmp_path / 'logs').exists()
+
+
+@pytest.mark.parametrize('domain', ['233', 'a'])
+def test_a_domain_that_dds_has_not_is_refused_before_a_node_starts(monkeypatch, domain):
+    monkeypatch.setenv('ROS_DOMAIN_ID', domain)
+
+    with pytest.raises(ConfigurationError, match=f'ROS_DOMAIN_ID is {domain}, must be 0 to 232'):
+        prepare(find_system('edge'), {})
+
+
+def test_the_folder_of_a_run_is_answered_with_what_to_do_about_it(tmp_path):
+    (tmp_path / 'run.json').touch()
+    with pytest.raises(ArtifactError, match=r'it is a run: export it \(rl_edge export .* --out '):
+        choose_model(ModelRequest('compressed', str(tmp_path)))
+    (tmp_path / 'policy').mkdir()
+    (tmp_path / 'policy' / 'manifest.json').touch()
+    with pytest.raises(ArtifactError, match=f'it is a run: give {tmp_path}/policy'):
+        choose_model(ModelRequest('compressed', str(tmp_path)))
 
 
 @pytest.mark.parametrize('variable', ['ROS_LOG_DIR', 'output_folder'])

@@ -142,7 +142,7 @@ def test_keys_that_are_there_stay(tmp_path):
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / 'file').write_text('mine')
 
-    with pytest.raises(ConfigurationError, match='is no keystore'):
+    with pytest.raises(ConfigurationError, match='is not a keystore'):
         security.make_enclaves('ant0', tmp_path, ['sim'])
     with pytest.raises(StorageError, match='a file of that name is in the way'):
         security.make_enclaves('ant0', tmp_path / 'file', ['sim'])

@@ -70,7 +70,9 @@ def add_export_format(
         required=default is None,
         help='onnx: normalisation, names and units inside; c: a C99 file and its header',
     )
-    parser.add_argument('--recipe', default='', help='of --format c, float32 or in 8 bits')
+    parser.add_argument(
+        '--recipe', default='', help='recipe that --format c writes: float32, or one in 8 bits'
+    )
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +89,15 @@ def add_import(parser: argparse.ArgumentParser) -> None:
         metavar='YAML',
         help='e.g. "{xml_file: ./robot.xml}"',
     )
-    parser.add_argument('--spec', type=Path, metavar='FILE', help='names, units, limits, order')
-    parser.add_argument('--normalization', type=Path, metavar='FILE', help="SB3's VecNormalize")
-    parser.add_argument('--name', default='', help='in the manifest; else that of the folder')
+    parser.add_argument(
+        '--spec', type=Path, metavar='FILE', help='file of names, units, limits and order'
+    )
+    parser.add_argument(
+        '--normalization', type=Path, metavar='FILE', help="statistics of SB3's VecNormalize"
+    )
+    parser.add_argument(
+        '--name', default='', help='name in the manifest (default: that of the folder)'
+    )
     parser.add_argument('--out', type=user_path, metavar='DIR', help='artifact folder to write')
     parser.add_argument('--template', action='store_true', help='print a file for --spec')
     parser.set_defaults(run=_runs('import_policy', check=_check_import, tensorflow=True))
@@ -103,7 +111,11 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--calibration', type=Path, help='.npy file of visited observations')
     parser.add_argument(
-        '--set', action='append', default=[], metavar='KEY=VALUE', help='of ImitationConfig'
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        help='a setting of ImitationConfig',
     )
     add_cluster_argument(parser, 'run the episodes that are learned from')
     parser.set_defaults(run=_runs('compress_command', check=_check_compress, tensorflow=True))
@@ -111,10 +123,14 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='folder that compress wrote')
-    parser.add_argument('--episodes', type=int, default=50, help='a recipe, to choose by')
-    parser.add_argument('--confirm', type=int, default=400, help='fresh episodes of the chosen')
-    parser.add_argument('--processes', type=int, default=2, help='that run episodes')
-    parser.add_argument('--recipes', default='', help='only these, comma-separated')
+    parser.add_argument(
+        '--episodes', type=int, default=50, help='episodes per recipe for the choice (50)'
+    )
+    parser.add_argument(
+        '--confirm', type=int, default=400, help='further episodes of the chosen recipe (400)'
+    )
+    parser.add_argument('--processes', type=int, default=2, help='processes that run episodes (2)')
+    parser.add_argument('--recipes', default='', help='report these alone, comma-separated')
     parser.add_argument(
         '--timing-only', action='store_true', help='take times and memory alone, and keep them'
     )
@@ -126,7 +142,9 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, help='folder that compress wrote and report measured')
     parser.add_argument('model', type=named_model, help='policy folder to put the actors into')
     parser.add_argument('--recipes', required=True, help='comma-separated names')
-    parser.add_argument('--default', help='of `compressed`; else what the report chose')
+    parser.add_argument(
+        '--default', help='recipe of `compressed` (default: what the report chose)'
+    )
     parser.set_defaults(run=_runs('publish', check=_check_recipes))
 
 
@@ -164,11 +182,16 @@ def _check_import(options: argparse.Namespace) -> None:
         return
     kinds = 'give a .onnx, .zip, .pt or .keras file'
     if not source.is_file():
-        raise ArtifactError(f'{source} is no file: {kinds}')
+        raise ArtifactError(f'{source} is not a file: {kinds}')
     with source.open('rb') as file:
-        start = file.read(4)
+        start = file.read(200)
     if not start:
         raise ArtifactError(f'{source} is empty: {kinds}')
+    if start.startswith(b'\x80') and b'vec_normalize' in start:
+        raise ArtifactError(
+            f'{source}: these are VecNormalize statistics: give the .zip, and this file as '
+            f'--normalization'
+        )
     # All but ONNX begin in a way of their own, whatever the file is called.
     if source.suffix.lower() != '.onnx' and not start.startswith((b'PK', b'\x80', b'\x89HDF')):
         raise ArtifactError(f'{source} is none of the files that are read: {kinds}')
@@ -178,7 +201,7 @@ def _check_compress(options: argparse.Namespace) -> None:
     load_model_files(options.model).entry(FULL_RECIPE)
     chosen_recipes(options.recipes)
     if options.calibration is not None and not options.calibration.is_file():
-        raise ConfigurationError(f'--calibration {options.calibration} is no file')
+        raise ConfigurationError(f'--calibration {options.calibration} is not a file')
 
 
 def _check_recipes(options: argparse.Namespace) -> None:
@@ -201,7 +224,7 @@ def _runs(
     def run(options: argparse.Namespace) -> int:
         check(options)
         if tensorflow:
-            load_tensorflow()
+            load_tensorflow(announced=True)
         return int(import_module(f'rl_edge_compress.{module}').run(options))
 
     return run

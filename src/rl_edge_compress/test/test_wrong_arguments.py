@@ -30,12 +30,13 @@ def run(package, words, folder):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (('import', 'nosuch.zip', *OUT), 'nosuch.zip is no file: give a .onnx, .zip'),
+        (('import', 'nosuch.zip', *OUT), 'nosuch.zip is not a file: give a .onnx, .zip'),
         (('import', '{folder}/README.md', *OUT), 'is none of the files that are read'),
+        (('import', '{folder}/stats.pkl', *OUT), 'give the .zip, and this file as --norm'),
         (('import', '{folder}/README.md'), 'give FILE and --out FOLDER'),
         (('compress', 'nosuch', *OUT), 'nosuch is not a policy artifact'),
         (('compress', BEST, '--recipes', 'studnt26', *OUT), '(did you mean student26?)'),
-        (('compress', BEST, '--calibration', 'nosuch.npy', *OUT), 'nosuch.npy is no file'),
+        (('compress', BEST, '--calibration', 'nosuch.npy', *OUT), 'nosuch.npy is not a file'),
         (('report', 'nosuch'), 'nosuch is not a policy artifact'),
         (('report', BEST, '--recipes', 'int9'), "has no recipe 'int9' (did you mean int8?)"),
         (
@@ -48,6 +49,9 @@ def run(package, words, folder):
 )
 def test_a_wrong_argument_of_compression_is_told_at_once(words, message, tmp_path):
     (tmp_path / 'README.md').write_text('# no policy\n')
+    (tmp_path / 'stats.pkl').write_bytes(
+        b'\x80\x03cstable_baselines3.common.vec_env.vec_normalize'
+    )
 
     done = run('compress.__main__', words, tmp_path)
 
@@ -61,7 +65,7 @@ def test_a_wrong_argument_of_compression_is_told_at_once(words, message, tmp_pat
     [
         (('evaluate', 'nosuch'), 'no policy at nosuch'),
         (('evaluate', BEST, '--recipe', 'int9'), "has no recipe 'int9' (did you mean int8?)"),
-        (('export', 'nosuch', *OUT), 'nosuch is no folder of a run'),
+        (('export', 'nosuch', *OUT), 'nosuch is not a run'),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, tuple) else '',
 )

@@ -150,6 +150,10 @@ def manifest_errors(folder: Path) -> Iterator[None]:
         what = 'no manifest.json in it'
         if not folder.is_dir():
             what = f'no such folder{shipped_models_hint(str(folder))}'
+        elif (folder / 'policy' / MANIFEST_NAME).is_file():
+            what += f'; it is a run: give {folder}/policy'
+        elif (folder / 'run.json').is_file():
+            what += f'; it is a run: export it (rl_edge export {folder} --out {folder}/policy)'
         raise ArtifactError(f'{folder} is not a policy artifact: {what}') from None
     except OSError as error:
         raise ArtifactError(f'{path} cannot be read: {error}') from error

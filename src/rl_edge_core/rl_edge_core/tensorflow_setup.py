@@ -38,10 +38,15 @@ def set_up_tensorflow() -> None:
         os.environ['XLA_FLAGS'] = f'{flags} {XLA_FLAG}'.strip()
 
 
-def load_tensorflow() -> None:
-    """Set the environment and import TensorFlow, without the lines that it says at every start."""
+def load_tensorflow(*, announced: bool = False) -> None:
+    """Set the environment and import TensorFlow, without the lines that it says at every start.
+
+    ``announced`` says so on stderr first, since it takes seconds: for commands.
+    """
     set_up_tensorflow()
     if 'tensorflow' not in sys.modules:
+        if announced:
+            print('loading TensorFlow ...', file=sys.stderr, flush=True)
         with without_noise():
             import tensorflow  # noqa: F401
 

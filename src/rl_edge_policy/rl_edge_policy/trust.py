@@ -120,8 +120,10 @@ def _read_key(path: Path, *, public: bool) -> Any:
     except OSError as error:
         raise ConfigurationError(f'the key {path} cannot be read: {error.strerror}') from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if not public and b'PUBLIC KEY' in content:
+            raise ConfigurationError(f'{path} is a public key: give the private one') from error
         raise ConfigurationError(
-            f'{path} is no {kind} key in PEM without a password ({error}): {command}'
+            f'{path} is not a {kind} key in PEM without a password ({error}): {command}'
         ) from error
     wanted = ed25519.Ed25519PublicKey if public else ed25519.Ed25519PrivateKey
     if not isinstance(key, wanted):

@@ -168,10 +168,13 @@ def test_wrong_keys_and_lists_are_named(plane, keys, tmp_path, write_keys):
         read_trust('12ab', '')
     with pytest.raises(ConfigurationError, match='cannot be read: No such file'):
         read_trust('', str(tmp_path / 'nowhere.pub'))
-    with pytest.raises(ConfigurationError, match=r'is no public key in PEM.*-pubout'):
+    with pytest.raises(ConfigurationError, match=r'is not a public key in PEM.*-pubout'):
         read_trust('', str(private))
-    with pytest.raises(ConfigurationError, match=r'is no private key in PEM.*openssl genpkey'):
+    with pytest.raises(ConfigurationError, match='is a public key: give the private one'):
         sign(plane, public)
+    (tmp_path / 'no.pem').write_text('no key')
+    with pytest.raises(ConfigurationError, match=r'is not a private key in PEM.*openssl genpkey'):
+        sign(plane, tmp_path / 'no.pem')
     rsa_private, rsa_public = write_keys('rsa', rsa.generate_private_key(65537, 2048))
     with pytest.raises(ConfigurationError, match='but not of Ed25519'):
         sign(plane, rsa_private)

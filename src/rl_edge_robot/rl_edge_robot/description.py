@@ -17,7 +17,7 @@ import numpy as np
 from rl_edge_core.artifact import load_manifest
 from rl_edge_core.configuration import from_mapping, read_yaml
 from rl_edge_core.environment_spec import EnvironmentSpec, arguments_as_json
-from rl_edge_core.errors import ConfigurationError, SpecMismatchError
+from rl_edge_core.errors import ConfigurationError, SpecMismatchError, did_you_mean
 from rl_edge_core.model_files import named_model
 
 Term = Literal[
@@ -316,17 +316,18 @@ class RobotDescription:
 
 def find_description(given: str) -> Path:
     """Return the file of a description: a path, or the name of one that is shipped."""
-    if not given:
-        raise ConfigurationError(
-            'parameter description is empty: give a YAML file, or the name of a shipped one'
-        )
     shipped = Path(str(files('rl_edge_robot'))) / 'descriptions'
     names = sorted(file.stem for file in shipped.glob('*.yaml'))
+    if not given:
+        raise ConfigurationError(
+            f'parameter description is empty: give a YAML file, or one of {", ".join(names)}'
+        )
     if given in names:
         return shipped / f'{given}.yaml'
     if not Path(given).is_file():
         raise ConfigurationError(
-            f'description {given!r} is no file; shipped are {", ".join(names)}'
+            f'description {given!r} is not a file{did_you_mean(given, names)}; shipped are '
+            f'{", ".join(names)}'
         )
     return Path(given)
 
@@ -360,6 +361,11 @@ def check_against(description: RobotDescription, wanted: EnvironmentSpec) -> Non
     differences = spec.differences(wanted)
     if not differences:
         return
+    mine, theirs = spec.environment_id, wanted.environment_id
+    if mine != theirs:  # then all the rest differs too
+        raise SpecMismatchError(
+            f'the description does not fit the policy: it is of {mine}, the policy of {theirs}'
+        )
     lines = [f'the description does not fit the policy: {"; ".join(differences)}']
     for what in ('observation_names', 'action_names'):
         mine, theirs = getattr(spec, what), getattr(wanted, what)

@@ -176,7 +176,7 @@ def _run_late(name: str, *, tensorflow: bool = False) -> Callable[[argparse.Name
 
     def run(arguments: argparse.Namespace) -> Any:
         if tensorflow:
-            load_tensorflow()
+            load_tensorflow(announced=True)
         module, _, function = name.partition(':')
         return getattr(import_module(f'rl_edge_train.{module}'), function)(arguments)
 
@@ -185,15 +185,16 @@ def _run_late(name: str, *, tensorflow: bool = False) -> Callable[[argparse.Name
 
 def _evaluate(arguments: argparse.Namespace) -> Any:
     default = FULL_RECIPE if arguments.model.is_dir() else None
-    find_model(arguments.model, arguments.recipe or default)  # before TensorFlow takes seconds
-    return _run_late('evaluate_command:evaluate')(arguments)
+    _, _, entry = find_model(arguments.model, arguments.recipe or default)
+    is_keras = entry.recipe == FULL_RECIPE
+    return _run_late('evaluate_command:evaluate', tensorflow=is_keras)(arguments)
 
 
 def _export(arguments: argparse.Namespace) -> Any:
     if arguments.format == 'artifact':
         run: Path = arguments.run_folder
         if not (run / 'config.yaml').is_file():
-            raise ConfigurationError(f'{run} is no folder of a run: it has no config.yaml')
+            raise ConfigurationError(f'{run} is not a run: it has no config.yaml')
         check_folder(arguments.out, known_by=MANIFEST_NAME)
         return _run_late('export_command:export', tensorflow=True)(arguments)
     arguments.folder = arguments.run_folder

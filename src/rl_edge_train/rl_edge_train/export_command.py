@@ -30,6 +30,7 @@ def export(arguments: argparse.Namespace) -> None:
     """Write the best or the last policy of a run as an artifact."""
     run: Path = arguments.run_folder
     out: Path = arguments.out
+    done = 'replaced' if out.is_dir() else 'wrote'
     config = load(RunConfig, run / 'config.yaml')
     spec = environments.spec_of(config.environment)
     model, metrics = (_best if arguments.which == 'best' else _last)(run, config, spec)
@@ -43,7 +44,7 @@ def export(arguments: argparse.Namespace) -> None:
     )
     draw_learning_curve(run, out=out)
     write_atomically(out / 'config.yaml', (run / 'config.yaml').read_bytes())
-    print(f'{out}: {manifest.name}, {", ".join(entry.file for entry in manifest.files)}')
+    print(f'{done} {out} ({", ".join(entry.file for entry in manifest.files)})')
 
 
 def export_model(

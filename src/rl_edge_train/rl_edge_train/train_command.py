@@ -54,7 +54,7 @@ def train(arguments: argparse.Namespace) -> int:
     simulation_cpus = () if arguments.simulation_cpu is None else (arguments.simulation_cpu,)
     with contextlib.ExitStack() as parts:
         cluster = _cluster(arguments, parts)
-        load_tensorflow()
+        load_tensorflow(announced=True)
         from rl_edge_train.assembly import assemble
 
         runner = parts.enter_context(
@@ -81,7 +81,7 @@ def train(arguments: argparse.Namespace) -> int:
         return 128 + (signals[0] if signals else signal.SIGINT)
     print(f'finished {steps:,} steps' + (f'; best return {best:.1f}' if best is not None else ''))
     which = '' if best is not None else ' --which last'
-    print(f'export the policy with: {PROGRAM} export {folder} --out models/MY/POLICY{which}')
+    print(f'export the policy with: {PROGRAM} export {folder} --out {folder}/policy{which}')
     return 0
 
 
@@ -146,7 +146,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunConfig, Path, dict[str, 
     """Return the same of a run that goes on."""
     folder: Path = arguments.resume
     if not (folder / 'config.yaml').exists():
-        raise ConfigurationError(f'{folder} is no folder of a run: it has no config.yaml')
+        raise ConfigurationError(f'{folder} is not a run: it has no config.yaml')
     hold_folder(folder)
     config = _overridden(load(RunConfig, folder / 'config.yaml'), arguments.set)
     run = json.loads((folder / 'run.json').read_text())
