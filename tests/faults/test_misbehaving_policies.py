@@ -10,7 +10,7 @@ from fault_loop import FaultLoop
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.msg import Action, Observation
 
-STANDS_IN = 'reported; lockstep waits, in real time the safe action stands in; recovery'
+STANDS_IN = 'reported; lockstep waits, in real time the safe action is applied instead; recovery'
 COUNTED = 'counted, never applied; the loop runs on'
 
 
@@ -50,7 +50,7 @@ def test_silent_policy(loop, happened):
     with replaced_policy(loop, lambda observation: ()):
         if loop.mode == 'realtime':
             loop.wait_for('the safe action', lambda: all(t.safe_action for t in loop.latest(10)))
-            seen = 'the safe action stood in'
+            seen = 'the safe action was applied instead'
         else:
             seen = repr(loop.wait_for_report('sim', 'the policy is silent'))
 
@@ -82,11 +82,13 @@ def test_policy_that_answers_for_another_robot(loop, happened):
     happened(f'{counted} foreign_actions, none applied')
 
 
-@pytest.mark.faults('policy that answers NaN', expected='the safe action stands in, reported')
+@pytest.mark.faults(
+    'policy that answers NaN', expected='the safe action is applied instead, reported'
+)
 def test_policy_that_answers_nan(loop, happened):
     with replaced_policy(loop, lambda o: (action_for(o, float('nan')),)):
         loop.wait_for('the safe action', lambda: all(t.safe_action for t in loop.latest(10)))
         report = loop.wait_for_report('sim', 'actions rejected')
 
     loop.wait_until_steady()
-    happened(f'the safe action stood in: {report!r}')
+    happened(f'the safe action was applied instead: {report!r}')

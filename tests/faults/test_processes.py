@@ -8,7 +8,7 @@ import pytest
 
 BEYOND_SILENCE_SEC = 2.5
 """Longer than the time after which a policy counts as silent here."""
-STANDS_IN = 'reported; lockstep waits, in real time the safe action stands in; recovery'
+STANDS_IN = 'reported; lockstep waits, in real time the safe action is applied instead; recovery'
 SAME_RUN = 'the same run goes on, nothing else is started again'
 NEW_RUN = 'a new run begins; the same policy process acts in it'
 
@@ -43,7 +43,7 @@ def test_policy_stopped(loop, happened):
     with loop.stopped(loop.policy, 'policy'):
         if loop.mode == 'realtime':
             loop.wait_for('the safe action', lambda: any(t.safe_action for t in loop.latest(5)))
-            report = loop.wait_for_report('sim', 'safe action stands in')
+            report = loop.wait_for_report('sim', 'safe action is applied instead')
         else:
             report = loop.wait_for_report('sim', 'the policy is silent')
 

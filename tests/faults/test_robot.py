@@ -143,7 +143,7 @@ def test_policy_killed(robot, mode, happened):
 def test_policy_stopped(robot, mode, happened):
     with robot.stopped(robot.policy, 'policy'):
         robot.wait_for('the safe command', lambda: robot.relay.commands[-3:] == [[0.0] * 8] * 3)
-        report = robot.wait_for_report('robot', 'safe action stands in')
+        report = robot.wait_for_report('robot', 'safe action is applied instead')
 
     robot.wait_until_steady('it goes on')
     happened(f'zero efforts: {report!r}; then it goes on')

@@ -110,7 +110,7 @@ def test_a_clip_is_a_gif_of_the_episode(command, can_draw, tmp_path):
     ('words', 'message'),
     [
         (('output:=clip.mp4',), 'must be a file that ends in .gif'),
-        (('environment_id:=Pendulum-v1', 'model:=untrained'), 'is no MuJoCo environment'),
+        (('environment_id:=Pendulum-v1', 'model:=untrained'), 'is not a MuJoCo environment'),
     ],
 )
 def test_what_cannot_be_filmed_is_said(command, words, message, tmp_path, monkeypatch):

@@ -171,12 +171,12 @@ def stored_layer(tensors: Mapping[str, Array], name: str, activation: str) -> De
         kernel, bias = tensors[f'{name}.weight'], tensors[f'{name}.bias']
     except KeyError as error:
         raise ArtifactError(
-            f'it has no tensor {error.args[0]}: it is no chain of dense layers'
+            f'it has no tensor {error.args[0]}: it is not a chain of dense layers'
         ) from None
     if kernel.ndim != 2:
         raise ArtifactError(
-            f'{name} is no dense layer, its weights have shape {kernel.shape}: export the actor '
-            f'as ONNX'
+            f'{name} is not a dense layer, its weights have shape {kernel.shape}: export the '
+            f'actor as ONNX'
         )
     return DenseLayer(kernel.T.astype(np.float32), bias.astype(np.float32), activation)
 

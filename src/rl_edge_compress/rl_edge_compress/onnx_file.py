@@ -57,10 +57,11 @@ def checked_model(path: Path, *, known: Collection[str]) -> Any:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own types differ between its versions
         raise ArtifactError(
-            f'{path} is no ONNX file, or is truncated ({type(error).__name__}): export it again'
+            f'{path} is not an ONNX file, or is truncated ({type(error).__name__}): export it '
+            f'again'
         ) from error
     if not proto.graph.node:
-        raise ArtifactError(f'{path} is no ONNX file, or holds no graph: export it again')
+        raise ArtifactError(f'{path} is not an ONNX file, or holds no graph: export it again')
     _check_operators(proto, known)
     for tensor in _tensors(proto):
         _check_tensor(tensor, path)
@@ -73,7 +74,7 @@ def checked_model(path: Path, *, known: Collection[str]) -> Any:
     try:
         onnx.checker.check_model(proto)
     except Exception as error:
-        raise ArtifactError(f'{path} is no valid ONNX model: {first_line(error)}') from error
+        raise ArtifactError(f'{path} is not a valid ONNX model: {first_line(error)}') from error
     return proto
 
 

@@ -111,7 +111,7 @@ def _keras_model(proto: Any) -> keras.Model:
     result = values[graph.output[0].name]
     if not hasattr(result, 'shape') or len(result.shape) != 2 or isinstance(result, np.ndarray):
         raise ArtifactError(
-            f'the output {graph.output[0].name} is no vector that depends on the observation'
+            f'the output {graph.output[0].name} is not a vector that depends on the observation'
         )
     return keras.Model(source, result)
 

@@ -28,7 +28,7 @@ class Recipe:
 
 
 def _table() -> Iterable[Recipe]:
-    yield Recipe('float32', 'as trained: the yardstick', FULL, 'float32')
+    yield Recipe('float32', 'baseline', FULL, 'float32')
     yield Recipe('float16', 'weights in 16-bit floats', FULL, 'float16')
     yield Recipe('dynamic', '8-bit weights, activations quantized as they come', FULL, 'dynamic')
     yield Recipe('int8', 'dense layers in 8-bit integers, calibrated', FULL, 'int8')
@@ -61,6 +61,7 @@ def chosen_recipes(names: str) -> list[Recipe]:
         hints = ''.join(did_you_mean(name, RECIPES) for name in unknown)
         lines = '\n'.join(f'  {r.name:16} {r.description}' for r in RECIPES.values())
         raise ConfigurationError(
-            f'no recipe {", ".join(unknown) or names!r}{hints}; {ALL} takes every one of\n{lines}'
+            f'no recipe {", ".join(unknown) or names!r}{hints}; give some of these, '
+            f'or {ALL}:\n{lines}'
         )
     return [RECIPES[name] for name in wanted]

@@ -115,7 +115,7 @@ def _of_modules(module: Foreign) -> DenseActor:
         if 'weight' in part.state:
             kernel, bias = part.state['weight'], part.state.get('bias')
             if not isinstance(kernel, np.ndarray) or kernel.ndim != 2:
-                raise ArtifactError(f'its module {name}, a {kind}, is no dense layer')
+                raise ArtifactError(f'its module {name}, a {kind}, is not a dense layer')
             bias = bias if isinstance(bias, np.ndarray) else np.zeros(len(kernel))
             layers.append(DenseLayer(kernel.T.astype(np.float32), bias.astype(np.float32)))
         elif layers:

@@ -57,9 +57,9 @@ def _data(content: bytes) -> dict[str, Any]:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f'its data is no JSON: {error}') from error
+        raise ArtifactError(f'its data is not JSON: {error}') from error
     if not isinstance(data, dict):
-        raise ArtifactError('its data is no JSON object: Stable-Baselines3 did not write it')
+        raise ArtifactError('its data is not a JSON object: Stable-Baselines3 did not write it')
     return data
 
 

@@ -43,7 +43,7 @@ def open_zip(source: Path | bytes) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ArtifactError(f'it is no zip file, or a damaged one: {error}') from error
+        raise ArtifactError(f'it is not a zip file, or a damaged one: {error}') from error
     if len(archive.namelist()) > MOST_MEMBERS:
         raise ArtifactError(f'it has {len(archive.namelist())} members, more than any policy')
     return archive
@@ -58,14 +58,14 @@ def read_torch(source: Path | bytes) -> Any:
     with open_zip(source) as archive:
         main = [name for name in archive.namelist() if name.rpartition('/')[2] == 'data.pkl']
         if len(main) != 1:
-            raise ArtifactError('it is no file of PyTorch 1.6 or later: it has no data.pkl')
+            raise ArtifactError('it is not a file of PyTorch 1.6 or later: it has no data.pkl')
         folder = main[0].rpartition('/')[0]
         read = 0
 
         def storage(reference: Any) -> np.ndarray:
             nonlocal read
             if not isinstance(reference, tuple) or len(reference) < 3 or reference[0] != 'storage':
-                raise ArtifactError(f'it refers to {reference!r}, which is no tensor')
+                raise ArtifactError(f'it refers to {reference!r}, which is not a tensor')
             kind = reference[1]
             if not isinstance(kind, Name) or kind.name not in TORCH_TYPES:
                 raise ArtifactError(f'it holds tensors of type {kind}, which are not read')
@@ -87,7 +87,7 @@ def tensors_of(value: Any, *, what: str) -> Mapping[str, np.ndarray]:
     for name, tensor in value.items():
         if isinstance(tensor, Foreign):
             raise ArtifactError(
-                f'{what} asks for {tensor.name} to be called for {name!r}: it is no dictionary of '
-                f'tensors, and is not run'
+                f'{what} asks for {tensor.name} to be called for {name!r}: it is not a dictionary '
+                f'of tensors, and is not run'
             )
     return {str(name): tensor for name, tensor in value.items() if isinstance(tensor, np.ndarray)}

@@ -134,7 +134,7 @@ def test_a_file_that_is_no_smaller_is_noted(policy, tmp_path):
 def test_calibration_file_and_setting_that_are_wrong_are_named(policy, tmp_path, capsys):
     arguments = [str(policy), '--recipes', 'int8', '--out', str(tmp_path / 'out')]
     assert main([*arguments, '--calibration', str(tmp_path / 'none.npy')]) == 1
-    assert 'none.npy is no file' in capsys.readouterr().err
+    assert 'none.npy is not a file' in capsys.readouterr().err
     assert main([*arguments, '--set', 'rounds']) == 1
     assert main([*arguments, '--set', 'colour=red']) == 1
     assert 'unknown colour; valid are rounds' in capsys.readouterr().err

@@ -235,8 +235,8 @@ def lstm():
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: b'this is a text and no graph at all', 'no ONNX file'),
-        (lambda: rsl_rl_like().SerializeToString()[:-40], 'no ONNX file, or is truncated'),
+        (lambda: b'this is a text and no graph at all', 'not an ONNX file'),
+        (lambda: rsl_rl_like().SerializeToString()[:-40], 'not an ONNX file, or is truncated'),
         (external, r'keeps w0 in another file \(weights.bin\): write it into one'),
         (
             lambda: model_of(

@@ -47,7 +47,7 @@ def activation_mapping(minimum: float, maximum: float) -> AffineMapping:
     low, high = min(minimum, 0.0), max(maximum, 0.0)
     if not np.isfinite([low, high]).all() or minimum > maximum:
         raise ConfigurationError(
-            f'[{minimum}, {maximum}] is no range; needs finite, ordered bounds'
+            f'[{minimum}, {maximum}] is not a range; needs finite, ordered bounds'
         )
     if low == high:
         return AffineMapping(scale=1.0, zero_point=0)
@@ -94,7 +94,7 @@ def test_a_range_of_zeros_alone_has_a_scale_all_the_same():
 
 @pytest.mark.parametrize('bounds', [(np.nan, 1.0), (0.0, np.inf), (2.0, 1.0)])
 def test_what_is_no_range_is_refused(bounds):
-    with pytest.raises(ConfigurationError, match='is no range'):
+    with pytest.raises(ConfigurationError, match='is not a range'):
         activation_mapping(*bounds)
 
 

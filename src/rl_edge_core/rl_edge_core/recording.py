@@ -57,8 +57,8 @@ def select_topics(record_topics: str, namespaces: Sequence[str]) -> TopicSelecti
     for name in names:
         if not _NAME.match(name):
             raise ConfigurationError(
-                f'record_topics has {name!r}, which is no topic name; give {DEFAULT}, {ALL}, or '
-                f'names such as transition or /clock, separated by commas'
+                f'record_topics has {name!r}, which is not a topic name; give {DEFAULT}, {ALL}, '
+                f'or names such as transition or /clock, separated by commas'
             )
     prefixes = [f'/{namespace.strip("/")}'.rstrip('/') for namespace in namespaces]
     patterns = [

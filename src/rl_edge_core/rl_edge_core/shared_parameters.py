@@ -33,7 +33,7 @@ class LoopParameters:
     )
     first_action_timeout_sec: float = parameter(
         60.0,
-        'The same from the start of the node to the first action, which Keras takes seconds for.',
+        'The same from the start of the node to the first action: Keras needs several seconds.',
         unit='s',
         minimum=0.01,
     )
@@ -45,7 +45,8 @@ class LoopParameters:
     )
     action_max_age_sec: float = parameter(
         0.2,
-        'For how long an action is held in mode realtime before the safe action stands in.',
+        'For how long an action is held in mode realtime before the safe action is applied '
+        'instead.',
         unit='s',
         minimum=0.0,
     )

@@ -57,7 +57,7 @@ def share_interval(hits: int, count: int) -> Interval:
     """Return the share ``hits / count`` with its Wilson score interval (Wilson 1927)."""
     if not 0 <= hits <= count or count == 0:
         raise ConfigurationError(
-            f'{hits} of {count} is no share; needs 0 <= hits <= count, count > 0'
+            f'{hits} of {count} is not a share; needs 0 <= hits <= count, count > 0'
         )
     z = 1.959963984540054
     share = hits / count

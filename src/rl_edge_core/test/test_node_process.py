@@ -126,7 +126,7 @@ def test_parameters_of_other_nodes_and_of_ros_come_along_without_an_error(start)
 @pytest.mark.parametrize(
     ('word', 'message'),
     [
-        ('fast', "error: 'fast' is no argument of probe_node: see probe_node --help"),
+        ('fast', "error: 'fast' is not an argument of probe_node: see probe_node --help"),
         ('threads:=2', 'write --ros-args -p threads:=2'),
         ('--ros-arg', '(did you mean --ros-args?)'),
     ],

@@ -37,7 +37,7 @@ def test_names_relative_and_absolute_beside_the_default() -> None:
 
 
 def test_what_is_no_name_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"'a\$b', which is no topic name"):
+    with pytest.raises(ConfigurationError, match=r"'a\$b', which is not a topic name"):
         select_topics('a$b', ['/ant0'])
 
 

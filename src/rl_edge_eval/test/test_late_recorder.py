@@ -100,7 +100,7 @@ def test_a_few_steps_that_came_while_the_recorder_was_connected_cost_no_episode(
 def test_models_that_share_a_bag_or_an_episode_are_noted(tmp_path: Path) -> None:
     writer = BagWriter(tmp_path / 'bag')
     for episode, models in enumerate(('aa', 'ab', '-b')):
-        for step, model in enumerate(models):  # -: the safe action stands in
+        for step, model in enumerate(models):  # -: the safe action is applied instead
             model_hash = '' if model == '-' else model * 64
             values = transition(episode, step, model_hash=model_hash)
             time_sec = 1 + episode + 0.1 * step

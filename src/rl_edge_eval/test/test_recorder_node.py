@@ -322,7 +322,7 @@ def test_full_disk_ends_the_recorder_with_a_reason(tmp_path: Path, graph: Node) 
     ('parameters', 'words'),
     [
         (('storage:=tape',), 'must be one of mcap, sqlite3'),
-        (('record_topics:=a$b',), 'is no topic name'),
+        (('record_topics:=a$b',), 'is not a topic name'),
         (('flush_period_sec:=5.0',), 'flush_period_sec'),
     ],
 )

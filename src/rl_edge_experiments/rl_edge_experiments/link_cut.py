@@ -103,7 +103,7 @@ class LinkCut:
 
     def _safety_report(self) -> str:
         said = [one.message for one in list(self._reports) if one.name.endswith('/sim')]
-        return next((text for text in said if 'safe action stands in' in text), '')
+        return next((text for text in said if 'safe action is applied' in text), '')
 
     def _wait_until_steady(self, what: str) -> float:
         """Return when the last of `STEADY_STEPS` from now on came, all by the policy's actions."""

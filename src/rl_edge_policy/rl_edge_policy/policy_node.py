@@ -108,7 +108,7 @@ class PolicyNode(GuardedLifecycleNode):
         self._waiting = None
         self._reports.state = PolicyStatus.ACTIVE
         if self._environment is None:
-            self.get_logger().info(f'ready: {self._policy.model_id} waits for a simulator')  # type: ignore[union-attr]
+            self.get_logger().info(f'ready: {self._policy.model_id} waits for observations')  # type: ignore[union-attr]
         self._compare_environment()
         return super().on_activate(state)
 

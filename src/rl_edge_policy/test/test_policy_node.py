@@ -179,12 +179,12 @@ def test_the_console_says_when_it_is_ready_acts_and_is_alone_again(graph, artifa
     graph.status(lambda status: status.state == PolicyStatus.ACTIVE and not status.reason)
     written = capfd.readouterr().err
     model = 'plane/actor_float32.tflite'
-    assert written.count(f'ready: {model} waits for a simulator') == 1
+    assert written.count(f'ready: {model} waits for observations') == 1
     assert written.count(f'active: {spec.environment_id} by {model}') == 1
 
     graph.peer.destroy_publisher(graph.peer.observation)
 
-    gone = 'the simulator is gone: /observation has no publisher'
+    gone = 'nobody publishes /observation any more'
     graph.until(lambda: gone in capfd.readouterr().err)
 
 

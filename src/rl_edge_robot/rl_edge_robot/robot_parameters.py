@@ -21,7 +21,7 @@ class RobotParameters(LoopParameters):
     )
     reset_service: str = parameter(
         '',
-        'Service (rl_edge_interfaces/Reset) that puts the robot to its start before each episode, '
+        'Service (rl_edge_interfaces/Reset) that resets the robot before each episode, '
         'e.g. sim/reset of a simulated one; empty for none.',
     )
     seed: int = parameter(

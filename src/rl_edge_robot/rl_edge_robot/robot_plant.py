@@ -29,7 +29,7 @@ class RobotPlant:
     ) -> None:
         """Read ``sensors``, which somebody fills, and hand commands to ``send``.
 
-        Episode k has ``seed + k``, which whoever puts the robot to its start may use.
+        Episode k has ``seed + k``, which whoever resets the robot may use.
         """
         self.spec = description.spec()
         self.term_names: tuple[str, ...] = ('alive', 'forward_velocity', 'action_cost')

@@ -175,7 +175,7 @@ def _fault_of_names(names: Sequence[str], wanted: Sequence[str]) -> str:
 def _fault_of_quaternion(sensor: str, orientation: Sequence[float]) -> str:
     norm = math.sqrt(sum(value * value for value in orientation))
     if not _SMALLEST_NORM < norm < _LARGEST_NORM:
-        return f'{sensor} has orientation {list(orientation)}, which is no unit quaternion'
+        return f'{sensor} has orientation {list(orientation)}, which is not a unit quaternion'
     return ''
 
 

@@ -92,7 +92,7 @@ def test_an_older_message_that_comes_later_is_left_out():
 def test_a_quaternion_of_no_length_is_no_orientation(quaternion):
     sensors = Sensors()
     sensors.take_imu(quaternion, (0.0, 0.0, 0.0), stamp_ns=0, now_ns=0)
-    assert 'no unit quaternion' in sensors.faults()['imu']
+    assert 'not a unit quaternion' in sensors.faults()['imu']
 
 
 def test_a_quaternion_that_is_not_normalised_is():

@@ -285,7 +285,7 @@ def test_a_dry_run_computes_commands_and_sends_none(graph):
 
 
 @pytest.mark.parametrize(
-    ('given', 'message'), [('', 'is empty'), ('spot', "'spot' is no file; shipped are ant_v5")]
+    ('given', 'message'), [('', 'is empty'), ('spot', "'spot' is not a file; shipped are ant_v5")]
 )
 def test_a_description_that_is_not_there(graph, given, message):
     with pytest.raises(ConfigurationError, match=message):

@@ -86,7 +86,7 @@ def restore(env: gymnasium.Env, state: Mapping[str, np.ndarray]) -> None:
 
 def _simulation(env: gymnasium.Env) -> MujocoEnv:
     if not is_mujoco(env):
-        raise ConfigurationError(f'{env} is no MuJoCo environment: its state cannot be saved')
+        raise ConfigurationError(f'{env} is not a MuJoCo environment: its state cannot be saved')
     return cast(MujocoEnv, env.unwrapped)
 
 

@@ -165,11 +165,11 @@ def load_model(source: str) -> tuple[Any, str]:
         try:
             return mujoco.MjModel.from_xml_path(str(path)), path.stem
         except ValueError as error:
-            raise ConfigurationError(f'{path} is no MuJoCo model: {error}') from error
+            raise ConfigurationError(f'{path} is not a MuJoCo model: {error}') from error
     env = make_environment(source)
     try:
         if not is_mujoco(env):
-            raise ConfigurationError(f'{source} is no MuJoCo environment: it has no model')
+            raise ConfigurationError(f'{source} is not a MuJoCo environment: it has no model')
         return env.unwrapped.model, source.rpartition(':')[2].replace('-', '_')  # type: ignore[attr-defined]
     finally:
         env.close()

@@ -94,8 +94,8 @@ def record_video(
     try:
         if not is_mujoco(env):
             raise ConfigurationError(
-                f'{environment_id} is no MuJoCo environment: only those can be recorded, such as '
-                f'Ant-v5 and InvertedPendulum-v5'
+                f'{environment_id} is not a MuJoCo environment: only those can be recorded, such '
+                f'as Ant-v5 and InvertedPendulum-v5'
             )
         period_sec = spec_of(env).control_period_sec
         rollout(env, policy, [seed], keep)

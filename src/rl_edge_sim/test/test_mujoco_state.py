@@ -93,5 +93,5 @@ def test_state_of_another_environment_is_refused():
 def test_environment_without_mujoco_is_refused():
     env = make_environment('Pendulum-v1')
     env.reset(seed=0)
-    with pytest.raises(ConfigurationError, match='no MuJoCo environment'):
+    with pytest.raises(ConfigurationError, match='not a MuJoCo environment'):
         snapshot(env)

@@ -140,7 +140,7 @@ def test_a_robot_that_is_attached_hangs_on_the_world():
 
 @pytest.mark.parametrize(
     ('source', 'message'),
-    [('Pendulum-v1', 'is no MuJoCo environment'), ('Nowhere-v0', 'no environment is named')],
+    [('Pendulum-v1', 'is not a MuJoCo environment'), ('Nowhere-v0', 'no environment is named')],
 )
 def test_what_has_no_model_is_refused(source, message):
     with pytest.raises(ConfigurationError, match=message):
@@ -150,4 +150,4 @@ def test_what_has_no_model_is_refused(source, message):
 def test_a_broken_file_is_refused(tmp_path, capsys):
     (tmp_path / 'broken.xml').write_text('<mujoco><worldbody>')
     assert main([str(tmp_path / 'broken.xml')]) == 1
-    assert 'is no MuJoCo model' in capsys.readouterr().err
+    assert 'is not a MuJoCo model' in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_a_video_is_stored_as_plain_arrays(video, tmp_path):
 
 
 def test_other_than_mujoco_cannot_be_recorded():
-    with pytest.raises(ConfigurationError, match='no MuJoCo environment'):
+    with pytest.raises(ConfigurationError, match='not a MuJoCo environment'):
         record_video('Pendulum-v1', push, seed=0)
 
 

@@ -48,7 +48,7 @@ class ActionCounts:
     rejected: int = 0
     """Answers that were not finite or of the wrong size."""
     safe: int = 0
-    """Steps on which the safe action stood in."""
+    """Steps on which the safe action was applied instead."""
 
     def __iadd__(self, other: 'ActionCounts') -> 'ActionCounts':
         for name, count in vars(other).items():

@@ -15,7 +15,8 @@ class Realtime(ControlLoop):
     """Take a step at each tick with what the policy has answered by then.
 
     Without an answer in time the last action of the episode is held; when it is older than
-    ``action_max_age_sec``, when it was rejected, and before the first, the safe action stands in.
+    ``action_max_age_sec``, when it was rejected, and before the first, the safe action is
+    applied instead.
 
     The first observation of a run stays until it is answered, as in lockstep: policies load for
     seconds. From then on nothing waits.

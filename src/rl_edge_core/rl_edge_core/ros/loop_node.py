@@ -219,10 +219,14 @@ class LoopNode(Node, Generic[Parameters]):
         if waiting:
             return Health(WARN, waiting)
         if loop.rejected_actions > self._rejections_seen:
-            return Health(WARN, f'actions rejected, the safe action stood in: {loop.last_fault}')
+            return Health(
+                WARN, f'actions rejected, the safe action was applied instead: {loop.last_fault}'
+            )
         if isinstance(loop, Realtime) and loop.phase is Phase.RUNNING:
             if loop.is_holding_safe_action:
-                return Health(WARN, 'the last action is too old: the safe action stands in')
+                return Health(
+                    WARN, 'the last action is too old: the safe action is applied instead'
+                )
             if loop.dropped_periods > self._dropped_seen:
                 return Health(
                     WARN, 'the machine is too slow for real time: control periods dropped'
@@ -252,7 +256,7 @@ class LoopNode(Node, Generic[Parameters]):
             steps, self._steps_seen = plant.steps - self._steps_seen, plant.steps
             self.get_logger().info(
                 f'{self._reported.reason}: episode {plant.episode}, step {plant.step}; {steps} '
-                f'steps since the last line, {loop.dropped_periods} periods dropped in all'
+                f'steps since the last line, {loop.dropped_periods} dropped in total'
             )
 
     def _on_policy_status(self, message: PolicyStatus) -> None:
@@ -263,7 +267,7 @@ class LoopNode(Node, Generic[Parameters]):
         self._loop.refusal = reason
         if message.state == PolicyStatus.FAILED:
             self.get_logger().error(
-                f'the policy {message.model_id} failed: {message.reason}',
+                f'the policy{message.model_id and " "}{message.model_id} failed: {message.reason}',
                 throttle_duration_sec=_HEARTBEAT_SEC,
             )
 

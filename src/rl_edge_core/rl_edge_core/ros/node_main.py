@@ -192,5 +192,5 @@ def _answer(own: list[str], executable: str, parameters_type: type) -> int:
         hint = f'write {_ROS_ARGS} -p {own[0]}'
     else:
         hint = f'see {executable} --help{did_you_mean(own[0], [_ROS_ARGS, *_HELP_WORDS])}'
-    print(f'error: {own[0]!r} is no argument of {executable}: {hint}', file=sys.stderr)
+    print(f'error: {own[0]!r} is not an argument of {executable}: {hint}', file=sys.stderr)
     return _USAGE_ERROR

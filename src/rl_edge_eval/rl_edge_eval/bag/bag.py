@@ -108,7 +108,7 @@ class Bag:
     def _files_of_folder(self) -> tuple[Path, ...]:
         found = _storage_files_in(self.path)
         if not found:
-            raise BagError(f'{self.path} has no .mcap or .db3 file in it: it is no bag')
+            raise BagError(f'{self.path} has no .mcap or .db3 file in it: it is not a bag')
         listed = set(self._metadata.files) if self._metadata else set()
         copies = self._copies({file.name for file in found}, listed)
         files = tuple(file for file in found if file.name not in copies)

@@ -82,7 +82,7 @@ def _member(text: str, aliases: dict[str, str]) -> tuple[str, str]:
     """Return name and .msg type of ``type name`` or ``type name[size]``."""
     found = _MEMBER.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f'{text.strip()!r} is no member of a struct')
+        raise ValueError(f'{text.strip()!r} is not a member of a struct')
     size = re.sub(r'\s', '', found['size'] or '')
     return found['name'], _type(found['kind'].strip(), aliases) + size
 

@@ -269,7 +269,7 @@ class RobotMetrics:
 
     @property
     def safe_share(self) -> float:
-        """Return the share of steps on which the safe action stood in."""
+        """Return the share of steps on which the safe action was applied instead."""
         return ratio(self.actions.safe, self.steps)
 
     @property

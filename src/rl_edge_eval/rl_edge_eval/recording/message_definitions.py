@@ -69,7 +69,7 @@ def _installed(message_type: str, suffix: str) -> Path:
     package, _, name = message_type.partition('/msg/')
     if not name:
         raise ConfigurationError(
-            f'{message_type!r} is no message type of the form package/msg/Name; '
+            f'{message_type!r} is not a message type of the form package/msg/Name; '
             f'services and actions are not recorded'
         )
     try:

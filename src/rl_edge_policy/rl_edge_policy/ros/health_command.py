@@ -69,7 +69,7 @@ def main(words: Sequence[str], prog: str) -> int:
     try:
         timeout_sec = float(words[0]) if words else DEFAULT_TIMEOUT_SEC
     except ValueError:
-        raise ConfigurationError(f'{words[0]!r} is no time in s, e.g. 5') from None
+        raise ConfigurationError(f'{words[0]!r} is not a time in s, e.g. 5') from None
     namespace = robot_namespace()
     status = latest_status(namespace, timeout_sec)
     if status is None:

@@ -73,7 +73,7 @@ class PolicyReports:
             topic = self.endpoints[0].topic_name
             sees_simulator = self._node.count_publishers(topic) > 0
             if self._saw_simulator and not sees_simulator:
-                self._node.get_logger().info(f'the simulator is gone: {topic} has no publisher')
+                self._node.get_logger().info(f'nobody publishes {topic} any more')
             self._saw_simulator = sees_simulator
             waits = self.state == PolicyStatus.ACTIVE
             self._waiting.update(self.reason if waits else '', [topic])
