@@ -299,6 +299,8 @@ import os, signal, sys
 from rl_edge_core import command
 from rl_edge_core.errors import RlEdgeError
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+
 def run(words, prog):
     how, *numbers = words
     try:

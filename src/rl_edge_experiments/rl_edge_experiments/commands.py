@@ -24,7 +24,9 @@ def _command(name: str, text: str, example: str = '', *, group: str = 'prove') -
 
 
 COMMANDS = (
-    _command('demo', 'uncompressed and compressed policy on the same seeds, in one table', 'episodes:=5'),
+    _command(
+        'demo', 'uncompressed and compressed policy on the same seeds, in one table', 'episodes:=5'
+    ),
     _command('report', "the study's experiment, recorded: one page", 'episodes:=10'),
     _command('bench', 'inference, the loop over ROS 2, memory and start-up, with their limits'),
     _command('envelope', 'the policy held to shares of a core', 'episodes:=2'),
