@@ -46,8 +46,9 @@ def build_model(task: Task, vector_environment: str) -> Any:
     if task.algorithm == 'sac':
         return SAC('MlpPolicy', environment, **common)
     if task.algorithm == 'td3':
-        size = environment.action_space.shape[0]
-        noise = NormalActionNoise(np.zeros(size), 0.1 * np.ones(size))
+        shape = environment.action_space.shape
+        assert shape is not None
+        noise = NormalActionNoise(np.zeros(shape), 0.1 * np.ones(shape))
         noises = VectorizedActionNoise(noise, task.environments)
         return TD3('MlpPolicy', environment, action_noise=noises, **common)
     if task.normalize:
