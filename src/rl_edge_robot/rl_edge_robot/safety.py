@@ -109,18 +109,14 @@ class SafetyMonitor:
     def _lag(self, sensors: Sensors) -> str:
         """Return which sensor speaks of a time long before that of the others; empty for none.
 
-        Sensors that do not stamp their messages are left out, and those that have said nothing
-        since the newest stamp came: the clock of all may have jumped.
+        Each is compared when it comes, so that the clock of all may jump. Sensors that do not
+        stamp their messages are left out.
         """
-        readings = sensors.readings
-        ahead = max(self._measuring, key=lambda name: readings[name].stamp_ns, default='')
         for sensor in self._measuring:
-            reading, newest = readings[sensor], readings[ahead]
-            if reading.stamp_ns <= 0 or reading.received_ns < newest.received_ns:
-                continue
-            lag_sec = (newest.stamp_ns - reading.stamp_ns) / _NANOSECONDS
-            if lag_sec > self._largest_age_sec(sensor):
-                return f'{sensor} is {lag_sec:.2f} s behind {ahead}, by their stamps'
+            reading = sensors.readings[sensor]
+            lag_sec = reading.behind_ns / _NANOSECONDS
+            if reading.stamp_ns > 0 and lag_sec > self._largest_age_sec(sensor):
+                return f'{sensor} is {lag_sec:.2f} s behind {reading.ahead}, by their stamps'
         return ''
 
     def _largest_age_sec(self, sensor: str) -> float:

@@ -20,6 +20,10 @@ class Reading:
     received_ns: int = -1
     """Steady clock; -1 before the first valid message."""
     stamp_ns: int = -1
+    behind_ns: int = 0
+    """By which its stamp lay behind that of `ahead` when it came."""
+    ahead: str = ''
+    """The other sensor whose stamp was the newest then."""
     changed_ns: int = -1
     """When a value differed from the one before, steady clock."""
     fault: str = ''
@@ -161,6 +165,10 @@ class Sensors:
         if values != reading.values:
             reading.changed_ns, reading.values = now_ns, values
         reading.received_ns, reading.stamp_ns = now_ns, stamp_ns
+        others = [name for name in self.readings if name not in (sensor, 'command')]
+        reading.ahead = max(others, key=lambda name: self.readings[name].stamp_ns, default='')
+        if reading.ahead:
+            reading.behind_ns = self.readings[reading.ahead].stamp_ns - stamp_ns
         return True
 
 

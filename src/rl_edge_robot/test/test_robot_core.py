@@ -1,6 +1,7 @@
 """Sensors, observations, commands and safety, with a clock that the test moves."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -182,23 +183,30 @@ class Watched:
         )
         self.sensors, self.now_ns = Sensors(), SEC
         self.height, self.turn, self.silent, self.count = 0.5, (1.0, 0.0, 0.0, 0.0), set(), 0
-        self.positions = [0.0, 0.0]
+        self.positions, self.late_sec = [0.0, 0.0], {}
+
+    def _times(self, sensor, order):
+        late_ns = round(self.late_sec.get(sensor, 0.0) * SEC)
+        return {'stamp_ns': self.now_ns - late_ns, 'now_ns': self.now_ns + order}
 
     def run(self, seconds):
         """Let time pass in steps of 10 ms, and return what the robot may do then."""
         for _ in range(round(seconds * 100)):
             self.now_ns += SEC // 100
             self.count += 1
-            stamps = {'stamp_ns': self.now_ns, 'now_ns': self.now_ns}
             if 'joint_states' not in self.silent:
                 positions = [p + 1e-6 * self.count for p in self.positions]
-                take_joints(self.sensors, JOINTS, positions, at=self.now_ns, stamp=self.now_ns)
+                times = self._times('joint_states', 0)
+                at, stamp = times['now_ns'], times['stamp_ns']
+                take_joints(self.sensors, JOINTS, positions, at=at, stamp=stamp)
             if 'imu' not in self.silent:
-                self.sensors.take_imu(self.turn, (1e-6 * self.count, 0, 0), **stamps)
+                spin = (1e-6 * self.count, 0, 0)
+                self.sensors.take_imu(self.turn, spin, **self._times('imu', 1))
             if 'odometry' not in self.silent:
                 place = (1e-6 * self.count, 0.0, self.height)
-                self.sensors.take_odometry(place, (1.0, 0, 0, 0), (0, 0, 0), **stamps)
-            self.monitor.look(self.sensors, self.now_ns)
+                times = self._times('odometry', 2)
+                self.sensors.take_odometry(place, (1.0, 0, 0, 0), (0, 0, 0), **times)
+            self.monitor.look(self.sensors, self.now_ns + 2)
         return self.monitor.motion
 
 
@@ -224,6 +232,29 @@ def test_a_silent_sensor_stops_it_and_its_return_lets_it_go_on(sensor):
     assert not w.monitor.fell
     w.silent = set()
     assert w.run(0.2) is Motion.READY
+
+
+@pytest.mark.parametrize('sensor', ['joint_states', 'imu', 'odometry'])
+def test_a_sensor_that_speaks_of_the_past_stops_it_in_whatever_order_sensors_come(sensor):
+    w = Watched(recovery_sec=0.1, default_max_age_sec=0.2)
+    assert w.run(0.5) is Motion.READY
+    w.silent = {sensor}  # what was held up begins to come after a while
+    w.run(0.15)
+    w.silent, w.late_sec = set(), {sensor: 0.15}
+    assert w.run(0.3) is Motion.READY
+    w.late_sec = {sensor: 0.4}
+    assert w.run(2.0) is Motion.STOPPED
+    assert re.fullmatch(f'{sensor} is 0[.](39|40) s behind .*, by their stamps', w.monitor.reason)
+    w.late_sec = {}
+    assert w.run(0.2) is Motion.READY
+
+
+def test_a_clock_that_jumps_for_all_sensors_stops_nothing():
+    w = Watched(recovery_sec=0.1, default_max_age_sec=0.2)
+    assert w.run(0.5) is Motion.READY
+    w.late_sec = dict.fromkeys(('joint_states', 'imu', 'odometry'), -3600.0)
+    for _ in range(20):
+        assert w.run(0.01) is Motion.READY
 
 
 def test_a_frozen_sensor_is_broken():
