@@ -53,6 +53,8 @@ class Comparison:
 
     baseline: str
     other: str
+    bags: tuple[str, str]
+    """Paths of the two bags."""
     metrics: tuple[ComparedMetric, ...]
     note: str = ''
     """What else differs, of which the metrics tell."""
@@ -69,6 +71,7 @@ def compare(bags: Sequence[RunMetrics]) -> tuple[Comparison, ...]:
         Comparison(
             baseline=f'{first.path} {baseline.namespace}',
             other=f'{bag.path} {robot.namespace}',
+            bags=(first.path, bag.path),
             metrics=(*_episodes(baseline, robot), *_nodes(baseline, robot)),
             note=f'{robot.mode} against {baseline.mode}: times, rates and CPU differ by that alone'
             if robot.mode != baseline.mode

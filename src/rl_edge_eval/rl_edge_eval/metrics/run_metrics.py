@@ -167,7 +167,7 @@ class NodeMetrics:
             processes=len(set(reports.pid.tolist())),
             cpu_percent_mean=100.0 * ratio(cpu_sec, elapsed_sec),
             cpu_percent_max=100.0 * Percentiles.of(rates).max,
-            cpu_ms_per_step=(1e3 * ratio(float(used_sec[acting].sum()), int(steps[acting].sum()))),
+            cpu_ms_per_step=1e3 * ratio(float(used_sec[acting].sum()), int(steps[acting].sum())),
             resident_memory_mb_mean=_mean(reports.resident_memory_mb),
             resident_memory_mb_max=Percentiles.of(reports.resident_memory_mb).max,
             peak_memory_mb=Percentiles.of(reports.peak_memory_mb).max,

@@ -70,9 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
             _print_robot(console, robot)
         for note in bag.notes:
             console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
-    names = dict(
-        zip([bag.path for bag in bags], names_of([bag.path for bag in bags]), strict=True)
-    )
+    bag_paths = [bag.path for bag in bags]
+    names = dict(zip(bag_paths, names_of(bag_paths), strict=True))
     for comparison in comparisons:
         _print_comparison(console, comparison, names)
     if arguments.json:
@@ -93,9 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_comparison(console: Console, comparison: Comparison, names: Mapping[str, str]) -> None:
-    first, other = (
-        names[robot.rpartition(' ')[0]] for robot in (comparison.baseline, comparison.other)
-    )
+    first, other = (names[path] for path in comparison.bags)
     rows = [
         (
             metric.name,

@@ -22,10 +22,15 @@ _BAG = 'bag'
 
 @dataclass(frozen=True)
 class _Curve:
-    label: str
+    run: str
     x: np.ndarray
     values: tuple[np.ndarray, ...]
     """For each of the axes below each other."""
+    node: str = ''
+
+    @property
+    def label(self) -> str:
+        return f'{self.run} {self.node}'.strip()
 
 
 def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
@@ -50,7 +55,7 @@ def write_plots(folder: Path, runs: Sequence[RunMetrics]) -> list[Path]:
                 times = (node.reports.time_ns - run.begin_ns) * 1e-9
                 values = (node.reports.cpu_percent, node.reports.resident_memory_mb)
                 short = node.node.removeprefix(f'{robot.namespace}/')
-                resources.append(_Curve(f'{label} {short}', times, values))
+                resources.append(_Curve(label, times, values, short))
     title = '\n'.join(dict.fromkeys(_what_ran(robot) for run in runs for robot in run.robots))
     plots = (
         ('episodes.png', episodes, 'episode', ('return', 'forward distance, m')),
@@ -98,7 +103,7 @@ def _write_plot(
         axis.set(xlabel=x_label, ylabel=y_labels[index])
         axis.grid(alpha=0.3)
         draw = {'episodes': _draw_episodes, 'latency': _draw_latency}.get(path.stem, _draw_usage)
-        draw(axis, [(curve.label, curve.x, curve.values[index]) for curve in curves])
+        draw(axis, [(curve, curve.values[index]) for curve in curves])
         # Above the axis: inside, it would lie on curves that end anywhere.
         place = {'loc': 'lower left', 'bbox_to_anchor': (0, 1), 'frameon': False}
         axis.legend(fontsize=8, ncols=-(-len(curves) // 2), **place)
@@ -106,14 +111,14 @@ def _write_plot(
     return path
 
 
-_Lines = Sequence[tuple[str, np.ndarray, np.ndarray]]
+_Lines = Sequence[tuple[_Curve, np.ndarray]]
 
 
 def _draw_episodes(axis: Any, lines: _Lines) -> None:
     """Draw a point per episode: they have seeds of their own, and no line leads between them."""
-    for label, x, y in lines:
-        axis.plot(x, y, 'o', ms=4, label=label)
-    axis.set_xlim(-0.5, max(len(x) for _, x, _ in lines) - 0.5)
+    for curve, y in lines:
+        axis.plot(curve.x, y, 'o', ms=4, label=curve.label)
+    axis.set_xlim(-0.5, max(len(y) for _, y in lines) - 0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -121,37 +126,34 @@ def _draw_latency(axis: Any, lines: _Lines) -> None:
     """Draw the latency of each step, on a logarithmic scale, and its median and p99."""
     from matplotlib.ticker import LogFormatter
 
-    if max(np.nanmax(y, initial=0.0) for _, _, y in lines) > 0:
+    if max(np.nanmax(y, initial=0.0) for _, y in lines) > 0:
         axis.set_yscale('log')
         axis.yaxis.set_major_formatter('{x:g}')
         axis.yaxis.set_minor_formatter(LogFormatter())
-    for label, x, y in lines:
+    for curve, y in lines:
         finite = y[np.isfinite(y)]
         if not finite.size:
             continue
         p50, p99 = np.percentile(finite, [50, 99])
-        (points,) = axis.plot(*_thinned(x, y), '.', ms=2, alpha=0.4)
-        name = f'{label}: p50 {p50:.0f} (line), p99 {p99:.0f} (dashed)'
+        (points,) = axis.plot(*_thinned(curve.x, y), '.', ms=2, alpha=0.4)
+        name = f'{curve.label}: p50 {p50:.0f} (line), p99 {p99:.0f} (dashed)'
         axis.axhline(p50, color=points.get_color(), lw=1.5, label=name)
         axis.axhline(p99, color=points.get_color(), lw=1.5, ls='--')
 
 
 def _draw_usage(axis: Any, lines: _Lines) -> None:
     """Draw what nodes used: a colour for each node, a kind of line for each run."""
-    pairs = [_run_and_node(line) for line in lines]
-    runs, nodes = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
-    for line in lines:
-        run, node = _run_and_node(line)
-        style = {'color': f'C{nodes.index(node)}', 'ls': _RUN_STYLES[runs.index(run) % 4]}
-        label, x, y = line
-        axis.plot(x, y, marker='o' if len(x) <= _FEW_REPORTS else '', ms=4, label=label, **style)
+    runs = list(dict.fromkeys(curve.run for curve, _ in lines))
+    nodes = list(dict.fromkeys(curve.node for curve, _ in lines))
+    for curve, y in lines:
+        style = {
+            'color': f'C{nodes.index(curve.node)}',
+            'ls': _RUN_STYLES[runs.index(curve.run) % len(_RUN_STYLES)],
+            'marker': 'o' if len(y) <= _FEW_REPORTS else '',
+        }
+        axis.plot(curve.x, y, ms=4, label=curve.label, **style)
     # After all curves: a limit that is set ends the fit to what is drawn later.
-    axis.set_ylim(0, 1.08 * max(np.nanmax(y, initial=0.0) for _, _, y in lines) or 1.0)
-
-
-def _run_and_node(line: tuple[str, np.ndarray, np.ndarray]) -> tuple[str, str]:
-    run, _, node = line[0].rpartition(' ')
-    return run, node
+    axis.set_ylim(0, 1.08 * max(np.nanmax(y, initial=0.0) for _, y in lines) or 1.0)
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
