@@ -8,6 +8,7 @@ import itertools
 import os
 import pwd
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -107,8 +108,9 @@ def check_folder(path: Path, *, known_by: str = '') -> None:
     ``known_by`` as for `folder_written_atomically`.
     """
     with storage_errors(path):
-        if path.exists() and not path.is_dir():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        with contextlib.suppress(FileNotFoundError):  # one look: another may be replacing it
+            if not stat.S_ISDIR(path.stat().st_mode):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         names: list[str] = []
         if known_by:
             with contextlib.suppress(FileNotFoundError):
@@ -187,10 +189,13 @@ def _replace_folder(new: Path, path: Path) -> None:
                     raise
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path, old / str(number))
-    finally:
-        if not path.exists():  # interrupted right there: what was in its place comes back
-            for earlier in list(old.iterdir())[-1:]:
+    except BaseException:  # interrupted right there: what was in its place comes back
+        earlier = max(old.iterdir(), key=lambda folder: int(folder.name), default=None)
+        if earlier and not path.exists():
+            with contextlib.suppress(OSError):  # another came first
                 os.rename(earlier, path)
+        raise
+    finally:
         shutil.rmtree(old)
     _flush_to_disk(path.parent)
 

@@ -206,6 +206,25 @@ def test_an_interrupt_while_a_folder_is_replaced_leaves_the_former_one(tmp_path,
     assert os.listdir(tmp_path) == ['artifact']
 
 
+def test_what_another_writer_took_away_is_not_put_back(tmp_path, monkeypatch):
+    target, taken, rename = tmp_path / 'artifact', tmp_path / 'taken', os.rename
+
+    def replace(content: str) -> None:
+        with folder_written_atomically(target, known_by='') as folder:
+            (folder / 'file').write_text(content)
+
+    def followed_by_another(source, destination):
+        rename(source, destination)
+        if destination == target:  # another writer moves ours away, to put its own there
+            rename(target, taken)
+
+    replace('1')
+    monkeypatch.setattr(os, 'rename', followed_by_another)
+    replace('2')
+    assert os.listdir(tmp_path) == ['taken']
+    assert (taken / 'file').read_text() == '2'
+
+
 def test_many_replace_one_folder_at_once_and_each_is_whole(tmp_path):
     target = hold_folder(tmp_path) / 'artifact'  # as a run holds its folder
 
