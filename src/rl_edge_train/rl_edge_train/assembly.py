@@ -14,7 +14,7 @@ from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.cluster.ray_collector import Cluster, RayCollector, fragment_steps
 from rl_edge_train.cluster.worker import WorkerTask
-from rl_edge_train.collector import Collector, LocalCollector
+from rl_edge_train.collector import Collector, RolloutCollector, StepCollector
 from rl_edge_train.display import RunDisplay
 from rl_edge_train.environments import spec_of
 from rl_edge_train.run_config import RunConfig
@@ -74,14 +74,11 @@ def assemble(
         count = schedule.environments
         training = environments(count, training=True)
         training.reset([SEEDS_PER_RUN * seed + index for index in range(count)])
-        collector = LocalCollector(
-            agent,
-            training,
-            steps=schedule.rollout_length if isinstance(schedule, loops.OnPolicyConfig) else 1,
-            observes=isinstance(schedule, loops.OffPolicyConfig),
-            action_limits=(spec.low, spec.high),
-            seed=seed,
-        )
+        if isinstance(schedule, loops.OnPolicyConfig):
+            collector = RolloutCollector(agent, training, steps=schedule.rollout_length)
+        else:
+            limits = (spec.low, spec.high)
+            collector = StepCollector(agent, training, action_limits=limits, seed=seed)
     loop: loops.Loop
     if isinstance(schedule, loops.OnPolicyConfig):
         loop = loops.OnPolicyLoop(agent, collector, total_steps=config.total_steps)

@@ -73,77 +73,12 @@ class Collector(ABC):
 
 
 class LocalCollector(Collector):
-    """Step the environments of this machine's processes, all together."""
+    """Steps the environments of this machine's processes, all together."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        environments: VectorEnvironment,
-        *,
-        steps: int,
-        observes: bool,
-        action_limits: tuple[np.ndarray, np.ndarray],
-        seed: int,
-    ) -> None:
-        """Take the parts ready made; the environments must have been reset.
-
-        A fragment has `steps` of every environment. `observes`: the agent's normaliser sees each
-        observation before it is acted on. Random actions are uniform within `action_limits`.
-        """
+    def __init__(self, agent: Agent, environments: VectorEnvironment) -> None:
+        """Take the parts ready made; the environments must have been reset."""
         self.agent, self.environments = agent, environments
         self.stride = environments.count
-        self._steps, self._observes = steps, observes
-        self._action_limits = action_limits
-        self._generator = np.random.default_rng([seed, 1])
-
-    def start(self, *, random: bool = False) -> None:
-        """Act on the present observations; the simulation runs while the caller goes on."""
-        self._observation = self.environments.observation
-        if self._observes:
-            self.agent.observe(self._observation)
-        if random:
-            low, high = self._action_limits
-            shape = (len(self._observation), len(low))
-            action = self._generator.uniform(low, high, shape).astype(np.float32)
-            self._decision = Decision(action)
-        else:
-            self._decision = self.agent.act(self._observation, explore=True)
-        self.environments.start_step(self._decision.action)
-
-    def finish(self) -> Fragment:
-        """Return the step that was started, and as many more as a fragment has."""
-        transitions: list[dict[str, np.ndarray]] = []
-        episodes: list[FinishedEpisode] = []
-        for _ in range(self._steps - 1):
-            transitions.append(self._finish_step(episodes))
-            self.start()
-        transitions.append(self._finish_step(episodes))
-        # Packed together: step by step it would take longer than acting.
-        together = {n: np.concatenate([one[n] for one in transitions]) for n in transitions[0]}
-        rows = self.agent.layout.rows(together)
-        return Fragment(rows.reshape(self._steps, self.stride, -1), episodes)
-
-    def _finish_step(self, episodes: list[FinishedEpisode]) -> dict[str, np.ndarray]:
-        step = self.environments.finish_step()
-        episodes += step.episodes
-        return {
-            'observation': self._observation,
-            'action': self._decision.action,
-            'reward': step.reward,
-            'next_observation': step.next_observation,
-            'terminated': step.terminated,
-            'truncated': step.truncated,
-            **self._decision.extras,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Return the state of the generator of random actions."""
-        return {'generator': self._generator.bit_generator.state}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        if 'generator' in state:  # a run that several machines collected for has none
-            self._generator.bit_generator.state = state['generator']
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state of every environment in mid-episode."""
@@ -164,3 +99,76 @@ class LocalCollector(Collector):
     def close(self) -> None:
         """End the simulation processes."""
         self.environments.close()
+
+
+class StepCollector(LocalCollector):
+    """Fragments of one step, for learning from replay: the agent learns while it is simulated."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        environments: VectorEnvironment,
+        *,
+        action_limits: tuple[np.ndarray, np.ndarray],
+        seed: int,
+    ) -> None:
+        """Take the parts ready made; random actions are uniform within `action_limits`."""
+        super().__init__(agent, environments)
+        self._action_limits = action_limits
+        self._generator = np.random.default_rng([seed, 1])
+
+    def start(self, *, random: bool = False) -> None:
+        """Act on the present observations, which the agent's normaliser sees first."""
+        self._observation = self.environments.observation
+        self.agent.observe(self._observation)
+        if random:
+            low, high = self._action_limits
+            shape = (len(self._observation), len(low))
+            action = self._generator.uniform(low, high, shape).astype(np.float32)
+            self._decision = Decision(action)
+        else:
+            self._decision = self.agent.act(self._observation, explore=True)
+        self.environments.start_step(self._decision.action)
+
+    def finish(self) -> Fragment:
+        """Return the step that was started."""
+        step = self.environments.finish_step()
+        transitions = {
+            'observation': self._observation,
+            'action': self._decision.action,
+            'reward': step.reward,
+            'next_observation': step.next_observation,
+            'terminated': step.terminated,
+            'truncated': step.truncated,
+            **self._decision.extras,
+        }
+        return Fragment(self.agent.layout.rows(transitions)[None], step.episodes)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the generator of random actions."""
+        return {'generator': self._generator.bit_generator.state}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        if 'generator' in state:  # a run that several machines collected for has none
+            self._generator.bit_generator.state = state['generator']
+
+
+class RolloutCollector(LocalCollector):
+    """Fragments of many steps by one policy: each process acts for itself, and waits for none."""
+
+    def __init__(self, agent: Agent, environments: VectorEnvironment, *, steps: int) -> None:
+        """Take the parts ready made; a fragment has `steps` of every environment."""
+        super().__init__(agent, environments)
+        self._steps = steps
+
+    def start(self, *, random: bool = False) -> None:
+        """Send the agent's policy and its noise to the processes; actions are never `random`."""
+        shape = (self.stride, self.agent.spec.action_size)
+        noise = np.stack([self.agent.acting_noise(shape) for _ in range(self._steps)])
+        self.environments.start_rollout(self.agent.acting_copy(), noise)
+
+    def finish(self) -> Fragment:
+        """Wait for the processes; return what they collected."""
+        transitions, episodes = self.environments.finish_rollout()
+        return Fragment(self.agent.layout.rows(transitions), episodes)

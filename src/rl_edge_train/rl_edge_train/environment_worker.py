@@ -1,6 +1,7 @@
 """One process that steps several environments; it imports no TensorFlow."""
 
 import os
+import pickle
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -11,6 +12,7 @@ from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_train.array_archive import below, pack, unpack
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
+from rl_edge_train.rollout import rolled_out
 
 
 @dataclass
@@ -66,7 +68,7 @@ def work(
     environments = {
         index: TrainingEnvironment(environment_config, training=training) for index in indices
     }
-    commands = {b's': _step, b'r': _reset, b'g': _snapshot, b'p': _restore}
+    commands = {b's': _step, b'o': _roll_out, b'r': _reset, b'g': _snapshot, b'p': _restore}
     try:
         while message := connection.recv_bytes():
             try:
@@ -91,6 +93,22 @@ def _step(environments: Environments, arrays: SharedArrays, _: bytes) -> None:
         arrays.terminated[index] = step.terminated
         arrays.truncated[index] = step.truncated
         arrays.distance[index] = step.distance
+
+
+def _roll_out(environments: Environments, arrays: SharedArrays, message: bytes) -> bytes:
+    """Step by a policy, an `ActingCopy`, explored by noise (steps, environments, action_size)."""
+    policy, noise = pickle.loads(message)
+    own = list(environments)
+    each_noise = iter(noise[:, own])
+    transitions, arrays.observation[own] = rolled_out(
+        arrays.observation[own],
+        len(noise),
+        decide=lambda observation: policy.act(observation, next(each_noise)),
+        step=lambda action: [
+            one.step(each) for one, each in zip(environments.values(), action, strict=True)
+        ],
+    )
+    return pickle.dumps(transitions)
 
 
 def _reset(environments: Environments, arrays: SharedArrays, message: bytes) -> None:

@@ -49,12 +49,15 @@ class TransitionLayout:
         return rows[..., place] if self.fields()[name] else rows[..., place.start]
 
     def rows(self, transitions: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Pack named arrays (batch, ...) into rows (batch, width); observations may be wider."""
-        count = len(transitions['reward'])
-        rows = np.empty((count, self.width), np.float32)
+        """Pack named arrays (..., width of the field) into rows (..., width).
+
+        Observations may be wider than what is kept of them.
+        """
+        shape = np.shape(transitions['reward'])
+        rows = np.empty((*shape, self.width), np.float32)
         for name, place in self.slices().items():
-            values = np.asarray(transitions[name], np.float32).reshape(count, -1)
-            rows[:, place] = values[:, : place.stop - place.start]
+            values = np.asarray(transitions[name], np.float32).reshape(*shape, -1)
+            rows[..., place] = values[..., : place.stop - place.start]
         return rows
 
 

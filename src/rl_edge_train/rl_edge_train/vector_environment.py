@@ -3,6 +3,7 @@
 import atexit
 import math
 import multiprocessing
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.signals import ENDING_SIGNALS, blocked
 from rl_edge_train import environment_worker
+from rl_edge_train.acting import ActingCopy
 from rl_edge_train.array_archive import pack, unpack
 from rl_edge_train.environments import EnvironmentConfig
 
@@ -162,6 +164,25 @@ class VectorEnvironment:
             arrays.truncated.copy(),
             self._open.add(arrays.reward, arrays.terminated, arrays.truncated, arrays.distance),
         )
+
+    def start_rollout(self, policy: ActingCopy, noise: np.ndarray) -> None:
+        """Let each process act and step by itself, until `finish_rollout`.
+
+        `noise` is standard normal, (steps, count, action_size).
+        """
+        self._send(b'o' + pickle.dumps((policy, noise)))
+
+    def finish_rollout(self) -> tuple[dict[str, np.ndarray], list[FinishedEpisode]]:
+        """Wait for the rollout that was started; return transitions and ended episodes.
+
+        Transitions are as `rolled_out` returns them.
+        """
+        parts = [pickle.loads(reply) for reply in self._receive()]
+        rollout = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
+        steps = zip(
+            *(rollout[n] for n in ('reward', 'terminated', 'truncated', 'distance')), strict=True
+        )
+        return rollout, [episode for step in steps for episode in self._open.add(*step)]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state of every environment in mid-episode, by name."""

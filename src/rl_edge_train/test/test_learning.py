@@ -5,8 +5,10 @@ import pytest
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train.algorithms.registry import make_agent
-from rl_edge_train.collector import LocalCollector
+from rl_edge_train.collector import RolloutCollector, StepCollector
+from rl_edge_train.environments import EnvironmentStep
 from rl_edge_train.loops import OffPolicyConfig, OffPolicyLoop, OnPolicyLoop
+from rl_edge_train.rollout import rolled_out
 from rl_edge_train.vector_environment import VectorStep
 
 # Compiling and starting processes take their time on a machine with other work to do.
@@ -74,19 +76,36 @@ class Reach:
         truncated = np.full(self.count, cut, np.float32)
         return VectorStep(reward, following, np.zeros_like(truncated), truncated, [])
 
+    def start_rollout(self, policy, noise):
+        self.policy, self.noise = policy, noise
+
+    def finish_rollout(self):
+        noise = iter(self.noise)
+        transitions, _ = rolled_out(
+            self.observation,
+            len(self.noise),
+            decide=lambda observation: self.policy.act(observation, next(noise)),
+            step=self.outcomes,
+        )
+        return transitions, []
+
+    def outcomes(self, action):
+        self.start_step(action)
+        step, following = self.finish_step(), self.observation
+        return [
+            EnvironmentStep(
+                float(step.reward[k]), step.next_observation[k], following[k], False, cut, 0.0
+            )
+            for k, cut in enumerate(step.truncated > 0)
+        ]
+
 
 def loop_for(algorithm, agent, folder):
     on_policy = algorithm == 'ppo'
-    collector = LocalCollector(
-        agent,
-        Reach(8),
-        steps=20 if on_policy else 1,
-        observes=not on_policy,
-        action_limits=(SPEC.low, SPEC.high),
-        seed=0,
-    )
     if on_policy:
-        return OnPolicyLoop(agent, collector, total_steps=8000)
+        rollouts = RolloutCollector(agent, Reach(8), steps=20)
+        return OnPolicyLoop(agent, rollouts, total_steps=8000)
+    collector = StepCollector(agent, Reach(8), action_limits=(SPEC.low, SPEC.high), seed=0)
     recent = algorithm == 'actor_critic'
     config = OffPolicyConfig(
         environments=8,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
+from rl_edge_train.algorithms.registry import make_agent
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment, make, spec_of
 from rl_edge_train.selection import play
 from rl_edge_train.vector_environment import SimulationError, VectorEnvironment
@@ -54,6 +55,37 @@ def test_every_environment_runs_as_it_would_alone(pendulums):
         if terminated:
             alone.reset()
     alone.close()
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_rollout_is_what_stepping_with_the_same_policy_leads_to(pendulums, processes):
+    spec = spec_of(PENDULUM)
+    agent = make_agent('ppo', spec, {'minibatches': 1}, seed=3)
+    agent.observe(np.random.default_rng(0).normal(size=(20, 4)))
+    noise = np.random.default_rng(1).normal(size=(40, 3, 1)).astype(np.float32)
+    environments = VectorEnvironment(PENDULUM, spec, count=3, processes=processes)
+    environments.reset([7, 8, 9])
+    environments.start_rollout(agent.acting_copy(), noise)
+    rollout, episodes = environments.finish_rollout()
+
+    observation, ended = pendulums.reset([7, 8, 9]), []
+    for time in range(40):
+        np.testing.assert_allclose(rollout['observation'][time], observation, atol=1e-5)
+        decision = agent.acting_copy().act(observation, noise[time])
+        together = step(pendulums, decision.action)
+        for name, values in {
+            **vars(together),
+            **decision.extras,
+            'action': decision.action,
+        }.items():
+            if name != 'episodes':
+                np.testing.assert_allclose(rollout[name][time], values, atol=1e-4, err_msg=name)
+        ended += together.episodes
+        observation = pendulums.observation
+    assert len(ended) > 1
+    assert outcomes(episodes) == outcomes(ended)
+    np.testing.assert_allclose(environments.observation, observation, atol=1e-4)
+    environments.close()
 
 
 def test_ctrl_c_is_for_the_learner_even_while_the_processes_start():

@@ -14,6 +14,7 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_train.acting import ActingCopy, Decision
 from rl_edge_train.environments import EnvironmentConfig, EnvironmentStep, TrainingEnvironment
 from rl_edge_train.replay import TransitionLayout
+from rl_edge_train.rollout import rolled_out
 from rl_edge_train.vector_environment import FinishedEpisode, OpenEpisodes, SimulationError
 
 if TYPE_CHECKING:
@@ -110,28 +111,30 @@ class CollectWorker:
     def collect(self, policy: ActingCopy | None, version: int) -> WorkerFragment:
         """Take the next steps by `policy`, or with uniformly random actions without one."""
         started = time.perf_counter()
-        task = self._task
-        parts: list[dict[str, np.ndarray]] = []
-        episodes: list[FinishedEpisode] = []
-        for _ in range(task.steps):
-            observation = self._observation
-            decision = self._decide(observation, policy)
-            steps = [self._step(k, decision.action[k]) for k in range(task.environments)]
-            parts.append(_transitions(observation, decision, steps))
-            ended = self._open.add(
-                parts[-1]['reward'],
-                parts[-1]['terminated'],
-                parts[-1]['truncated'],
-                np.array([step.distance for step in steps]),
+        task, ended = self._task, []
+
+        def step(action: np.ndarray) -> list[EnvironmentStep]:
+            outcomes = [self._step(k, each) for k, each in enumerate(action)]
+            episodes = self._open.add(
+                *(
+                    np.array([getattr(one, name) for one in outcomes])
+                    for name in ('reward', 'terminated', 'truncated', 'distance')
+                )
             )
-            for episode in ended:
+            for episode in episodes:
                 self._episodes[episode.environment % task.environments] += 1
-            episodes += ended
-            self._observation = np.stack([step.observation for step in steps])
-        together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        rows = task.layout.rows(together).reshape(task.steps, task.environments, -1)
+            ended.extend(episodes)
+            return outcomes
+
+        transitions, self._observation = rolled_out(
+            self._observation,
+            task.steps,
+            decide=lambda observation: self._decide(observation, policy),
+            step=step,
+        )
+        rows = task.layout.rows(transitions)
         idle_sec, self._ended_at = started - self._ended_at, time.perf_counter()
-        return WorkerFragment(rows, episodes, version, self._ended_at - started, idle_sec)
+        return WorkerFragment(rows, ended, version, self._ended_at - started, idle_sec)
 
     def _decide(self, observation: np.ndarray, policy: ActingCopy | None) -> Decision:
         low, high = self._task.action_limits
@@ -150,17 +153,3 @@ class CollectWorker:
                 f'{self._seeds[index]}, episode {self._episodes[index]} since, step '
                 f'{self._open.lengths[index] + 1}): {said}'
             ) from error
-
-
-def _transitions(
-    observation: np.ndarray, decision: Decision, steps: list[EnvironmentStep]
-) -> dict[str, np.ndarray]:
-    return {
-        'observation': observation,
-        'action': decision.action,
-        'reward': np.array([step.reward for step in steps], np.float32),
-        'next_observation': np.stack([step.next_observation for step in steps]),
-        'terminated': np.array([step.terminated for step in steps], np.float32),
-        'truncated': np.array([step.truncated for step in steps], np.float32),
-        **decision.extras,
-    }
