@@ -13,13 +13,15 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from rl_edge_core.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Parameters = TypeVar('Parameters')
 Value = str | int | float | bool
@@ -167,8 +169,10 @@ def node_parameters(executable: str) -> type:
 
 
 @functools.cache
-def registered_nodes() -> dict[str, EntryPoint]:
+def registered_nodes() -> 'dict[str, EntryPoint]':
     """Return the entry points of the dataclasses of all installed nodes, by executable."""
+    from importlib.metadata import entry_points  # 2 MB that no node needs
+
     found = {entry_point.name: entry_point for entry_point in entry_points(group=PARAMETERS_GROUP)}
     return dict(sorted(found.items()))
 
