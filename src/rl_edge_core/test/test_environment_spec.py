@@ -59,6 +59,22 @@ def test_limits_actions_per_value(spec):
 
 
 @pytest.mark.parametrize(
+    ('action', 'is_inside'),
+    [
+        ([-1.0, 0.4], True),
+        ([-1.5, 0.0], False),
+        ([0.0, 0.5], False),
+        ([0.0, np.nan], False),
+        ([-np.inf, 0.0], False),
+        ([0.0], False),
+        ([0.0, 0.0, 0.0], False),
+    ],
+)
+def test_an_action_is_inside_when_each_value_is(spec, action, is_inside):
+    assert spec.contains(np.array(action, np.float32).tolist()) is is_inside
+
+
+@pytest.mark.parametrize(
     ('values', 'fault'),
     [
         ([0.0, 1.0, 2.0], ''),
