@@ -4,6 +4,7 @@ from array import array
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult
@@ -28,6 +29,14 @@ def test_float32_values_survive_bit_for_bit():
 def test_every_second_value_of_an_array_is_copied_in_order():
     values = np.arange(6.0, dtype=np.float32)[::2]
     assert list(conversions.to_float32_field(values)) == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize('size', [1, 2, 8])
+def test_serialized_numbers_are_those_of_a_message(size):
+    values = [0.1, -0.0, math.pi, math.inf, -1e300, 5e-324, 2, -7.5][:size]
+    serialize = conversions.float64_serializer(size)
+    assert serialize(values) == serialize_message(Float64MultiArray(data=values))
+    assert list(deserialize_message(serialize(values), Float64MultiArray).data) == values
 
 
 def test_the_specification_keeps_its_hash_over_the_wire(cart):

@@ -1,5 +1,6 @@
 """From the policy's action to the command that a robot may be sent."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,67 +11,74 @@ from rl_edge_robot.description import RobotDescription
 class Commands:
     """Scale, smooth and limit actions. Whatever comes in, what goes out is within the limits.
 
-    All values are in the order of the description's action joints.
+    Commands are plain numbers, in the order of the description's action joints: for so few,
+    arrays cost several times as much.
     """
 
     def __init__(self, description: RobotDescription) -> None:
         """Start without a last command: the first one is not limited in its change."""
         action = description.action
-        joints = action.joints
-        self.names = tuple(joint.joint for joint in joints)
+        self._joints = action.joints
+        self.names = tuple(joint.joint for joint in action.joints)
         self._stop = description.safety.stop
-        self._scale = np.array([joint.scale for joint in joints])
-        self._offset = np.array([joint.offset for joint in joints])
-        self._low = np.array([joint.low for joint in joints])
-        self._high = np.array([joint.high for joint in joints])
-        self._largest_change = np.array([joint.largest_change for joint in joints])
-        self._limits_change = bool(np.isfinite(self._largest_change).any())
-        self._default = np.array([joint.default for joint in joints])
+        self._default = [joint.default for joint in action.joints]
+        self._limits_change = any(math.isfinite(j.largest_change) for j in action.joints)
         self._low_pass = action.low_pass
-        self._ramp_from = self._default
-        self.last: np.ndarray | None = None
-        """What was sent last, float64, shape (action_size,); None before the first."""
+        self._ramp_from: Sequence[float] = self._default
+        self.last: Sequence[float] | None = None
+        """What was sent last; None before the first."""
 
-    def for_action(self, action: np.ndarray) -> np.ndarray:
+    def for_action(self, action: np.ndarray) -> Sequence[float]:
         """Return the command for the policy's action, shape (action_size,), and keep it as sent.
 
         A value that is not finite leads to the safe command.
         """
-        with np.errstate(over='ignore'):  # what overflows is not finite, and seen below
-            wanted = np.asarray(action, np.float64) * self._scale + self._offset
-        if not np.isfinite(wanted).all():
+        values = zip(action.tolist(), self._joints, strict=True)
+        wanted = [value * joint.scale + joint.offset for value, joint in values]
+        if not all(map(math.isfinite, wanted)):
             return self.safe()
         if self.last is not None and self._low_pass < 1.0:
-            wanted = self.last + self._low_pass * (wanted - self.last)
+            wanted = _on_the_way(self.last, wanted, self._low_pass)
         return self._changed_to(wanted)
 
-    def safe(self) -> np.ndarray:
+    def safe(self) -> Sequence[float]:
         """Return the safe command at once, whatever change that is, and keep it as sent."""
         if self._stop == 'hold' and self.last is not None:
             return self._sent(self.last)
         if self._stop == 'zero':
-            return self._sent(np.zeros_like(self._default))
+            return self._sent([0.0] * len(self._joints))
         return self._sent(self._default)
 
     def begin_ramp(self, positions: Sequence[float]) -> None:
         """Begin a ramp where the joints are, whatever was sent last."""
-        self._ramp_from = self._sent(np.array(positions, np.float64))
+        self._ramp_from = self._sent(positions)
 
-    def ramp(self, share: float) -> np.ndarray:
+    def ramp(self, share: float) -> Sequence[float]:
         """Return the command ``share`` (0 to 1) of the way from the ramp's begin to the defaults.
 
         It changes by no more than the largest change, however short the ramp is.
         """
-        share = min(1.0, max(0.0, share))
-        return self._changed_to(self._ramp_from + share * (self._default - self._ramp_from))
+        share = _limited(share, 0.0, 1.0)
+        return self._changed_to(_on_the_way(self._ramp_from, self._default, share))
 
-    def _changed_to(self, wanted: np.ndarray) -> np.ndarray:
+    def _changed_to(self, wanted: Sequence[float]) -> Sequence[float]:
         if self.last is not None and self._limits_change:
-            step = np.clip(wanted - self.last, -self._largest_change, self._largest_change)
-            wanted = self.last + step
+            changes = zip(self.last, wanted, self._joints, strict=True)
+            wanted = [
+                last + _limited(value - last, -joint.largest_change, joint.largest_change)
+                for last, value, joint in changes
+            ]
         return self._sent(wanted)
 
-    def _sent(self, wanted: np.ndarray) -> np.ndarray:
-        # np.clip does the same at five times the cost.
-        self.last = np.minimum(np.maximum(wanted, self._low), self._high)
+    def _sent(self, wanted: Sequence[float]) -> Sequence[float]:
+        values = zip(wanted, self._joints, strict=True)
+        self.last = [_limited(value, joint.low, joint.high) for value, joint in values]
         return self.last
+
+
+def _limited(value: float, low: float, high: float) -> float:
+    return low if value < low else high if value > high else value
+
+
+def _on_the_way(begin: Sequence[float], end: Sequence[float], share: float) -> list[float]:
+    return [a + share * (b - a) for a, b in zip(begin, end, strict=True)]

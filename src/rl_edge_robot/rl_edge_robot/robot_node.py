@@ -2,10 +2,10 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
-import numpy as np
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.conversions import to_float64_field, to_nanoseconds
+from rl_edge_core.ros.conversions import float64_serializer, to_nanoseconds
 from rl_edge_core.ros.diagnostics import ERROR, WARN, Health, create_steady_timer, system_time
 from rl_edge_core.ros.loop_node import LoopNode
 from rl_edge_interfaces.msg import ControlTiming
@@ -253,13 +253,8 @@ class RobotNode(LoopNode[RobotParameters]):
             )
         if action.message == 'Float64MultiArray':
             self._command = qos.publisher(self, Float64MultiArray, 'commands', qos.action())
-            message = Float64MultiArray()  # made once: making one costs as much as sending it
-
-            def send(values: np.ndarray) -> None:
-                message.data = to_float64_field(values)
-                self._command.publish(message)
-
-            return send
+            serialize = float64_serializer(len(names))
+            return lambda values: self._command.publish(serialize(values))
         if action.message == 'JointTrajectory':
             self._command = qos.publisher(self, JointTrajectory, 'joint_trajectory', qos.action())
             return lambda values: self._command.publish(
@@ -295,17 +290,17 @@ def _joints_of(description: RobotDescription) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _as_joint_state(names: list[str], kind: str, values: np.ndarray) -> JointState:
-    message = JointState(name=names, **{kind: to_float64_field(values)})
+def _as_joint_state(names: list[str], kind: str, values: Sequence[float]) -> JointState:
+    message = JointState(name=names, **{kind: values})
     message.header.stamp = system_time()
     return message
 
 
 def _as_trajectory(
-    names: list[str], kind: str, values: np.ndarray, period_sec: float
+    names: list[str], kind: str, values: Sequence[float], period_sec: float
 ) -> JointTrajectory:
     field = {'position': 'positions', 'velocity': 'velocities', 'effort': 'effort'}[kind]
-    point = JointTrajectoryPoint(**{field: to_float64_field(values)})
+    point = JointTrajectoryPoint(**{field: values})
     point.time_from_start.sec, nanoseconds = divmod(round(period_sec * 1e9), 1_000_000_000)
     point.time_from_start.nanosec = nanoseconds
     return JointTrajectory(joint_names=names, points=[point])

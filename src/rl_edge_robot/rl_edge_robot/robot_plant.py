@@ -1,7 +1,7 @@
 """The robot as the control loop sees it: observations from sensors, actions to commands."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class RobotPlant:
         sensors: Sensors,
         monitor: SafetyMonitor,
         *,
-        send: Callable[[np.ndarray], None],
+        send: Callable[[Sequence[float]], None],
         seed: int = 0,
         system_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -91,12 +91,13 @@ class RobotPlant:
         terms = (
             reward.alive,
             reward.forward_velocity * velocity if reward.forward_velocity else 0.0,
-            -reward.action_cost * float(np.square(applied.values).sum()),
+            -reward.action_cost * sum(value * value for value in applied.values.tolist()),
         )
         terminated = self.has_fallen
         if terminated:
             self._open.termination_reason = self.monitor.reason
-        self._open.add(sum(terms), terms, position)
+        total = sum(terms)
+        self._open.add(total, terms, position)
         self._position, self.time_ns = position, self._system_ns()
         length = self.spec.max_episode_steps
         event = StepEvent(
@@ -104,7 +105,7 @@ class RobotPlant:
             self.step,
             self.observation,
             applied,
-            sum(terms),
+            total,
             terms,
             self._builder.build(self.sensors, applied.values),
             terminated,
@@ -124,4 +125,4 @@ class RobotPlant:
         return self._open.result(ended_by, control_period_sec=self.spec.control_period_sec)
 
     def _forward_position(self) -> float:
-        return float(self.sensors.position[0]) if self._has_odometry else np.nan
+        return self.sensors.position[0] if self._has_odometry else np.nan

@@ -25,8 +25,14 @@ class SafetyMonitor:
 
     def __init__(self, description: RobotDescription) -> None:
         """Start stopped, with no sensor heard and no emergency stop."""
-        self._safety, self._sensors = description.safety, description.sensors
+        self._safety, sensors = description.safety, description.sensors
+        self._largest_age_sec = {
+            sensor: self._safety.sensor_max_age_sec.get(sensor, self._safety.default_max_age_sec)
+            for sensor in sensors
+        }
         self._measuring = description.measuring_sensors
+        self._looks_at_height = 'odometry' in sensors and bool(self._safety.height)
+        self._looks_at_tilt = 'imu' in sensors and self._safety.largest_tilt_rad < math.pi
         self.controller_fault = ''
         """Why commands reach nobody; to be set by whoever sends them."""
         self._needs_ramp = description.action.kind == 'position' and self._safety.ramp_sec > 0
@@ -93,12 +99,10 @@ class SafetyMonitor:
                 return f'no message on emergency_stop for {safety.emergency_stop_max_age_sec:g} s'
         if self.controller_fault:
             return self.controller_fault
-        for sensor in self._sensors:
-            age_sec = sensors.age_sec(sensor, now_ns)
-            limit_sec = self._largest_age_sec(sensor)
-            fault = sensors.faults().get(sensor, '')
-            if fault:
+        for sensor, limit_sec in self._largest_age_sec.items():
+            if fault := sensors.fault(sensor):
                 return fault
+            age_sec = sensors.age_sec(sensor, now_ns)
             if age_sec > limit_sec:
                 heard = f'for {limit_sec:g} s' if math.isfinite(age_sec) else 'yet'
                 return f'nothing valid on {sensor} {heard}'
@@ -115,12 +119,9 @@ class SafetyMonitor:
         for sensor in self._measuring:
             reading = sensors.readings[sensor]
             lag_sec = reading.behind_ns / _NANOSECONDS
-            if reading.stamp_ns > 0 and lag_sec > self._largest_age_sec(sensor):
+            if reading.stamp_ns > 0 and lag_sec > self._largest_age_sec[sensor]:
                 return f'{sensor} is {lag_sec:.2f} s behind {reading.ahead}, by their stamps'
         return ''
-
-    def _largest_age_sec(self, sensor: str) -> float:
-        return self._safety.sensor_max_age_sec.get(sensor, self._safety.default_max_age_sec)
 
     def _joint_outside(self, sensors: Sensors) -> str:
         for limit in self._safety.joint_limits:
@@ -136,15 +137,15 @@ class SafetyMonitor:
 
     def _fall(self, sensors: Sensors) -> str:
         safety = self._safety
-        if 'odometry' in self._sensors and safety.height:
+        if self._looks_at_height:
             low, high = safety.height
-            height = float(sensors.position[2])
+            height = sensors.position[2]
             if height < low:
                 return 'base too low'
             if height > high:
                 return 'base too high'
-        if 'imu' in self._sensors and safety.largest_tilt_rad < math.pi:
-            up = float(rotation(sensors.orientation)[2, 2])
+        if self._looks_at_tilt:
+            up = rotation(sensors.orientation)[2][2]
             if math.acos(min(1.0, max(-1.0, up))) > safety.largest_tilt_rad:
                 return 'base tilted too far'
         return ''

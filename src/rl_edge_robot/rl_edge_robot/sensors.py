@@ -1,10 +1,12 @@
 """The latest values of a robot's sensors, by joint name, each checked as it comes in."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
+Values = tuple[float, ...]
+"""Plain numbers: arrays of three cost several times as much to work with."""
+
 
 _NANOSECONDS = 1_000_000_000
 _SMALLEST_NORM, _LARGEST_NORM = 0.5, 10.0
@@ -28,7 +30,7 @@ class Reading:
     """When a value differed from the one before, steady clock."""
     fault: str = ''
     """Why the last message was not taken; empty when it was."""
-    values: tuple[float, ...] = ()
+    values: Values = ()
 
 
 @dataclass
@@ -37,16 +39,16 @@ class Sensors:
 
     positions: dict[str, float] = field(default_factory=dict)
     velocities: dict[str, float] = field(default_factory=dict)
-    orientation: np.ndarray = field(default_factory=lambda: np.array([1.0, 0.0, 0.0, 0.0]))
+    orientation: Values = (1.0, 0.0, 0.0, 0.0)
     """(w, x, y, z) of the base in the world, from the IMU."""
-    angular_velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    angular_velocity: Values = (0.0, 0.0, 0.0)
     """In the base's frame, rad/s."""
-    position: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    position: Values = (0.0, 0.0, 0.0)
     """Of the base in the world, m."""
-    odometry_orientation: np.ndarray = field(default_factory=lambda: np.array([1.0, 0, 0, 0]))
-    linear_velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    odometry_orientation: Values = (1.0, 0.0, 0.0, 0.0)
+    linear_velocity: Values = (0.0, 0.0, 0.0)
     """In the base's frame, m/s."""
-    command: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    command: Values = (0.0, 0.0, 0.0)
     """Commanded velocity: x, y in m/s, yaw in rad/s."""
     readings: dict[str, Reading] = field(default_factory=dict)
     _named: tuple[Sequence[str], Sequence[str]] = ((), ())
@@ -91,7 +93,7 @@ class Sensors:
         fault = _fault_of_quaternion('imu', orientation)
         if self._accept('imu', fault, (*orientation, *angular_velocity), stamp_ns, now_ns):
             self.orientation = _normalised(orientation)
-            self.angular_velocity = np.array(angular_velocity, np.float64)
+            self.angular_velocity = tuple(angular_velocity)
 
     def take_odometry(
         self,
@@ -106,14 +108,14 @@ class Sensors:
         fault = _fault_of_quaternion('odometry', orientation)
         values = (*position, *orientation, *linear_velocity)
         if self._accept('odometry', fault, values, stamp_ns, now_ns):
-            self.position = np.array(position, np.float64)
+            self.position = tuple(position)
             self.odometry_orientation = _normalised(orientation)
-            self.linear_velocity = np.array(linear_velocity, np.float64)
+            self.linear_velocity = tuple(linear_velocity)
 
     def take_command(self, velocity: Sequence[float], *, stamp_ns: int, now_ns: int) -> None:
         """Take a commanded velocity: x, y, yaw."""
         if self._accept('command', '', tuple(velocity), stamp_ns, now_ns):
-            self.command = np.array(velocity, np.float64)
+            self.command = tuple(velocity)
 
     def age_sec(self, sensor: str, now_ns: int) -> float:
         """Return how long ago a sensor was heard with valid values; infinite before that."""
@@ -140,23 +142,21 @@ class Sensors:
             return None
         return min(stamps)
 
-    def faults(self) -> Mapping[str, str]:
-        """Return why the last message of a sensor was not taken, by sensor."""
-        return {name: reading.fault for name, reading in self.readings.items() if reading.fault}
+    def fault(self, sensor: str) -> str:
+        """Return why a sensor's last message was not taken; empty when it was."""
+        reading = self.readings.get(sensor)
+        return '' if reading is None else reading.fault
 
-    def _accept(
-        self, sensor: str, fault: str, values: tuple[float, ...], stamp_ns: int, now_ns: int
-    ) -> bool:
+    def _accept(self, sensor: str, fault: str, values: Values, stamp_ns: int, now_ns: int) -> bool:
         """Tell whether a message may be taken, and keep why not."""
-        reading = self.readings.setdefault(sensor, Reading())
-        if not fault and not all(map(math.isfinite, values)):
-            fault = f'{sensor} has a value that is not finite'
-        if not fault and max(map(abs, values), default=0.0) > _LARGEST_VALUE:
-            fault = f'{sensor} has the value {max(values, key=abs):g}, which cannot be'
+        if sensor not in self.readings:
+            self.readings[sensor] = Reading()
+        reading = self.readings[sensor]
+        fault = fault or _fault_of_values(sensor, values)
         if (
             not fault
             and 0 <= stamp_ns < reading.stamp_ns
-            and now_ns - reading.received_ns < (_NANOSECONDS)
+            and now_ns - reading.received_ns < _NANOSECONDS
         ):
             return False  # out of order: an older one came later; a clock that was set back stays
         reading.fault = fault
@@ -180,27 +180,36 @@ def _fault_of_names(names: Sequence[str], wanted: Sequence[str]) -> str:
     return f'joint_states have {", ".join(doubled)} twice' if doubled else ''
 
 
+def _fault_of_values(sensor: str, values: Values) -> str:
+    # A NaN or an infinity makes the sum one too.
+    if sum(map(abs, values)) <= _LARGEST_VALUE:
+        return ''
+    if not all(map(math.isfinite, values)):
+        return f'{sensor} has a value that is not finite'
+    largest = max(values, key=abs)
+    if abs(largest) > _LARGEST_VALUE:
+        return f'{sensor} has the value {largest:g}, which cannot be'
+    return ''
+
+
 def _fault_of_quaternion(sensor: str, orientation: Sequence[float]) -> str:
-    norm = math.sqrt(sum(value * value for value in orientation))
-    if not _SMALLEST_NORM < norm < _LARGEST_NORM:
+    if not _SMALLEST_NORM < math.hypot(*orientation) < _LARGEST_NORM:
         return f'{sensor} has orientation {list(orientation)}, which is not a unit quaternion'
     return ''
 
 
-def _normalised(orientation: Sequence[float]) -> np.ndarray:
-    values = np.array(orientation, np.float64)
-    norm = math.sqrt(float(values @ values))
+def _normalised(orientation: Sequence[float]) -> Values:
+    norm = math.hypot(*orientation)
     # Rounding must not touch what is normal already: simulated values stay as they are.
-    return values if abs(norm - 1.0) < 1e-9 else values / norm
+    is_normal = abs(norm - 1.0) < 1e-9
+    return tuple(orientation) if is_normal else tuple(value / norm for value in orientation)
 
 
-def rotation(orientation: np.ndarray) -> np.ndarray:
-    """Return the matrix, shape (3, 3), that turns the base's frame into the world's."""
+def rotation(orientation: Values) -> tuple[Values, Values, Values]:
+    """Return the rows of the matrix that turns the base's frame into the world's."""
     w, x, y, z = orientation
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
     )

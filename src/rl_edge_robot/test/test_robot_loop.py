@@ -314,7 +314,7 @@ def test_no_command_leaves_its_limits_whatever_sensors_and_policy_say(kind, seed
         for name in ('low', 'high', 'largest_change')
     )
     jumps = []
-    arm.plant._send = lambda values: jumps.append(_check(values))
+    arm.plant._send = lambda values: jumps.append(_check(np.array(values)))
     last = None
 
     def _check(values):
