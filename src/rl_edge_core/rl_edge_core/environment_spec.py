@@ -186,7 +186,7 @@ class EnvironmentSpec:
     def contains(self, action: Sequence[float]) -> bool:
         """Return whether ``action``, plain numbers, is of the right size and within the limits.
 
-        Where the processor has slept, this costs a fifth of `fault_of_action` and `limit`.
+        Where the processor has slept, this costs less than half of `fault_of_action` and `limit`.
         """
         return (
             len(action) == self.action_size

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 Values = tuple[float, ...]
 """Plain numbers: arrays of three cost several times as much to work with."""
 
-
 _NANOSECONDS = 1_000_000_000
 _SMALLEST_NORM, _LARGEST_NORM = 0.5, 10.0
 """Outside which a quaternion is no orientation, e.g. all zero; others are normalised."""

@@ -79,6 +79,22 @@ def test_joint_states_that_lack_something_are_not_taken(names, positions, fault)
     assert not sensors.fault('joint_states')
 
 
+@pytest.mark.parametrize(
+    ('positions', 'fault'),
+    [
+        ([-9e8, 9e8], ''),  # large together, but none of them alone
+        ([0.0, -2e9], 'has the value -2e+09, which cannot be'),
+        ([2e9, math.nan], 'not finite'),
+        ([math.inf, -math.inf], 'not finite'),
+    ],
+)
+def test_values_that_cannot_be_are_not_taken(positions, fault):
+    sensors = Sensors()
+    take_joints(sensors, positions=positions, velocities=[0.0, 0.0])
+    assert fault in sensors.fault('joint_states')
+    assert bool(sensors.positions) is not bool(fault)
+
+
 def test_an_older_message_that_comes_later_is_left_out():
     sensors = Sensors()
     take_joints(sensors, positions=[1.0, 1.0], stamp=100, at=100)
