@@ -348,11 +348,15 @@ def test_the_first_step_of_adam_is_shortened_by_its_epsilon():
     # of the learning rate here and 1 / 1.1 = 0.91 there; after a thousand steps both are 0.9.
     weight = tf.Variable([0.0])
     optimizer = built_adam(1.0, [weight], epsilon=1e-5)
-    steps = []
-    for _ in range(3000):
-        before = float(weight[0])
+
+    @tf.function
+    def step():
+        before = tf.identity(weight)
         optimizer.apply([tf.constant([1e-4])], [weight])
-        steps.append(before - float(weight[0]))
+        return before - weight
+
+    tf.config.run_functions_eagerly(False)
+    steps = [float(step()[0]) for _ in range(3000)]
     assert steps[0] == pytest.approx(0.2403, rel=1e-3)
     assert steps[-1] == pytest.approx(0.91, rel=0.01)
 

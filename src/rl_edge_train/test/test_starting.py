@@ -136,25 +136,37 @@ agent: {{actor: {{widths: [8]}}, critic: {{widths: [8]}}, minibatches: 2, value_
 """
 
 
-def test_train_from_an_artifact_and_say_so(tmp_path, capsys):
-    preset, artifact = tmp_path / 'small.yaml', tmp_path / 'shipped' / 'pendulum'
+@pytest.fixture(scope='module')
+def shipped(tmp_path_factory):
+    """Return the preset, the folder and the artifact of a run of seed 3."""
+    folder = tmp_path_factory.mktemp('small')
+    preset, run, artifact = (
+        folder / 'small.yaml',
+        folder / 'first',
+        folder / 'shipped' / 'pendulum',
+    )
     preset.write_text(SMALL_RUN.format(steps=100))
-    first, second = str(tmp_path / 'first'), str(tmp_path / 'second')
-    train = ['train', '--preset', str(preset)]
-    assert main([*train, '--out', first, '--seed', '3']) == 0
-    assert main(['export', first, '--out', str(artifact)]) == 0
+    assert main(['train', '--preset', str(preset), '--out', str(run), '--seed', '3']) == 0
+    assert main(['export', str(run), '--out', str(artifact)]) == 0
+    return preset, run, artifact
+
+
+def test_train_from_an_artifact_and_say_so(shipped, tmp_path, capsys):
+    preset, first, artifact = shipped
+    second = tmp_path / 'second'
     # Another seed; only the value network learns, so the policies are the same.
-    assert main([*train, '--out', second, '--seed', '4', '--from', str(artifact)]) == 0
+    train = ['train', '--preset', str(preset), '--out', str(second)]
+    assert main([*train, '--seed', '4', '--from', str(artifact)]) == 0
     assert 'started from shipped/pendulum: actor, critic, log_std' in capsys.readouterr().out
-    record = json.loads((tmp_path / 'second' / 'run.json').read_text())['from']
+    record = json.loads((second / 'run.json').read_text())['from']
     assert record['name'] == 'shipped/pendulum'
     returns = [
-        (tmp_path / run / 'evaluations.csv').read_text().splitlines()[1].split(',')[3]
-        for run in ('first', 'second')
+        (run / 'evaluations.csv').read_text().splitlines()[1].split(',')[3]
+        for run in (first, second)
     ]
     assert returns[0] == returns[1]
     copy = str(tmp_path / 'models' / 'copy')
-    assert main(['export', second, '--out', copy]) == 0
+    assert main(['export', str(second), '--out', copy]) == 0
     manifest = json.loads((tmp_path / 'models' / 'copy' / 'manifest.json').read_text())
     assert manifest['training']['from']['name'] == 'shipped/pendulum'
 
@@ -169,15 +181,10 @@ def test_train_from_an_artifact_and_say_so(tmp_path, capsys):
     ],
 )
 def test_starting_from_what_does_not_fit_is_an_error_of_one_line(
-    arguments, message, tmp_path, capsys
+    arguments, message, shipped, tmp_path, capsys
 ):
-    artifact = tmp_path / 'shipped'
-    preset = tmp_path / 'small.yaml'
-    preset.write_text(SMALL_RUN.format(steps=100))
-    assert main(['train', '--preset', str(preset), '--out', str(tmp_path / 'run')]) == 0
-    assert main(['export', str(tmp_path / 'run'), '--out', str(artifact)]) == 0
-    capsys.readouterr()
-    words = {'RUN': str(tmp_path / 'run'), 'NONE': str(tmp_path)}
+    preset, run, artifact = shipped
+    words = {'RUN': str(run), 'NONE': str(tmp_path)}
     others = [words.get(word, word) for word in arguments]
     new = ['--preset', str(preset), '--out', str(tmp_path / 'new')]
     assert main(['train', *new, '--from', str(artifact), *others]) == 1

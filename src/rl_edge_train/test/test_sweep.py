@@ -123,6 +123,7 @@ def test_ctrl_c_saves_the_trials_and_says_how_to_go_on(tmp_path, place):
         pytest.skip('the extra ray is not installed: tools/env --with ray')
     out = tmp_path / 'sweep'
     words = ['sweep', '--preset', 'sac_small', '--seeds', '1,2', '--slots', '1', *place]
+    words += ['--set', 'selection.every_steps=400']  # its first evaluation comes early
     process = subprocess.Popen(
         [sys.executable, '-m', 'rl_edge_train', *words, '--out', str(out)],
         stdout=subprocess.PIPE,

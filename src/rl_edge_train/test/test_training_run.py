@@ -1,6 +1,7 @@
 """Whole runs of the trainer with real simulation processes: resuming, stopping, failing."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -48,6 +49,7 @@ SETTINGS = {
             'minibatches': 2,
             'policy_epochs': 2,
             'value_epochs': 2,
+            'final_learning_rate_share': 0.1,
         },
     },
 }
@@ -87,6 +89,22 @@ def run(config, folder, *, resume=False, stop_at=None):
         runner.close()
 
 
+@pytest.fixture(scope='module')
+def copy_of_run(tmp_path_factory):
+    """Return what copies a run, whole or stopped, to a new folder; each run is made once."""
+
+    @functools.cache
+    def made(algorithm, stop_at):
+        folder = tmp_path_factory.mktemp('runs') / 'run'
+        run(config_for(algorithm), folder, stop_at=stop_at)
+        return folder
+
+    def copy_of_run(algorithm, folder, *, stop_at=None):
+        shutil.copytree(made(algorithm, stop_at), folder)
+
+    return copy_of_run
+
+
 def figures(folder, *, without=('seconds', 'steps_per_second')):
     return [
         {name: value for name, value in row.items() if name not in without}
@@ -96,12 +114,11 @@ def figures(folder, *, without=('seconds', 'steps_per_second')):
 
 
 @pytest.mark.parametrize('algorithm', SETTINGS)
-def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, tmp_path, capsys):
-    config = config_for(algorithm)
-    run(config, tmp_path / 'whole')
-    run(config, tmp_path / 'parts', stop_at=500)
+def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, copy_of_run, tmp_path, capsys):
+    copy_of_run(algorithm, tmp_path / 'whole')
+    copy_of_run(algorithm, tmp_path / 'parts', stop_at=500)
     assert checkpoint.read_newest(tmp_path / 'parts' / 'checkpoints')[0].steps == 500
-    run(config, tmp_path / 'parts', resume=True)
+    run(config_for(algorithm), tmp_path / 'parts', resume=True)
     whole, parts = (
         checkpoint.read_newest(tmp_path / name / 'checkpoints')[0] for name in ('whole', 'parts')
     )
@@ -116,14 +133,14 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(algorithm, tmp_path, ca
 
 
 UPDATED_WEIGHTS = """
-import hashlib, sys, tempfile
-from pathlib import Path
-from rl_edge_core.configuration import from_mapping
-from rl_edge_train.assembly import assemble
-from rl_edge_train.run_config import RunConfig
-import numpy as np
+if __name__ == '__main__':  # the environments' processes, which read this too, need no TensorFlow
+    import hashlib, sys
+    from pathlib import Path
+    import numpy as np
+    from rl_edge_core.configuration import from_mapping
+    from rl_edge_train.assembly import assemble
+    from rl_edge_train.run_config import RunConfig
 
-if __name__ == '__main__':
     threads = {'learner_threads': int(sys.argv[1])}
     runner = assemble(from_mapping(RunConfig, CONFIG | threads), Path(sys.argv[2]), seed=3)
     width = runner.agent.layout.width
@@ -161,19 +178,19 @@ def test_threads_that_cannot_be_had_are_an_error(tmp_path):
         assemble(config_for('sac', learner_threads=3), tmp_path, seed=3)
 
 
-def test_without_its_replay_file_a_run_resumes_and_says_so(tmp_path, capsys):
-    config = config_for('sac', total_steps=400)
-    run(config, tmp_path, stop_at=300)
-    shutil.rmtree(tmp_path / 'replay')
-    run(config, tmp_path, resume=True)
+def test_without_its_replay_file_a_run_resumes_and_says_so(copy_of_run, tmp_path, capsys):
+    folder = tmp_path / 'run'
+    copy_of_run('sac', folder, stop_at=500)
+    shutil.rmtree(folder / 'replay')
+    run(config_for('sac', total_steps=620), folder, resume=True)
     assert 'only 0 of 300 transitions of replay are left' in capsys.readouterr().out
-    assert checkpoint.read_newest(tmp_path / 'checkpoints')[0].steps == 400
+    assert checkpoint.read_newest(folder / 'checkpoints')[0].steps == 620
 
 
-def test_losses_that_explode_end_the_run_and_keep_the_last_checkpoint(tmp_path):
-    config = config_for('sac')
-    run(config, tmp_path, stop_at=200)
-    runner = assemble(config, tmp_path, seed=3)
+def test_losses_that_explode_end_the_run_and_keep_the_last_checkpoint(copy_of_run, tmp_path):
+    folder = tmp_path / 'run'
+    copy_of_run('sac', folder, stop_at=500)
+    runner = assemble(config_for('sac'), folder, seed=3)
     try:
         runner.resume()
         runner.agent.critic_variables[0].assign(runner.agent.critic_variables[0] * np.inf)
@@ -183,18 +200,17 @@ def test_losses_that_explode_end_the_run_and_keep_the_last_checkpoint(tmp_path):
             runner.checkpoint()
     finally:
         runner.close()
-    assert checkpoint.read_newest(tmp_path / 'checkpoints')[0].steps == 200
+    assert checkpoint.read_newest(folder / 'checkpoints')[0].steps == 500
 
 
-def test_a_changed_total_says_what_it_does_to_learning_rates(tmp_path, capsys):
-    agent = {**SETTINGS['ppo']['agent'], 'final_learning_rate_share': 0.1}
-    config = config_for('ppo', agent=agent)
-    run(config, tmp_path)
+def test_a_changed_total_says_what_it_does_to_learning_rates(copy_of_run, tmp_path, capsys):
+    folder = tmp_path / 'run'
+    copy_of_run('ppo', folder)
     # At the end a tenth is left of 3e-4; of twice the steps half are to come: 0.55 of it.
-    run(config_for('ppo', agent=agent, total_steps=1600), tmp_path, resume=True, stop_at=900)
+    run(config_for('ppo', total_steps=1600), folder, resume=True, stop_at=900)
     said = capsys.readouterr().out
     assert 'policy_learning_rate goes from 3e-05 to 0.000165 (5.5 times)' in said
-    rates = [float(row['policy_learning_rate']) for row in CsvLog(tmp_path / 'metrics.csv').rows()]
+    rates = [float(row['policy_learning_rate']) for row in CsvLog(folder / 'metrics.csv').rows()]
     assert rates[3] == pytest.approx(3e-5)
 
 
@@ -373,13 +389,11 @@ def test_a_folder_with_a_run_in_it_is_not_overwritten(tmp_path, capsys):
     assert '--resume' in capsys.readouterr().err
 
 
-def test_export_and_evaluate_the_policy_of_a_run(tmp_path, capsys):
+def test_export_and_evaluate_the_policy_of_a_run(copy_of_run, tmp_path, capsys):
     folder, artifact = tmp_path / 'run', tmp_path / 'models' / 'pendulum'
-    config = config_for('ppo', total_steps=300)
-    folder.mkdir()
-    (folder / 'config.yaml').write_text(to_yaml(config))
+    copy_of_run('ppo', folder)
+    (folder / 'config.yaml').write_text(to_yaml(config_for('ppo')))
     (folder / 'run.json').write_text(json.dumps({'seed': 3, 'command': []}))
-    run(config, folder)
     assert main(['export', str(folder), '--out', str(artifact)]) == 0
     manifest = json.loads((artifact / 'manifest.json').read_text())
     assert manifest['name'] == 'models/pendulum'
