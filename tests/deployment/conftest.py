@@ -1,7 +1,6 @@
-"""Where the deployment's files are, and the one edge installation that its tests share."""
+"""Where the deployment's files are, and what a device has of the environment."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,18 +13,6 @@ sys.path.insert(0, str(CHECKOUT / 'tests'))  # for the module watcher
 @pytest.fixture
 def checkout() -> Path:
     return CHECKOUT
-
-
-@pytest.fixture(scope='session')
-def edge(tmp_path_factory) -> Path:
-    """The folder of an edge installation: RL_EDGE_INSTALLATION names one that is there already."""
-    if there := os.environ.get('RL_EDGE_INSTALLATION'):
-        return Path(there)
-    folder = tmp_path_factory.mktemp('edge') / 'installation'
-    command = [sys.executable, CHECKOUT / 'tools' / 'edge', '--into', folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ LARGEST_MEMORY_MB = 120  # with what the middleware shares with the observer; Te
 ENVIRONMENT = 'Ant-v5'
 STEPS = 60
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1500), pytest.mark.xdist_group('edge')]
 
 
 @pytest.fixture(scope='module')

@@ -40,7 +40,8 @@ def test_the_training_tutorial_runs_as_written(tmp_path, ros_domain_id):
     assert list((tmp_path / 'results' / 'pendulum' / 'plots').glob('*.png'))
 
 
-def test_the_way_from_desktop_to_device_runs_as_written(tmp_path, ros_domain_id):
+@pytest.mark.xdist_group('edge')
+def test_the_way_from_desktop_to_device_runs_as_written(edge, tmp_path, ros_domain_id):
     page = pages.pages()['docs/deployment.md'].split('## Try it on one machine first')[1]
     section = page.split('\n## ')[0]
     device, desktop = (block.splitlines() for block in pages.code_blocks(section))
@@ -49,16 +50,7 @@ def test_the_way_from_desktop_to_device_runs_as_written(tmp_path, ros_domain_id)
     (tmp_path / 'models').symlink_to(pages.ROOT / 'models')
     terminal = {name: os.environ[name] for name in ('HOME', 'PATH', 'LANG') if name in os.environ}
     terminal['ROS_DOMAIN_ID'] = str(ros_domain_id)
-    if there := os.environ.get('RL_EDGE_INSTALLATION'):
-        (tmp_path / '.edge').symlink_to(there)
-    else:
-        done = subprocess.run(
-            ['make', '-C', pages.ROOT, 'edge', f'INTO={tmp_path / ".edge"}'],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / '.edge').symlink_to(edge)
 
     policy = subprocess.Popen(
         start_policy,
