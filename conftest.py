@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -49,18 +50,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneFileOneWo
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the serial tests. Begin with the slow ones where workers share them, else end so."""
+    """Group the serial tests. Begin with the slow ones where workers share them, else end so.
 
-    def speed(item: pytest.Item) -> int:
-        if item.get_closest_marker('xdist_group'):
-            return 0
-        return 1 if item.get_closest_marker('system') else 2
+    Files whose tests may take long come before the others, so that no worker is left with a long
+    one when the others are done.
+    """
+    longest: Counter[Path] = Counter()
+    for item in items:
+        if timeout := item.get_closest_marker('timeout'):
+            longest[item.path] = max(longest[item.path], *timeout.args)
+
+    def slowness(item: pytest.Item) -> tuple[bool, bool, float]:
+        return (
+            item.get_closest_marker('xdist_group') is not None,
+            item.get_closest_marker('system') is not None,
+            longest[item.path],
+        )
 
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in SERIAL_TESTS):
             item.add_marker(pytest.mark.system)
             item.add_marker(pytest.mark.xdist_group('serial'))
-    items.sort(key=speed, reverse='PYTEST_XDIST_WORKER' not in os.environ)
+    items.sort(key=slowness, reverse='PYTEST_XDIST_WORKER' in os.environ)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections: TensorFlow's converter asks for many."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
