@@ -15,7 +15,7 @@ from odd_messages import (
 )
 from result_keys import FAULTS, missing_keys
 
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 from rl_edge_interfaces.msg import Action, Observation
 
 HERE = Path(__file__).parent

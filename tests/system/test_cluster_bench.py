@@ -6,7 +6,7 @@ import json
 import pytest
 from result_keys import BENCH_CLUSTER, missing_keys
 
-from rl_edge_train.command_line import main
+from rl_edge_train.__main__ import main
 
 # Agents of the presets are compiled four times.
 pytestmark = pytest.mark.timeout(1500)

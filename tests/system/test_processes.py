@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 
 PENDULUM = 'environment_id:=Pendulum-v1'
 

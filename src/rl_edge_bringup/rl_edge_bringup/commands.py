@@ -9,7 +9,7 @@ COMMANDS = (
             name=system.name,
             group='look' if system.name == 'record' else 'run',
             help=system.description,
-            run='rl_edge_bringup.command_line:run_system',
+            run='rl_edge_bringup.__main__:run_system',
             words=(system.name,),
             example=system.example,
             starts_nodes=True,

@@ -124,39 +124,32 @@ def _find(request: ModelRequest, run_folder: Path) -> tuple[Path, str, str]:
         words = (request.preset, request.training_seed)
         out = run_folder / 'first_policy'
         return _made(request, 'rl_edge_train.online.initial_policy', *words, out=out), '', note
-    if request.model == UNTRAINED:
-        return _untrained(request), '', 'untrained, as asked for'
-    if not request.model and request.environment_id not in ('', DEFAULT_ENVIRONMENT):
-        note = f'untrained: no model of {request.environment_id} was named'
-        return _untrained(request), '', note
+    unnamed = not request.model and request.environment_id not in ('', DEFAULT_ENVIRONMENT)
+    if request.model == UNTRAINED or unnamed:
+        reason = (
+            f': no model of {request.environment_id} was named' if unnamed else ', as asked for'
+        )
+        out = generated_folder() / UNTRAINED
+        return _made(request, 'rl_edge_compress.untrained', out=out), '', f'untrained{reason}'
     shipped = models_folder()
     path = named_model(request.model) if request.model else shipped and shipped / DEFAULT_MODEL
     if path is not None and path.is_file():
         return path.resolve().parent, path.name, ''
     if path is not None and path.is_dir():
         return path.resolve(), '', ''
+    hint = f'; model:={UNTRAINED} makes one with random weights'
+    remedy = 'build and source the package rl_edge_models, or give model:=FOLDER'
+    if not is_installed('rl_edge_compress'):  # as on an edge device, where nothing is built
+        hint = ''
+        remedy = f"copy the repository's models/{DEFAULT_MODEL} here and give model:=FOLDER"
     if request.model:
         raise ConfigurationError(
             f'model is {request.model!r}: no such artifact folder, model file, or name under '
-            f'models/{shipped_models_hint(request.model)}{_untrained_hint()}'
+            f'models/{shipped_models_hint(request.model)}{hint}'
         )
-    remedy = 'build and source the package rl_edge_models, or give model:=FOLDER'
-    if not is_installed('rl_edge_compress'):  # as on an edge device, where nothing is built
-        remedy = f"copy the repository's models/{DEFAULT_MODEL} here and give model:=FOLDER"
     raise ConfigurationError(
-        f'the default model {DEFAULT_MODEL} is not there{shipped_models_hint("")}: '
-        f'{remedy}{_untrained_hint()}'
+        f'the default model {DEFAULT_MODEL} is not there{shipped_models_hint("")}: {remedy}{hint}'
     )
-
-
-def _untrained_hint() -> str:
-    if not is_installed('rl_edge_compress'):
-        return ''
-    return f'; model:={UNTRAINED} makes one with random weights'
-
-
-def _untrained(request: ModelRequest) -> Path:
-    return _made(request, 'rl_edge_compress.untrained', out=generated_folder() / UNTRAINED)
 
 
 def _made(request: ModelRequest, module: str, *words: str, out: Path) -> Path:
@@ -253,14 +246,10 @@ def generated_folder() -> Path:
     return ros_home() / 'rl_edge'
 
 
-def missing_programs(names: Iterable[str]) -> list[str]:
-    """Return those of the programs that are not on the PATH."""
-    return [name for name in names if shutil.which(name) is None]
-
-
-def missing_packages(names: Iterable[str]) -> list[str]:
-    """Return those of the ROS packages that are not installed or not sourced."""
-    return [name for name in names if not is_installed(name)]
+def missing(programs: Iterable[str], packages: Iterable[str]) -> list[str]:
+    """Return the programs that are not on the PATH, and the ROS packages that are not sourced."""
+    absent = [name for name in programs if shutil.which(name) is None]
+    return absent + [name for name in packages if not is_installed(name)]
 
 
 def is_installed(package: str) -> bool:
@@ -275,9 +264,8 @@ def is_installed(package: str) -> bool:
 def install_command(packages: Iterable[str]) -> str:
     """Return the command line that installs ROS packages of the distribution in use."""
     prefix = f'ros-{os.environ.get("ROS_DISTRO", "$ROS_DISTRO")}-'
-    return ' '.join(
-        ['sudo apt install', *(prefix + package.replace('_', '-') for package in packages)]
-    )
+    names = (prefix + package.replace('_', '-') for package in packages)
+    return f'sudo apt install {" ".join(names)}'
 
 
 def _not_built(package: str) -> ConfigurationError:

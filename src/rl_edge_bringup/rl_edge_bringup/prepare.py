@@ -154,12 +154,14 @@ def _checked_values(
     system: SystemDescription, given: Mapping[str, str], pushed_namespace: str
 ) -> dict[str, Value]:
     """Return a value for each argument, what the system needs being installed."""
-    _check_domain()
+    domain = os.environ.get('ROS_DOMAIN_ID', '') or '0'
+    if not domain.isdecimal() or int(domain) > LARGEST_DOMAIN:
+        raise ConfigurationError(
+            f'ROS_DOMAIN_ID is {domain}, must be 0 to {LARGEST_DOMAIN}; 0 to 101 are safe '
+            f'whatever ports the system uses'
+        )
     values = parse_arguments(system.arguments, given)
-    if missing := [
-        *models.missing_programs(system.programs),
-        *models.missing_packages(system.needs),
-    ]:
+    if missing := models.missing(system.programs, system.needs):
         raise ConfigurationError(
             f'{system.name} needs {" and ".join(missing)}, which can not be found: '
             f'{models.install_command(system.needs)}'
@@ -173,15 +175,6 @@ def _checked_values(
 
         environment_arguments(str(values['environment_arguments']))  # a mistake shows now
     return values
-
-
-def _check_domain() -> None:
-    domain = os.environ.get('ROS_DOMAIN_ID', '') or '0'
-    if not domain.isdecimal() or int(domain) > LARGEST_DOMAIN:
-        raise ConfigurationError(
-            f'ROS_DOMAIN_ID is {domain}, must be 0 to {LARGEST_DOMAIN}; 0 to 101 are safe '
-            f'whatever ports the system uses'
-        )
 
 
 def checked_namespace(namespace: str, pushed: str = '') -> str:

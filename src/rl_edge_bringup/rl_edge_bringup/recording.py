@@ -98,17 +98,18 @@ def choose_recorder(recorder: str, storage: str) -> str:
     Raise ConfigurationError with the command that installs what is missing.
     """
     missing = missing_for_rosbag2(storage)
+    install = models.install_command(_rosbag2_packages(storage))
     if recorder == ROSBAG2 and missing:
         raise ConfigurationError(
             f'recorder is {ROSBAG2!r}, but {" and ".join(missing)} of rosbag2 can not be found: '
-            f'{models.install_command(_packages(storage))}, or use recorder:={RL_EDGE}'
+            f'{install}, or use recorder:={RL_EDGE}'
         )
     if recorder == ROSBAG2 or (recorder == AUTO and not missing):
         return ROSBAG2
     if not models.is_installed(_OUR_PACKAGE):
         raise ConfigurationError(
             f'record is true, but neither {_OUR_PACKAGE} nor rosbag2 is installed here: '
-            f'{models.install_command(_packages(storage))}, or record on the desktop'
+            f'{install}, or record on the desktop'
         )
     return RL_EDGE
 
@@ -120,7 +121,11 @@ def can_record() -> bool:
 
 def missing_for_rosbag2(storage: str) -> list[str]:
     """Return what ``ros2 bag record`` with this storage (mcap, sqlite3) needs and lacks."""
-    return models.missing_programs(['ros2']) + models.missing_packages(_packages(storage))
+    return models.missing(['ros2'], _rosbag2_packages(storage))
+
+
+def _rosbag2_packages(storage: str) -> Sequence[str]:
+    return ('ros2bag', f'rosbag2_storage_{storage}')
 
 
 def subscription_qos(
@@ -168,7 +173,3 @@ def topics_regex(topics: TopicSelection) -> str:
     # Names have letters, digits, / and _ alone: nothing else stands for itself.
     patterns = (pattern.replace('*', '.*').replace('?', '.') for pattern in topics.patterns)
     return f'^({"|".join(patterns)})$'
-
-
-def _packages(storage: str) -> Sequence[str]:
-    return ('ros2bag', f'rosbag2_storage_{storage}')

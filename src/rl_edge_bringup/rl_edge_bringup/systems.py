@@ -244,25 +244,21 @@ def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription
 
     It begins when ``learners`` and the recorder, where there is one, receive transitions.
     """
-    awaited = ', '.join((*learners, *_transition_recorders(values)))
-    return _node(SIM, values, ends_run=True, transition_subscribers=awaited)
+    return _loop_node(SIM, values, learners)
 
 
 def robot_node(values: Values) -> NodeDescription:
     """Return the node between a robot's standard topics and a policy; it ends the run."""
-    awaited = ', '.join(_transition_recorders(values))
-    return _node(ROBOT, values, ends_run=True, transition_subscribers=awaited)
+    return _loop_node(ROBOT, values)
 
 
-def train_node(values: Values, robots: Sequence[str]) -> NodeDescription:
-    """Return the node that learns; it lives in the run's namespace, the robots in their own."""
-    return _node(
-        TRAIN,
-        values,
-        robots=[f'/{robot}' for robot in robots],
-        seed=values['training_seed'],
-        output=f'{values["output_folder"]}/training',
-    )
+def _loop_node(executable: str, values: Values, learners: Sequence[str] = ()) -> NodeDescription:
+    awaited = [*learners]
+    if values.get('record'):
+        from rl_edge_bringup.recording import transition_recorders  # loaded where it is needed
+
+        awaited += transition_recorders(values)
+    return _node(executable, values, ends_run=True, transition_subscribers=', '.join(awaited))
 
 
 def robots_of(values: Values) -> list[str]:
@@ -287,14 +283,6 @@ def _node(
     )
 
 
-def _transition_recorders(values: Values) -> tuple[str, ...]:
-    if not values.get('record'):
-        return ()
-    from rl_edge_bringup.recording import transition_recorders  # loaded where it is needed
-
-    return transition_recorders(values)
-
-
 def _training_nodes(values: Values) -> tuple[NodeDescription, ...]:
     robots = robots_of(values)
     nodes: list[NodeDescription] = []
@@ -307,22 +295,20 @@ def _training_nodes(values: Values) -> tuple[NodeDescription, ...]:
             'exploration_seed': int(values['exploration_seed']) + index,
         }
         nodes += [sim_node(own, learners=('train',)), policy_node(own)]
-    return (*nodes, train_node(values, robots))
+    trainer = _node(  # in the run's namespace, the robots in their own
+        TRAIN,
+        values,
+        robots=[f'/{robot}' for robot in robots],
+        seed=values['training_seed'],
+        output=f'{values["output_folder"]}/training',
+    )
+    return (*nodes, trainer)
 
 
 def _monitor_nodes(values: Values) -> tuple[NodeDescription, ...]:
     namespace, folder = str(values['namespace']), str(values['output_folder'])
-    module = 'rl_edge_bringup.monitor_process'
-    return (
-        NodeDescription(
-            package='rqt_gui',
-            executable='rqt',
-            name='rqt',
-            namespace=namespace,
-            command=(sys.executable, '-m', module, namespace, folder),
-            ends_run=True,
-        ),
-    )
+    command = (sys.executable, '-m', 'rl_edge_bringup.monitor_process', namespace, folder)
+    return (NodeDescription('rqt_gui', 'rqt', 'rqt', namespace, command, ends_run=True),)
 
 
 SYSTEMS = (

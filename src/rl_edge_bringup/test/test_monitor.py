@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 from rl_edge_bringup.models import share_folder
 from rl_edge_bringup.monitor_process import plotted_fields, render_perspective
 from rl_edge_interfaces.msg import PolicyStatus, ResourceUsage, Transition

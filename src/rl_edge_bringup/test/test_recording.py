@@ -13,7 +13,7 @@ import yaml
 from programs import Program, run
 
 from rl_edge_bringup import recording
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.qos_profiles import qos_from_mapping

@@ -9,9 +9,9 @@ import yaml
 from rclpy.context import Context
 from rclpy.node import Node
 
-from rl_edge_bringup import command_line, recording, systems
-from rl_edge_bringup.command_line import main
-from rl_edge_bringup.parameter_files import parameter_files
+from rl_edge_bringup import __main__ as command_line
+from rl_edge_bringup import recording, systems
+from rl_edge_bringup.__main__ import main, parameter_files
 from rl_edge_bringup.systems import (
     SYSTEMS,
     find_system,

@@ -7,9 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 from rl_edge_compress.recipes import chosen_recipes
-from rl_edge_core.argument_parser import ArgumentParser, output_folder
 from rl_edge_core.cluster import add_cluster_argument
-from rl_edge_core.command import fail, run_alone
+from rl_edge_core.command import ArgumentParser, fail, output_folder, run_alone
 from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
 from rl_edge_core.files import check_file, check_folder, user_path
 from rl_edge_core.model_files import FULL_RECIPE, MANIFEST_NAME, load_model_files, named_model
@@ -118,7 +117,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         help='a setting of ImitationConfig',
     )
     add_cluster_argument(parser, 'run the episodes that are learned from')
-    parser.set_defaults(run=_runs('compress_command', check=_check_compress, tensorflow=True))
+    parser.set_defaults(run=_runs('compress', check=_check_compress, tensorflow=True))
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_edge_compress.numpy_graph import ELEMENTWISE
 from rl_edge_compress.tflite_file import (
     BOUNDS,
     Operator,
@@ -20,35 +21,11 @@ from rl_edge_core.errors import ArtifactError
 
 TYPES = {'float32': 'float', 'int8': 'int8_t', 'bool': 'uint8_t'}
 WIDTHS = {'float32': 4, 'int8': 1, 'bool': 1}
-_ELEMENTWISE: Mapping[str, str] = {
+_FORMULAS: Mapping[str, str] = {
+    **{name: form.c for name, form in ELEMENTWISE.items() if form.c},
     'RESHAPE': '{0}',
-    'NEG': '-{0}',
-    'ABS': '{0} < 0.0f ? -{0} : {0}',
-    'SQUARE': '{0} * {0}',
-    'SQRT': 'policy_sqrt({0})',
-    'RSQRT': '1.0f / policy_sqrt({0})',
-    'EXP': 'policy_exp({0})',
-    'LOG': 'policy_log({0})',
-    'TANH': 'policy_tanh({0})',
-    'LOGISTIC': 'policy_logistic({0})',
-    'ELU': '{0} > 0.0f ? {0} : policy_expm1({0})',
-    'RELU': '{0} > 0.0f ? {0} : 0.0f',
-    'RELU6': '{0} < 0.0f ? 0.0f : {0} > 6.0f ? 6.0f : {0}',
-    'RELU_N1_TO_1': '{0} < -1.0f ? -1.0f : {0} > 1.0f ? 1.0f : {0}',
     'LEAKY_RELU': '{0} > 0.0f ? {0} : {0} * {alpha}',
-    'HARD_SWISH': '{0} * ({0} < -3.0f ? 0.0f : {0} > 3.0f ? 6.0f : {0} + 3.0f) / 6.0f',
     'GELU': '0.5f * {0} * (1.0f + policy_erf({0} * 0.70710678f))',
-    'ADD': '{0} + {1}',
-    'SUB': '{0} - {1}',
-    'MUL': '{0} * {1}',
-    'DIV': '{0} / {1}',
-    'MINIMUM': '{0} < {1} ? {0} : {1}',
-    'MAXIMUM': '{0} > {1} ? {0} : {1}',
-    'SQUARED_DIFFERENCE': '({0} - {1}) * ({0} - {1})',
-    'GREATER': '{0} > {1}',
-    'PRELU': '{0} > 0.0f ? {0} : {0} * {1}',
-    'SELECT': '{0} ? {1} : {2}',
-    'SELECT_V2': '{0} ? {1} : {2}',
 }
 """What an element of the result is, from those of the inputs."""
 
@@ -120,27 +97,27 @@ class CGraph:
 
     def step(self, step: Operator) -> list[str]:
         """Return an operator's lines; raise ArtifactError for one without a form in C."""
-        if step.name in _ELEMENTWISE:
-            lines = self._elementwise(step.name, step)
+        if step.name in _FORMULAS:
+            lines = self._elementwise(step)
         elif step.name in _WRITERS:
             lines = _WRITERS[step.name](self, step)
         else:
             raise ArtifactError(
                 f'operator {step.name} has no form in C; there is one of '
-                f'{", ".join(sorted((*_ELEMENTWISE, *_WRITERS)))}: write another recipe'
+                f'{", ".join(sorted((*_FORMULAS, *_WRITERS)))}: write another recipe'
             )
         result = step.outputs[0]
         if step.fused and self.kind(result) != 'int8':
-            lines += self._loop(result, _ELEMENTWISE[step.fused].format(self._at(result)))
+            lines += self._loop(result, _FORMULAS[step.fused].format(self._at(result)))
         return [f'  /* {step.name} */', *lines]
 
     def _loop(self, result: int, value: str) -> list[str]:
         return [f'  for (i = 0; i < {self.size(result)}; ++i) {{ t{result}[i] = {value}; }}']
 
-    def _elementwise(self, name: str, step: Operator) -> list[str]:
+    def _elementwise(self, step: Operator) -> list[str]:
         alpha = number(np.float32(getattr(step.options, 'alpha', 0.0)))
-        inputs = step.inputs[:1] if name == 'RESHAPE' else step.inputs
-        value = _ELEMENTWISE[name].format(*map(self._at, inputs), alpha=alpha)
+        inputs = step.inputs[:1] if step.name == 'RESHAPE' else step.inputs
+        value = _FORMULAS[step.name].format(*map(self._at, inputs), alpha=alpha)
         return self._loop(step.outputs[0], value)
 
     def _dense(self, step: Operator) -> list[str]:

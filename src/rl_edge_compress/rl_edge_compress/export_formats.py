@@ -126,7 +126,7 @@ def _float32_actor(folder: Path, manifest: Manifest) -> tuple[ModelFile, bytes]:
     if 'float32' in manifest.recipes:
         entry = manifest.entry('float32')
         return entry, checked_file(folder, entry).read_bytes()
-    from rl_edge_compress.convert import compact, float32_tflite
+    from rl_edge_compress.formats import compact, float32_tflite
     from rl_edge_compress.keras_models import actor_of, load_keras
 
     entry = manifest.entry(FULL_RECIPE)

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_compress.closed_loop import shared_environment
-from rl_edge_compress.convert import float32_tflite
+from rl_edge_compress.formats import float32_tflite
 from rl_edge_compress.keras_models import Critic
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_core.cluster import spread

@@ -28,9 +28,9 @@ from rl_edge_compress.import_spec import (
     unnamed,
 )
 from rl_edge_compress.keras_models import load_keras, named_outputs
+from rl_edge_compress.pickled_arrays import open_zip
 from rl_edge_compress.rsl_rl_policy import read_rsl_rl
 from rl_edge_compress.sb3_policy import read_sb3
-from rl_edge_compress.torch_weights import open_zip
 from rl_edge_core.artifact import Manifest, load_manifest, write_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ArtifactError, ConfigurationError
@@ -144,14 +144,22 @@ def import_policy(
             name=name or out.absolute().name,
             out=artifact,
             algorithm=policy.algorithm,
-            training={'imported': _facts(source, policy, given)},
+            training={
+                'imported': {
+                    'file': source.name,
+                    'sha256': sha256_of(source),
+                    'format': policy.kind,
+                    'metadata': dict(policy.metadata),
+                    'robot': robot_facts(given, policy.metadata),
+                }
+            },
             calibration=observations,
         )
-        difference = _parity(artifact, policy, observations[:PARITY_OBSERVATIONS], spec)
+        compared = observations[:PARITY_OBSERVATIONS]
         manifest.training['imported']['parity'] = {
-            'observations': len(observations[:PARITY_OBSERVATIONS]),
+            'observations': len(compared),
             'drawn': 'visited' if env is not None else 'drawn',
-            'largest_difference': difference,
+            'largest_difference': _parity(artifact, policy, compared, spec),
         }
         write_manifest(manifest, artifact)
         for file in artifact.iterdir():
@@ -197,7 +205,10 @@ def _found(source: Path, *, given: ImportSpec, normalization: Path | None) -> _F
     if kind == 'torch':
         return _dense(read_rsl_rl(source, activation=given.activation), 'rsl_rl', 'ppo')
     if kind == 'onnx':
-        policy = _read_onnx(source, output=given.output)
+        require_extra('onnx', 'onnx', 'onnxruntime')
+        from rl_edge_compress.onnx_policy import read_onnx
+
+        policy = read_onnx(source, output=given.output)
         return _clipped(policy.model, policy.answer, kind, policy.metadata)
     return _clipped(*_keras_policy(source), kind, {})
 
@@ -253,13 +264,6 @@ def _normalization_beside(source: Path) -> Path | None:
     names = (STATISTICS, 'vec_normalize.pkl', f'{source.stem}_{STATISTICS}')
     found = [source.with_name(name) for name in names if source.with_name(name).is_file()]
     return found[0] if found else None
-
-
-def _read_onnx(source: Path, *, output: str = '') -> Any:
-    require_extra('onnx', 'onnx', 'onnxruntime')
-    from rl_edge_compress.onnx_policy import read_onnx
-
-    return read_onnx(source, output=output)
 
 
 def _keras_policy(source: Path) -> tuple[keras.Model, Answer]:
@@ -351,16 +355,6 @@ def _parity(
             f'{LARGEST_DIFFERENCE:g} is taken; nothing was written'
         )
     return largest
-
-
-def _facts(source: Path, policy: SourcePolicy, given: ImportSpec) -> dict[str, Any]:
-    return {
-        'file': source.name,
-        'sha256': sha256_of(source),
-        'format': policy.kind,
-        'metadata': dict(policy.metadata),
-        'robot': robot_facts(given, policy.metadata),
-    }
 
 
 def _template(source: Path | None, environment_id: str, arguments: Mapping[str, Any]) -> str:

@@ -91,15 +91,15 @@ def _flat_copy(actor: keras.Model) -> keras.Model:
         warnings.filterwarnings('ignore', message='The structure of `inputs`')
         while any(isinstance(layer, keras.Model) for layer in flat.layers):
             flat = keras.models.clone_model(
-                flat, clone_function=lambda layer: layer, call_function=_unfold
+                flat,
+                clone_function=lambda layer: layer,
+                call_function=lambda layer, *arguments, **keywords: (
+                    layer.call if isinstance(layer, keras.Model) else layer
+                )(*arguments, **keywords),
             )
     copy = keras.models.clone_model(flat)
     copy.set_weights(flat.get_weights())
     return copy
-
-
-def _unfold(layer: Any, *arguments: Any, **keywords: Any) -> Any:
-    return (layer.call if isinstance(layer, keras.Model) else layer)(*arguments, **keywords)
 
 
 def _steps(flat: keras.Model) -> list[Operation]:

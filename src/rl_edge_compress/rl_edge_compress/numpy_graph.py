@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,10 @@ class NumpyGraph:
         values: dict[int, np.ndarray] = {self.input_index: np.asarray(observations, np.float32)}
         for operator in self.operators:
             inputs = [values.get(index, self.constants.get(index)) for index in operator.inputs]
-            results = _compute(operator, inputs)
+            result = _compute(operator.name, operator.options, *inputs)
+            if operator.fused:
+                result = _compute(operator.fused, None, result)
+            results = result if isinstance(result, list) else [result]
             values.update(zip(operator.outputs, results, strict=True))
         return values
 
@@ -39,10 +42,11 @@ def numpy_graph(content: bytes) -> NumpyGraph:
     model = read_model(content)
     graph = model.subgraphs[0]
     steps = tuple(operators(model))
-    unknown = sorted({step.name for step in steps} - set(COMPUTE))
+    known = {*ELEMENTWISE, *COMPUTE}
+    unknown = sorted({step.name for step in steps} - known)
     if unknown:
         raise ArtifactError(
-            f'no NumPy form of {", ".join(unknown)}; there is one of {", ".join(sorted(COMPUTE))}'
+            f'no NumPy form of {", ".join(unknown)}; there is one of {", ".join(sorted(known))}'
         )
     return NumpyGraph(
         operators=steps,
@@ -52,21 +56,15 @@ def numpy_graph(content: bytes) -> NumpyGraph:
     )
 
 
-def _compute(operator: Operator, inputs: list[Any]) -> list[np.ndarray]:
-    result = COMPUTE[operator.name](operator.options, *inputs)
-    if operator.fused:
-        result = COMPUTE[operator.fused](None, result)
-    return result if isinstance(result, list) else [result]
+def _compute(name: str, options: Any, *inputs: Any) -> Any:
+    if name in ELEMENTWISE:
+        return ELEMENTWISE[name].compute(*inputs)
+    return COMPUTE[name](options, *inputs)
 
 
 def _dense(options: Any, x: np.ndarray, kernel: np.ndarray, bias: Any = None) -> np.ndarray:
     result = x @ kernel.T
     return result if bias is None else result + bias
-
-
-def _plain(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Return a function without options as one that is handed some."""
-    return lambda options, *inputs: function(*inputs)
 
 
 def _over_axes(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -106,40 +104,69 @@ def _reshape(options: Any, x: np.ndarray, *shape: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), *(sizes[1:] if len(sizes) > 1 else sizes))
 
 
+class Elementwise(NamedTuple):
+    """An operator whose result depends, value by value, on its inputs alone."""
+
+    compute: Callable[..., np.ndarray]
+    """In NumPy."""
+    c: str = ''
+    """In C, of the inputs' elements {0}, {1}, ...; empty where C has another or no form."""
+    onnx: str = ''
+    """Name of the same operator in ONNX; empty where ONNX has another or no form."""
+
+
+ELEMENTWISE: Mapping[str, Elementwise] = {
+    'ADD': Elementwise(np.add, '{0} + {1}', 'Add'),
+    'SUB': Elementwise(np.subtract, '{0} - {1}', 'Sub'),
+    'MUL': Elementwise(np.multiply, '{0} * {1}', 'Mul'),
+    'DIV': Elementwise(np.divide, '{0} / {1}', 'Div'),
+    'MINIMUM': Elementwise(np.minimum, '{0} < {1} ? {0} : {1}', 'Min'),
+    'MAXIMUM': Elementwise(np.maximum, '{0} > {1} ? {0} : {1}', 'Max'),
+    'SQUARED_DIFFERENCE': Elementwise(
+        lambda left, right: np.square(left - right), '({0} - {1}) * ({0} - {1})'
+    ),
+    'NEG': Elementwise(np.negative, '-{0}', 'Neg'),
+    'ABS': Elementwise(np.abs, '{0} < 0.0f ? -{0} : {0}', 'Abs'),
+    'SQUARE': Elementwise(np.square, '{0} * {0}'),
+    'SQRT': Elementwise(np.sqrt, 'policy_sqrt({0})', 'Sqrt'),
+    'RSQRT': Elementwise(lambda x: 1.0 / np.sqrt(x), '1.0f / policy_sqrt({0})'),
+    'EXP': Elementwise(np.exp, 'policy_exp({0})', 'Exp'),
+    'LOG': Elementwise(np.log, 'policy_log({0})', 'Log'),
+    'SIN': Elementwise(np.sin, onnx='Sin'),
+    'COS': Elementwise(np.cos, onnx='Cos'),
+    'POW': Elementwise(np.power, onnx='Pow'),
+    'TANH': Elementwise(np.tanh, 'policy_tanh({0})', 'Tanh'),
+    'LOGISTIC': Elementwise(lambda x: 1.0 / (1.0 + np.exp(-x)), 'policy_logistic({0})', 'Sigmoid'),
+    'ELU': Elementwise(
+        lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        '{0} > 0.0f ? {0} : policy_expm1({0})',
+        'Elu',
+    ),
+    'RELU': Elementwise(lambda x: np.maximum(x, 0), '{0} > 0.0f ? {0} : 0.0f', 'Relu'),
+    'RELU6': Elementwise(
+        lambda x: np.clip(x, 0, 6), '{0} < 0.0f ? 0.0f : {0} > 6.0f ? 6.0f : {0}'
+    ),
+    'RELU_N1_TO_1': Elementwise(
+        lambda x: np.clip(x, -1, 1), '{0} < -1.0f ? -1.0f : {0} > 1.0f ? 1.0f : {0}'
+    ),
+    'HARD_SWISH': Elementwise(
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        '{0} * ({0} < -3.0f ? 0.0f : {0} > 3.0f ? 6.0f : {0} + 3.0f) / 6.0f',
+        'HardSwish',
+    ),
+    'PRELU': Elementwise(
+        lambda x, slope: np.where(x > 0, x, x * slope), '{0} > 0.0f ? {0} : {0} * {1}', 'PRelu'
+    ),
+    'GREATER': Elementwise(np.greater, '{0} > {1}', 'Greater'),
+    'GREATER_EQUAL': Elementwise(np.greater_equal),
+    'SELECT': Elementwise(np.where, '{0} ? {1} : {2}', 'Where'),
+    'SELECT_V2': Elementwise(np.where, '{0} ? {1} : {2}', 'Where'),
+}
 COMPUTE: Mapping[str, Callable[..., Any]] = {
     'FULLY_CONNECTED': _dense,
-    'ADD': _plain(np.add),
-    'SUB': _plain(np.subtract),
-    'MUL': _plain(np.multiply),
-    'DIV': _plain(np.divide),
-    'MINIMUM': _plain(np.minimum),
-    'MAXIMUM': _plain(np.maximum),
-    'SQUARED_DIFFERENCE': _plain(lambda left, right: np.square(left - right)),
-    'NEG': _plain(np.negative),
-    'RSQRT': _plain(lambda x: 1.0 / np.sqrt(x)),
-    'SQRT': _plain(np.sqrt),
-    'EXP': _plain(np.exp),
-    'TANH': _plain(np.tanh),
-    'LOGISTIC': _plain(lambda x: 1.0 / (1.0 + np.exp(-x))),
-    'ELU': _plain(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
-    'RELU': _plain(lambda x: np.maximum(x, 0)),
-    'RELU_N1_TO_1': _plain(lambda x: np.clip(x, -1, 1)),
-    'ABS': _plain(np.abs),
-    'LOG': _plain(np.log),
-    'SIN': _plain(np.sin),
-    'COS': _plain(np.cos),
-    'SQUARE': _plain(np.square),
-    'RELU6': _plain(lambda x: np.clip(x, 0, 6)),
-    'HARD_SWISH': _plain(lambda x: x * np.clip(x + 3, 0, 6) / 6),
     'LEAKY_RELU': lambda options, x: np.where(x > 0, x, x * np.float32(options.alpha)),
-    'PRELU': _plain(lambda x, slope: np.where(x > 0, x, x * slope)),
     'GELU': _gelu,
     'SOFTMAX': _softmax,
-    'POW': _plain(np.power),
-    'GREATER': _plain(np.greater),
-    'GREATER_EQUAL': _plain(np.greater_equal),
-    'SELECT': _plain(np.where),
-    'SELECT_V2': _plain(np.where),
     'CONCATENATION': lambda options, *parts: np.concatenate(parts, axis=options.axis),
     'SUM': _over_axes(np.sum),
     'MEAN': _over_axes(np.mean),
@@ -148,3 +175,4 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     'SPLIT': lambda options, axis, x: np.split(x, options.numSplits, axis=int(axis)),
     'RESHAPE': _reshape,
 }
+"""Other operators: options and inputs -> the result, or a list of several."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from rl_edge_core.errors import ArtifactError
+from rl_edge_core.errors import ArtifactError, first_line
 
 OLDEST_OPSET = 11
 LARGEST_FILE_BYTES = 500_000_000
@@ -21,11 +21,6 @@ _FOLDED = {
     *('Slice', 'Concat', 'Where', 'Equal', 'Tile'),
 }
 """Operators that exporters write around the actor: most depend on nothing but shapes."""
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type where there is none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def onnx_session(content: bytes, **settings: Any) -> Any:

@@ -5,37 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_compress.numpy_graph import NumpyGraph
+from rl_edge_compress.numpy_graph import ELEMENTWISE, NumpyGraph
 from rl_edge_compress.tflite_file import BOUNDS, Operator
 from rl_edge_core.errors import ArtifactError
 
 OPSET = 18
 INPUT, OUTPUT = 'observation', 'action'
-_SAME_NAME = {
-    'ADD': 'Add',
-    'SUB': 'Sub',
-    'MUL': 'Mul',
-    'DIV': 'Div',
-    'MINIMUM': 'Min',
-    'MAXIMUM': 'Max',
-    'NEG': 'Neg',
-    'SQRT': 'Sqrt',
-    'EXP': 'Exp',
-    'TANH': 'Tanh',
-    'LOGISTIC': 'Sigmoid',
-    'ELU': 'Elu',
-    'RELU': 'Relu',
-    'ABS': 'Abs',
-    'LOG': 'Log',
-    'SIN': 'Sin',
-    'COS': 'Cos',
-    'POW': 'Pow',
-    'GREATER': 'Greater',
-    'SELECT': 'Where',
-    'SELECT_V2': 'Where',
-    'HARD_SWISH': 'HardSwish',
-    'PRELU': 'PRelu',
-}
 
 
 def onnx_model(
@@ -122,8 +97,8 @@ class _Nodes:
             self.operator(step.fused, step, before, outputs)
 
     def operator(self, name: str, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-        if name in _SAME_NAME:
-            self.add(_SAME_NAME[name], inputs, *outputs)
+        if name in ELEMENTWISE and ELEMENTWISE[name].onnx:
+            self.add(ELEMENTWISE[name].onnx, inputs, *outputs)
         elif name in BOUNDS:
             low, high = BOUNDS[name]
             limits = {f'{outputs[0]}_low': low, f'{outputs[0]}_high': high}
@@ -164,15 +139,6 @@ def _gather(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) ->
     w.add('Gather', [inputs[0], indices], *outputs, axis=int(step.options.axis))
 
 
-def _squared_difference(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    difference = w.add('Sub', inputs, f'{outputs[0]}_difference')
-    w.add('Mul', [difference, difference], *outputs)
-
-
-def _rsqrt(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
-    w.add('Reciprocal', [w.add('Sqrt', inputs, f'{outputs[0]}_root')], *outputs)
-
-
 def _mean(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> None:
     values = w.graph.constants[step.inputs[1]].reshape(-1)
     axes = w.constant(f'{outputs[0]}_axes', values, np.int64)
@@ -201,11 +167,15 @@ def _split(w: _Nodes, step: Operator, inputs: list[str], outputs: list[str]) -> 
 _SPECIAL: Mapping[str, Callable[[_Nodes, Operator, list[str], list[str]], object]] = {
     'FULLY_CONNECTED': _attributes_of('Gemm', transB=1),
     'SOFTMAX': _attributes_of('Softmax', axis=-1),
-    'SQUARED_DIFFERENCE': _squared_difference,
-    'RSQRT': _rsqrt,
     'MEAN': _mean,
     'STRIDED_SLICE': _strided_slice,
     'SPLIT': _split,
+    'SQUARED_DIFFERENCE': lambda w, step, inputs, outputs: w.add(
+        'Mul', [w.add('Sub', inputs, f'{outputs[0]}_difference')] * 2, *outputs
+    ),
+    'RSQRT': lambda w, step, inputs, outputs: w.add(
+        'Reciprocal', [w.add('Sqrt', inputs, f'{outputs[0]}_root')], *outputs
+    ),
     'SQUARE': lambda w, step, inputs, outputs: w.add('Mul', [*inputs, *inputs], *outputs),
     'LEAKY_RELU': _attributes_of('LeakyRelu', alpha=lambda options: float(options.alpha)),
     'GELU': _gelu,

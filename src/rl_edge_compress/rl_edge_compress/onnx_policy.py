@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from rl_edge_compress import onnx_file
 from rl_edge_compress.onnx_operators import OPERATORS, Attributes, Values, dense
-from rl_edge_core.errors import ArtifactError
+from rl_edge_core.errors import ArtifactError, first_line
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _folded(proto: Any, path: Path) -> Any:
                 optimized_model_filepath=str(target),
             )
         except Exception as error:  # ONNX Runtime's own types
-            reason = onnx_file.first_line(error)
+            reason = first_line(error)
             raise ArtifactError(f'{path} cannot be run by ONNX Runtime: {reason}') from error
         return onnx.load(str(target))
 
@@ -149,6 +149,4 @@ def _converted(node: Any, inputs: Values, attributes: Attributes) -> Any:
     except ArtifactError as error:
         raise ArtifactError(f'{where}: {error}') from error
     except Exception as error:  # whatever Keras raises for shapes that do not fit
-        raise ArtifactError(
-            f'{where} cannot be converted: {onnx_file.first_line(error)}'
-        ) from error
+        raise ArtifactError(f'{where} cannot be converted: {first_line(error)}') from error

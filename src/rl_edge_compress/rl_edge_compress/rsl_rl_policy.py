@@ -17,8 +17,7 @@ from rl_edge_compress.dense_actor import (
     activation_name,
     stored_chain,
 )
-from rl_edge_compress.pickled_arrays import Foreign
-from rl_edge_compress.torch_weights import read_torch, tensors_of
+from rl_edge_compress.pickled_arrays import Foreign, read_torch, tensors_of
 from rl_edge_core.errors import ArtifactError
 
 DEFAULT_ACTIVATION = 'elu'
@@ -79,9 +78,7 @@ def _statistics(
     for start in ('actor_obs_normalizer.', 'obs_normalizer.'):
         if f'{start}_mean' in tensors:
             found = {name: tensors[f'{start}{name}'] for name in ('_mean', '_var', '_std')}
-    if not found:
-        return None
-    return _normalization(found)
+    return _normalization(found) if found else None
 
 
 def _normalization(state: Mapping[str, Any]) -> Normalization:

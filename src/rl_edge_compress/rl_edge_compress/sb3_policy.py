@@ -19,11 +19,12 @@ from rl_edge_compress.dense_actor import (
     stored_chain,
     stored_layer,
 )
-from rl_edge_compress.pickled_arrays import Foreign, read_pickle
-from rl_edge_compress.torch_weights import (
+from rl_edge_compress.pickled_arrays import (
     LARGEST_TENSORS_BYTES,
+    Foreign,
     open_zip,
     read_member,
+    read_pickle,
     read_torch,
     tensors_of,
 )
@@ -43,24 +44,20 @@ def read_sb3(path: Path, *, normalization: Path | None = None) -> tuple[DenseAct
     file, and for policies that are not plain networks over a vector with continuous actions.
     """
     with open_zip(path) as archive:
-        data = _data(read_member(archive, 'data', largest=LARGEST_DATA_BYTES))
+        content = read_member(archive, 'data', largest=LARGEST_DATA_BYTES)
         weights = read_member(archive, 'policy.pth', largest=LARGEST_TENSORS_BYTES)
-    _check_spaces(data)
-    tensors = tensors_of(read_torch(weights), what='policy.pth')
-    _check_kind(tensors)
-    algorithm, layers, squashed = _layers(tensors, data)
-    statistics = read_vec_normalize(normalization) if normalization is not None else None
-    return DenseActor(layers, normalization=statistics, squashed=squashed), algorithm
-
-
-def _data(content: bytes) -> dict[str, Any]:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f'its data is not JSON: {error}') from error
     if not isinstance(data, dict):
         raise ArtifactError('its data is not a JSON object: Stable-Baselines3 did not write it')
-    return data
+    _check_spaces(data)
+    tensors = tensors_of(read_torch(weights), what='policy.pth')
+    _check_kind(tensors)
+    algorithm, layers, squashed = _layers(tensors, data)
+    statistics = read_vec_normalize(normalization) if normalization is not None else None
+    return DenseActor(layers, normalization=statistics, squashed=squashed), algorithm
 
 
 def _check_spaces(data: Mapping[str, Any]) -> None:

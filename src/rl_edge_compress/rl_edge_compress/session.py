@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rl_edge_compress.convert import compact, float32_tflite
+from rl_edge_compress.formats import compact, float32_tflite
 from rl_edge_compress.imitation import ImitationConfig, ImitationData, Say, VisitedStates, visit
 from rl_edge_compress.keras_models import actor_of, critic_of, load_keras
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph

@@ -79,8 +79,15 @@ def tidy(content: bytes) -> bytes:
     model.metadata = None
     _shorten_names(model)
     _set_versions(model)
-    _drop_unused_buffers(model)
-    _drop_defaults(model)
+    tensors = model.subgraphs[0].tensors
+    order = [0, *sorted({tensor.buffer for tensor in tensors} - {0})]
+    place = {old: new for new, old in enumerate(order)}
+    model.buffers = [model.buffers[index] for index in order]
+    model.description = None
+    for tensor in tensors:
+        tensor.buffer, tensor.hasRank = place[tensor.buffer], False
+        if tensor.quantization is not None and tensor.quantization.scale is None:
+            tensor.quantization = None
     return write_model(model)
 
 
@@ -93,14 +100,6 @@ def without_names(content: bytes) -> bytes:
         if index not in kept:
             tensor.name = None
     return write_model(model)
-
-
-def _drop_defaults(model: Any) -> None:
-    model.description = None
-    for tensor in model.subgraphs[0].tensors:
-        tensor.hasRank = False
-        if tensor.quantization is not None and tensor.quantization.scale is None:
-            tensor.quantization = None
 
 
 def _shorten_names(model: Any) -> None:
@@ -140,32 +139,19 @@ def _set_versions(model: Any) -> None:
 def _version(operator: Operator, tensors: Any) -> int:
     """Return the operator version that TFLite's own converter would write (op_version.cc)."""
     types = [type_name(tensors[index]) for index in operator.inputs if index >= 0]
-    if operator.name == 'FULLY_CONNECTED':
-        return _dense_version(operator, types, tensors[operator.inputs[1]])
     if operator.name == 'DEQUANTIZE':
         return {'float16': 3, 'int8': 2, 'int4': 6}.get(types[0], 1)
-    return 1
-
-
-def _dense_version(operator: Operator, types: list[str], kernel: Any) -> int:
+    if operator.name != 'FULLY_CONNECTED':
+        return 1
     activation, weights = types[:2]
     if weights == 'int8' and activation == 'float32':
-        if len(kernel.quantization.scale) > 1:
+        if len(tensors[operator.inputs[1]].quantization.scale) > 1:
             return 12
         return 9 if operator.options.asymmetricQuantizeInputs else 3
     if weights == 'int4':
         # op_version.cc knows no float32 x int4; 12 is the first version whose runtimes do.
         return {'int8': 10}.get(activation, 12)
     return 4 if activation == 'int8' else 1
-
-
-def _drop_unused_buffers(model: Any) -> None:
-    used = {tensor.buffer for tensor in model.subgraphs[0].tensors}
-    order = [0, *sorted(used - {0})]
-    place = {old: new for new, old in enumerate(order)}
-    model.buffers = [model.buffers[index] for index in order]
-    for tensor in model.subgraphs[0].tensors:
-        tensor.buffer = place[tensor.buffer]
 
 
 def constant(model: Any, index: int) -> np.ndarray | None:

@@ -5,11 +5,10 @@ folder of the one for an environment, and makes it first where there is none, so
 loaded in a process of its own and not in the one that starts nodes.
 """
 
+import contextlib
 import fcntl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +33,17 @@ def ensure_untrained(environment_id: str, arguments: str, folder: Path) -> Path:
     mapping for the environment. Raise ConfigurationError for an unknown environment,
     ArtifactError when it can't be made.
     """
-    spec = _spec(environment_id, arguments)
+    with contextlib.closing(
+        make_environment(environment_id, **environment_arguments(arguments))
+    ) as env:
+        spec = spec_of(env)
     path = folder / f'{environment_id.replace("/", "_")}-{spec.hash[:8]}'
-    with _alone(ensure_folder(folder)):
-        if not _is_usable(path, spec):
+    with (ensure_folder(folder) / '.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process at a time looks for it and makes it
+        there = None
+        with contextlib.suppress(ArtifactError):  # of an older version: made again
+            there = load_manifest(path).environment if (path / MANIFEST_NAME).is_file() else None
+        if there != spec:
             command = [sys.executable, '-m', 'rl_edge_compress.untrained', '--make']
             command += [environment_id, arguments, str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -45,31 +51,6 @@ def ensure_untrained(environment_id: str, arguments: str, folder: Path) -> Path:
                 last = '\n'.join((done.stderr or done.stdout).splitlines()[-3:])
                 raise ArtifactError(f'no policy was made for {environment_id}: {last}')
     return path
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time look for an artifact in ``folder`` and make it."""
-    with (folder / '.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _is_usable(path: Path, spec: EnvironmentSpec) -> bool:
-    if not (path / MANIFEST_NAME).is_file():
-        return False
-    try:
-        return load_manifest(path).environment == spec
-    except ArtifactError:  # of an older version: made again
-        return False
-
-
-def _spec(environment_id: str, arguments: str) -> EnvironmentSpec:
-    env = make_environment(environment_id, **environment_arguments(arguments))
-    try:
-        return spec_of(env)
-    finally:
-        env.close()
 
 
 def make_untrained(environment_id: str, arguments: str, path: Path) -> None:

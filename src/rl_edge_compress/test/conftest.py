@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from rl_edge_compress.convert import compact, float32_tflite
+from rl_edge_compress.formats import compact, float32_tflite
 from rl_edge_compress.keras_models import CRITIC_INPUT, actor_of
 from rl_edge_core.environment_spec import EnvironmentSpec
 

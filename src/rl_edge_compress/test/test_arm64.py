@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from rl_edge_compress import arm64, arm64_machine
+from rl_edge_compress import arm64
 from rl_edge_compress.__main__ import main
 from rl_edge_compress.arm64 import FAILED, REFUSED, SAME, compare, compare_model, markdown
 from rl_edge_compress.export import export_artifact
@@ -96,26 +96,26 @@ def test_a_folder_without_tflite_files_is_refused(build, tmp_path):
 
 
 def test_without_root_or_tools_the_remedy_is_told(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(arm64_machine.os, 'geteuid', lambda: 1000)
+    monkeypatch.setattr(arm64.os, 'geteuid', lambda: 1000)
     assert main(['arm64', str(folder), '--out', str(tmp_path / 'out')]) == 1
     assert 'debootstrap needs root' in capsys.readouterr().err
-    monkeypatch.setattr(arm64_machine.os, 'geteuid', lambda: 0)
-    monkeypatch.setattr(arm64_machine.shutil, 'which', lambda tool: None)
+    monkeypatch.setattr(arm64.os, 'geteuid', lambda: 0)
+    monkeypatch.setattr(arm64.shutil, 'which', lambda tool: None)
     with pytest.raises(ConfigurationError, match='apt-get install debootstrap dpkg qemu'):
-        arm64_machine.arm64_machine(tmp_path / 'machine', say=print)
+        arm64.arm64_machine(tmp_path / 'machine', say=print)
     assert not (tmp_path / 'machine').exists()
 
 
 def test_a_tool_that_fails_leaves_no_half_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(arm64_machine, 'missing_tools', lambda: '')
+    monkeypatch.setattr(arm64, 'missing_tools', lambda: '')
 
     def fail(folder, say):
         folder.mkdir()
         raise RlEdgeError('debootstrap ended with 1')
 
-    monkeypatch.setattr(arm64_machine, '_unpack_debian', fail)
+    monkeypatch.setattr(arm64, '_unpack_debian', fail)
     with pytest.raises(RlEdgeError, match='ended with 1'):
-        arm64_machine.arm64_machine(tmp_path, say=lambda line: None)
+        arm64.arm64_machine(tmp_path, say=lambda line: None)
     assert not (tmp_path / 'debian').exists()
 
 

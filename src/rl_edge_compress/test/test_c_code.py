@@ -122,7 +122,7 @@ def test_c_answers_what_is_not_finite_with_the_safe_action(artifact, tmp_path):
 def test_every_activation_has_its_form_in_c(spec, tmp_path, name):
     import keras
 
-    from rl_edge_compress.convert import float32_tflite
+    from rl_edge_compress.formats import float32_tflite
 
     keras.utils.set_random_seed(4)
     source = keras.Input((6,))
@@ -179,7 +179,7 @@ def test_a_recipe_or_a_name_that_c_does_not_take_is_named(build, spec, visited, 
 def _cosine():
     import keras
 
-    from rl_edge_compress.convert import float32_tflite
+    from rl_edge_compress.formats import float32_tflite
 
     source = keras.Input((6,))
     return float32_tflite(keras.Model(source, keras.layers.Dense(2)(keras.ops.cos(source))))

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rl_edge_compress.convert import compact, float32_tflite
-from rl_edge_compress.distill import distilled, narrower, tuned
-from rl_edge_compress.formats import FORMATS
+from rl_edge_compress.formats import FORMATS, compact, float32_tflite
 from rl_edge_compress.imitation import (
     UPDATES_PER_CALL,
     ImitationConfig,
@@ -20,14 +18,17 @@ from rl_edge_compress.imitation import (
 from rl_edge_compress.keras_models import actor_of, critic_of
 from rl_edge_compress.layer_chain import front_values, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.prune import (
+from rl_edge_compress.runtimes import open_interpreter, run_interpreter
+from rl_edge_compress.students import (
+    distilled,
     kept_weights,
     magnitude_masks,
+    narrower,
     normalized_inputs,
     pruned,
     scheduled_sparsity,
+    tuned,
 )
-from rl_edge_compress.runtimes import open_interpreter, run_interpreter
 from rl_edge_compress.tflite_file import constant, file_facts, operators, read_model
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_sim.environment import make_environment, spec_of

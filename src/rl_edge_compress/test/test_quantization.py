@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from rl_edge_compress import quantize
-from rl_edge_compress.calibration import dense_ranges
-from rl_edge_compress.equalize import channel_scales, equalize_inputs
-from rl_edge_compress.formats import FORMATS
+from rl_edge_compress.compensate import (
+    channel_scales,
+    compensated,
+    equalize_inputs,
+    kernel_scales,
+    round_kernels,
+    rounded,
+)
+from rl_edge_compress.formats import FORMATS, dense_ranges, int8_tflite
 from rl_edge_compress.numpy_graph import numpy_graph
-from rl_edge_compress.rounding import compensated, kernel_scales, round_kernels, rounded
 from rl_edge_compress.tflite_file import constant, operators, read_model, type_name
 from rl_edge_core.errors import ConfigurationError
 
@@ -118,7 +122,7 @@ def test_the_file_holds_the_numbers_of_this_arithmetic(float32, visited):
     balanced = equalize_inputs(float32, visited)
     graph = numpy_graph(balanced)
     ranges = dense_ranges(graph, visited)
-    model = read_model(quantize.int8_tflite(balanced, visited))
+    model = read_model(int8_tflite(balanced, visited))
     tensors = model.subgraphs[0].tensors
     float_dense = [step for step in graph.operators if step.name == 'FULLY_CONNECTED']
     dense = [step for step in operators(model) if step.name == 'FULLY_CONNECTED']
@@ -221,7 +225,7 @@ def test_the_file_holds_the_compensated_integers(float32, visited):
         for step in operators(read_model(prepared))
         if step.name == 'FULLY_CONNECTED'
     ]
-    model = read_model(quantize.int8_tflite(prepared, visited))
+    model = read_model(int8_tflite(prepared, visited))
     dense = [step for step in operators(model) if step.name == 'FULLY_CONNECTED']
     for step, kernel in zip(dense, kernels, strict=True):
         expected = kernel / kernel_scales(kernel, bits=8, per_channel=False)

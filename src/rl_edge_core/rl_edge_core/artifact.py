@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import folder_written_atomically, sha256_of, write_atomically
@@ -24,7 +25,6 @@ from rl_edge_core.model_files import (
     parse_manifest,
     read_manifest,
 )
-from rl_edge_core.parameters import from_mapping
 
 __all__ = [
     'FULL_RECIPE',
@@ -119,11 +119,6 @@ def manifest_from_mapping(mapping: Any) -> Manifest:
             f'environment_hash is {recorded_hash}, its environment hashes to '
             f'{manifest.environment.hash}: the manifest was edited; export the policy again'
         )
-    _check_golden(manifest)
-    return manifest
-
-
-def _check_golden(manifest: Manifest) -> None:
     spec = manifest.environment
     if len(manifest.golden_observation) != spec.observation_size:
         raise ArtifactError(
@@ -136,6 +131,7 @@ def _check_golden(manifest: Manifest) -> None:
                 f'golden_action of {entry.file} has {len(entry.golden_action)} values, '
                 f'the environment has {spec.action_size}'
             )
+    return manifest
 
 
 def manifest_to_mapping(manifest: Manifest) -> dict[str, Any]:

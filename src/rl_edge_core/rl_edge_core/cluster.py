@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, TypeVar
 
-from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError
+from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError, first_line
 from rl_edge_core.extras import require_extra
 from rl_edge_core.process_environment import environment_variables
 from rl_edge_core.signals import blocked, die_with
@@ -83,7 +83,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[Any]:
                     'from its head, and set RAY_AUTH_MODE=token'
                 ) from error
             raise ConfigurationError(
-                f'no Ray cluster answers at {address!r}: {_first_line(error)}. Start one by '
+                f'no Ray cluster answers at {address!r}: {first_line(error)}. Start one by '
                 f'`ray start --head`, or use --cluster local'
             ) from error
     watcher = _start_watcher(ray)
@@ -363,32 +363,24 @@ def named_errors(ray: Any) -> Iterator[None]:
     Memory or a disk that is full is a StorageError that says what to do.
     """
     errors = ray.exceptions
+    full = {
+        errors.ObjectStoreFullError: 'the object store of Ray is full: give it more memory '
+        '(ray start --object-store-memory) or take fewer workers',
+        errors.OutOfDiskError: 'the disk that Ray spills to is full: free some space below '
+        '/tmp/ray',
+        errors.OutOfMemoryError: 'a machine of the cluster has no memory left for its workers: '
+        'give it fewer slots (ray start --num-cpus)',
+    }
     try:
         yield
     except errors.RayTaskError as error:
         with named_errors(ray):
             raise error.cause from error
-    except errors.ObjectStoreFullError as error:
-        raise StorageError(
-            f'the object store of Ray is full: give it more memory (ray start '
-            f'--object-store-memory) or take fewer workers ({_first_line(error)})'
-        ) from error
-    except errors.OutOfDiskError as error:
-        raise StorageError(
-            f'the disk that Ray spills to is full: free some space below /tmp/ray '
-            f'({_first_line(error)})'
-        ) from error
-    except errors.OutOfMemoryError as error:
-        raise StorageError(
-            f'a machine of the cluster has no memory left for its workers: give it fewer slots '
-            f'(ray start --num-cpus) ({_first_line(error)})'
-        ) from error
+    except tuple(full) as error:
+        remedy = next(text for kind, text in full.items() if isinstance(error, kind))
+        raise StorageError(f'{remedy} ({first_line(error)})') from error
     except errors.RayError as error:
-        raise RlEdgeError(f'the Ray cluster failed: {_first_line(error)}') from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RlEdgeError(f'the Ray cluster failed: {first_line(error)}') from error
 
 
 def wait_for_nodes(address: str, count: int, *, timeout_sec: float = 600.0) -> None:

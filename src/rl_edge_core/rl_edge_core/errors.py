@@ -44,6 +44,11 @@ class MissingExtraError(RlEdgeError):
         self.extra = extra
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type where there is none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(text: str, valid: Iterable[str]) -> str:
     """Return `` (did you mean ...?)`` for the closest valid word; empty when none is close."""
     close = difflib.get_close_matches(text, list(valid), n=1)

@@ -240,7 +240,12 @@ def ros_home() -> Path:
     usual = Path(os.environ['HOME']) / '.ros'
     if all(_takes_files(usual / name) for name in _KEPT):
         return usual
-    temporary = _temporary_home()
+    # This user's folder below TMPDIR, a new one where another user has its name.
+    temporary = Path(tempfile.gettempdir()) / f'rl_edge-{os.getuid()}'
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    is_folder = not temporary.is_symlink() and temporary.is_dir()
+    if not is_folder or temporary.stat().st_uid != os.getuid():
+        temporary = Path(tempfile.mkdtemp(prefix=f'{temporary.name}-'))
     os.environ['ROS_HOME'] = str(temporary)
     print(
         f'rl_edge: {usual} cannot be written to: what is kept there, such as logs, goes to '
@@ -256,11 +261,3 @@ def _takes_files(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _temporary_home() -> Path:
-    """Return this user's folder below TMPDIR, a new one where another user has its name."""
-    folder = Path(tempfile.gettempdir()) / f'rl_edge-{os.getuid()}'
-    folder.mkdir(mode=0o700, exist_ok=True)
-    is_ours = not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid()
-    return folder if is_ours else Path(tempfile.mkdtemp(prefix=f'{folder.name}-'))

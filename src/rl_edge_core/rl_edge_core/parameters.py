@@ -9,11 +9,8 @@ import dataclasses
 import functools
 import inspect
 import textwrap
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -85,52 +82,30 @@ class Setting:
     def parse(self, text: str) -> Any:
         """Return the value in ``text``; raise ConfigurationError that says what is valid."""
         try:
-            value = _parse(text, type(self.default))
-        except ValueError:
+            return self.check(_parse(text, type(self.default)))
+        except ValueError:  # as a ConfigurationError is
             raise self._error(text) from None
-        if not self._allows(value):
-            raise self._error(text)
-        return value
 
     def check(self, value: Any) -> Any:
         """Return ``value`` when it is valid; raise ConfigurationError that says what is."""
-        if not self._allows(value):
+        if self.choices and value not in self.choices:
+            raise self._error(value)
+        if self.minimum is not None and float(value) < self.minimum:
+            raise self._error(value)
+        if self.maximum is not None and float(value) > self.maximum:
             raise self._error(value)
         return value
-
-    def _allows(self, value: Any) -> bool:
-        if self.choices and value not in self.choices:
-            return False
-        low = self.minimum is None or float(value) >= self.minimum
-        return low and (self.maximum is None or float(value) <= self.maximum)
 
     def _error(self, value: Any) -> ConfigurationError:
         hint = did_you_mean(str(value), self.choices)
         return ConfigurationError(f'{self.name} is {value!r}, must be {self.valid}{hint}')
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    unit: str = '',
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    may_change: bool = False,
-) -> Any:
-    """Return a dataclass field that stands for one setting: see `Setting` for the arguments."""
+def parameter(default: Any, description: str, **facts: Any) -> Any:
+    """Return a dataclass field that stands for one setting; ``facts`` are fields of `Setting`."""
     if isinstance(default, list):
         raise TypeError('give a tuple: defaults of frozen dataclasses must not change')
-    metadata = {
-        'description': description,
-        'unit': unit,
-        'minimum': minimum,
-        'maximum': maximum,
-        'choices': tuple(choices),
-        'may_change': may_change,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={'description': description, **facts})
 
 
 def check_parameters(executable: str, given: Mapping[str, Any]) -> None:
@@ -175,67 +150,6 @@ def registered_nodes() -> 'dict[str, EntryPoint]':
 
     found = {entry_point.name: entry_point for entry_point in entry_points(group=PARAMETERS_GROUP)}
     return dict(sorted(found.items()))
-
-
-# Mappings, as in YAML and JSON -------------------------------------------------------------------
-
-
-def from_mapping(config_type: type[Parameters], mapping: Mapping[str, Any]) -> Parameters:
-    """Build a dataclass from ``mapping``; keys that are left out keep their defaults.
-
-    Raise ConfigurationError for an unknown key (listing the valid ones), a missing one without
-    a default, and a value of the wrong type. Nested dataclasses take nested mappings.
-    """
-    fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
-    unknown = sorted(set(mapping) - set(fields))
-    if unknown:
-        named = ', '.join(f'{name}{did_you_mean(str(name), fields)}' for name in unknown)
-        raise ConfigurationError(
-            f'{config_type.__name__}: unknown {named}; valid are {", ".join(fields)}'
-        )
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in mapping and field.default is field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigurationError(f'{config_type.__name__}: lacks {", ".join(missing)}')
-    hints = typing.get_type_hints(config_type)
-    values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
-    try:
-        return config_type(**values)
-    except TypeError as error:
-        raise ConfigurationError(f'{config_type.__name__}: {error}') from error
-
-
-def _convert(name: str, value: Any, hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return from_mapping(typing.cast(type, hint), value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        if value not in arguments:
-            choices = ', '.join(map(str, arguments))
-            hint = did_you_mean(str(value), map(str, arguments))
-            raise ConfigurationError(f'{name} is {value!r}, must be one of {choices}{hint}')
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (hint,) = (argument for argument in arguments if argument is not type(None))
-        return _convert(name, value, hint)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(f'{name}[{i}]', item, arguments[0]) for i, item in enumerate(value))
-    wanted = origin or hint
-    if wanted is Any:
-        return value
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    # A bool is an int to Python, not to a user.
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigurationError(f'{name} is {value!r}, must be of type {wanted.__name__}')
-    return value
 
 
 # Command lines ---------------------------------------------------------------------------------

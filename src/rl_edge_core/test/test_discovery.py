@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rl_edge_core.ros.discovery import announce_often, profile, profiles_variable
+from rl_edge_core.ros.start import announce_often, profile, profiles_variable
 
 ONE_NODE = """
 import rclpy

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec, environment_arguments
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.parameters import from_mapping
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from rclpy.task import Future
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.parameters import parameter
 from rl_edge_core.ros import qos
+from rl_edge_core.ros.diagnostics import ResourceReporter
 from rl_edge_core.ros.parameters import declare_parameters
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import Observation, ResourceUsage
 
 

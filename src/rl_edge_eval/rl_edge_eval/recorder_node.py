@@ -13,9 +13,8 @@ from rclpy.task import Future
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import free_path, storage_errors, user_path
 from rl_edge_core.recording import select_topics
-from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher
+from rl_edge_core.ros.diagnostics import ERROR, OK, DiagnosticsPublisher, ResourceReporter
 from rl_edge_core.ros.parameters import declare_parameters
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.shared_parameters import NUMBER, RecorderParameters
 from rl_edge_eval.commands import record_node
 from rl_edge_eval.recording.arrival_order import ArrivalOrder, Received
@@ -76,7 +75,21 @@ class RecorderNode(Node):
 
     def _record(self) -> None:
         try:
-            self._record_until_closed()
+            flushed = time.monotonic()
+            while not self._closing.wait(_TAKE_PERIOD_SEC):
+                self._take()
+                self._write(self._order.release())
+                if time.monotonic() - flushed >= self._settings.flush_period_sec:
+                    self._bag.flush()
+                    flushed = time.monotonic()
+            # Go on while the loop publishes its final messages, as a signal to all makes it do.
+            deadline = time.monotonic() + self._settings.linger_sec
+            while self._topics.has_publishers() and time.monotonic() < deadline:
+                self._take()
+                self._write(self._order.release())
+                time.sleep(_TAKE_PERIOD_SEC)
+            self._take()
+            self._write(self._order.release_all())
             self._bag.close()
         except RlEdgeError as error:
             self._fail(str(error))
@@ -84,26 +97,12 @@ class RecorderNode(Node):
             self._fail(f'{type(error).__name__}: {error}')
             raise
 
-    def _record_until_closed(self) -> None:
-        flushed = time.monotonic()
-        while not self._closing.wait(_TAKE_PERIOD_SEC):
-            self._take()
-            self._write(self._order.release())
-            if time.monotonic() - flushed >= self._settings.flush_period_sec:
-                self._bag.flush()
-                flushed = time.monotonic()
-        # Go on while the loop publishes its final messages, as a signal to all makes it do.
-        deadline = time.monotonic() + self._settings.linger_sec
-        while self._topics.has_publishers() and time.monotonic() < deadline:
-            self._take()
-            self._write(self._order.release())
-            time.sleep(_TAKE_PERIOD_SEC)
-        self._take()
-        self._write(self._order.release_all())
-
     def _take(self) -> None:
-        system_ns, steady_ns = _both_clocks()
-        self._order.begin(system_ns=system_ns, steady_ns=steady_ns)
+        for _ in range(10):  # until nothing came between the three readings of one moment
+            before, system_ns, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+            if after - before < _ONE_MOMENT_NS:
+                break
+        self._order.begin(system_ns=system_ns, steady_ns=(before + after) // 2)
         for message in self._topics.take():
             self._order.add(message)
 
@@ -129,15 +128,6 @@ class RecorderNode(Node):
     def _report(self) -> None:
         values = {'bag': self._bag.path, 'messages': self._bag.messages_written}
         self._diagnostics.publish(ERROR if self._failure else OK, self._failure, values)
-
-
-def _both_clocks() -> tuple[int, int]:
-    """Return system and steady time of one moment, in ns."""
-    for _ in range(10):  # until nothing came between the three readings
-        before, system_ns, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        if after - before < _ONE_MOMENT_NS:
-            break
-    return system_ns, (before + after) // 2
 
 
 if __name__ == '__main__':

@@ -248,9 +248,10 @@ class _Loop:
         domain = int(domain_id) if domain_id else None
         observer = Observer(self._namespace, domain_id=domain)
         self._observer = stack.enter_context(observer)
+        stack.callback(self._end)
         # Not the other way round: the recorder has to be the last to end.
         for node in ('recorder', 'sim', *(['robot'] if self._request.robot else [])):
-            self._start(node, stack)
+            self._start(node)
         self._wait_for(lambda: self._observer.sees_simulator, 'the simulator did not start')
 
     def start_policy(self, stack: contextlib.ExitStack) -> None:
@@ -263,24 +264,23 @@ class _Loop:
 
             steps = self._observer.subscribed(Transition, 'transition', count, qos.transition())
             self._counting.enter_context(steps)
-        self._start('policy', stack)
+        self._start('policy')
 
     @property
     def _records_transitions(self) -> bool:
         topics = self._request.arguments.get('record_topics', 'default')
         return any(word in topics for word in ('default', 'all', 'transition'))
 
-    def _start(self, node: str, stack: contextlib.ExitStack) -> None:
+    def _start(self, node: str) -> None:
         (process,) = (one for one in self._processes if one.node.name == node)
         prefix = self._request.policy_prefix if node == 'policy' else ()
         program = Program(process.node, (*prefix, *process.command))
         variables = {**drawing_environment(), **self._request.variables}
-        system = RunningSystem([program], environment=variables)
-        self._systems[node] = stack.enter_context(system)
-        stack.callback(self._end)
+        self._systems[node] = RunningSystem([program], environment=variables)
+        self._systems[node].__enter__()
 
     def _end(self) -> None:
-        """End at once all that an interrupted run has left, not one after the other."""
+        """End all that an interrupted run has left, at once and not one after the other."""
         running = [system for system in self._systems.values() if system.is_running()]
         for system in running:
             system.stop()

@@ -95,7 +95,18 @@ class PolicyNode(GuardedLifecycleNode):
             self._reports.enter(PolicyStatus.FAILED, reason)
             return FAILURE
         self._configurations += 1
-        self._create_endpoints()
+        from rl_edge_core.ros.graph import stop_watching_qos_events
+
+        self._action_publisher = qos.publisher(self, Action, 'action', qos.action())
+        self._subscriptions_of_run = [
+            qos.subscription(self, *endpoint)
+            for endpoint in (
+                (Observation, 'observation', self._on_observation, qos.observation()),
+                (Environment, 'environment', self._on_environment, qos.environment()),
+            )
+        ]
+        self._reports.endpoints = self._subscriptions_of_run[0], self._action_publisher
+        stop_watching_qos_events(self)
         self._reports.enter(PolicyStatus.INACTIVE, '')
         return SUCCESS
 
@@ -184,20 +195,6 @@ class PolicyNode(GuardedLifecycleNode):
 
         return Explorer(policy, seed=self._settings.exploration_seed)
 
-    def _create_endpoints(self) -> None:
-        from rl_edge_core.ros.graph import stop_watching_qos_events
-
-        self._action_publisher = qos.publisher(self, Action, 'action', qos.action())
-        self._subscriptions_of_run = [
-            qos.subscription(self, *endpoint)
-            for endpoint in (
-                (Observation, 'observation', self._on_observation, qos.observation()),
-                (Environment, 'environment', self._on_environment, qos.environment()),
-            )
-        ]
-        self._reports.endpoints = self._subscriptions_of_run[0], self._action_publisher
-        stop_watching_qos_events(self)
-
     def _drop(self) -> None:
         """Have no policy and no topics, and answer nothing."""
         self._answered_run = self._waiting = None
@@ -243,9 +240,6 @@ class PolicyNode(GuardedLifecycleNode):
         reply.safe_action = error is not None
         self._action_publisher.publish(reply)  # type: ignore[union-attr]
         self._reply_can_repeat = error is None
-        self._count_answer(inference_us, error)
-
-    def _count_answer(self, inference_us: float, error: RlEdgeError | None) -> None:
         counters = self._reports.counters
         counters.inference.add(inference_us)
         counters.actions += 1

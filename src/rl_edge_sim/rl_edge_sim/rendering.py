@@ -187,7 +187,13 @@ def follow_robot(env: gymnasium.Env) -> None:
         'trackbodyid': int(simulation.model.cam_bodyid[camera]),
         'elevation': _ELEVATION_DEG,
     }
-    _draw_planes_without_end(simulation.model)
+    model = simulation.model
+    for plane in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
+        size, material = model.geom_size[plane, :2], model.geom_matid[plane]
+        if material >= 0 and (size > 0).all():
+            # Of a plane without an end the texture repeats by the metre.
+            model.mat_texrepeat[material] /= 2.0 * size
+        model.geom_size[plane, :2] = 0.0
 
 
 def draw_plainly(env: gymnasium.Env) -> None:
@@ -198,15 +204,6 @@ def draw_plainly(env: gymnasium.Env) -> None:
     """
     quality = cast(MujocoEnv, env.unwrapped).model.vis.quality
     quality.shadowsize = quality.offsamples = 0
-
-
-def _draw_planes_without_end(model: mujoco.MjModel) -> None:
-    for plane in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
-        size, material = model.geom_size[plane, :2], model.geom_matid[plane]
-        if material >= 0 and (size > 0).all():
-            # Of a plane without an end the texture repeats by the metre.
-            model.mat_texrepeat[material] /= 2.0 * size
-        model.geom_size[plane, :2] = 0.0
 
 
 def _window_was_closed(env: gymnasium.Env) -> bool:

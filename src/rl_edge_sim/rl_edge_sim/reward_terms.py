@@ -106,14 +106,6 @@ class RewardTerms(gymnasium.Wrapper):
         super().__init__(env)
         self.shaping = shaping
         self._calls = CheckedCalls(env)
-        own_terms = self._own_terms()
-        self.term_names = own_terms + (SHAPING_TERMS if shaping else ())
-        self._named = tuple(
-            (name, _PREFIX + name) for name in own_terms if name not in (_REST, _WHOLE)
-        )
-        self._rest = _WHOLE if own_terms == (_WHOLE,) else _REST
-
-    def _own_terms(self) -> tuple[str, ...]:
         # Later terms, and what is in no term, are in the rest, which is always there.
         low, high = self.action_space.low, self.action_space.high  # type: ignore[attr-defined]
         self._calls.reset(seed=0)
@@ -123,7 +115,12 @@ class RewardTerms(gymnasium.Wrapper):
             for key, value in info.items()
             if key.startswith(_PREFIX) and np.ndim(value) == 0
         ]
-        return (*(name for name in names if name != _REST), _REST) if names else (_WHOLE,)
+        own_terms = (*(n for n in names if n != _REST), _REST) if names else (_WHOLE,)
+        self.term_names = own_terms + (SHAPING_TERMS if shaping else ())
+        self._named = tuple(
+            (name, _PREFIX + name) for name in own_terms if name not in (_REST, _WHOLE)
+        )
+        self._rest = _WHOLE if own_terms == (_WHOLE,) else _REST
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -26,8 +26,22 @@ def rollout(
     over ROS 2, so the sim node in lockstep runs the same trajectory bit for bit. ``env`` comes
     from `make_environment`. Raise RlEdgeError for an action that is misshapen or not finite.
     """
-    simulation = Simulation(env, seed=0)
-    return [_run_episode(simulation, policy, seed, on_step) for seed in seeds]
+    simulation, results = Simulation(env, seed=0), []
+    for seed in seeds:
+        simulation.begin_episode(0, seed)
+        is_over = False
+        while not is_over:
+            action = np.asarray(policy(simulation.observation), np.float32)
+            fault = simulation.spec.fault_of_action(action)
+            if fault:
+                raise RlEdgeError(f'the policy of the rollout is broken: {fault}')
+            event = simulation.advance(AppliedAction(simulation.spec.limit(action)))
+            if on_step is not None:
+                on_step(event)
+            is_over = event.terminated or event.truncated
+        ended_by = EndedBy.TERMINATION if event.terminated else EndedBy.TIME_LIMIT
+        results.append(simulation.result(ended_by))
+    return results
 
 
 def visited_observations(
@@ -43,21 +57,3 @@ def visited_observations(
         if len(seen) >= least_steps:
             break
     return np.asarray(seen)
-
-
-def _run_episode(
-    simulation: Simulation, policy: ActionOf, seed: int, on_step: OnStep | None
-) -> EpisodeResult:
-    simulation.begin_episode(0, seed)
-    while True:
-        action = np.asarray(policy(simulation.observation), np.float32)
-        fault = simulation.spec.fault_of_action(action)
-        if fault:
-            raise RlEdgeError(f'the policy of the rollout is broken: {fault}')
-        event = simulation.advance(AppliedAction(simulation.spec.limit(action)))
-        if on_step is not None:
-            on_step(event)
-        if event.terminated:
-            return simulation.result(EndedBy.TERMINATION)
-        if event.truncated:
-            return simulation.result(EndedBy.TIME_LIMIT)

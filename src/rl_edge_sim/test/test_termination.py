@@ -10,8 +10,7 @@ from rl_edge_core.episode_result import EndedBy
 from rl_edge_core.loop.events import AppliedAction
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.rollout import rollout
-from rl_edge_sim.simulation import Simulation
-from rl_edge_sim.termination import termination_reason
+from rl_edge_sim.simulation import Simulation, termination_reason
 
 
 @pytest.mark.parametrize(

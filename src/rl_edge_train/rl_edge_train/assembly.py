@@ -1,12 +1,16 @@
-"""Build the parts of a run from its configuration."""
+"""Build the parts of a run from its configuration, and start it from a shipped policy."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from rl_edge_compress.keras_models import load_keras
+from rl_edge_core.artifact import FULL_RECIPE, checked_file, load_manifest
 from rl_edge_core.configuration import from_mapping
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_core.wording import counted
 from rl_edge_train import checkpoint, loops
@@ -17,8 +21,10 @@ from rl_edge_train.cluster.worker import WorkerTask
 from rl_edge_train.collector import Collector, RolloutCollector, StepCollector
 from rl_edge_train.display import RunDisplay
 from rl_edge_train.environments import spec_of
+from rl_edge_train.export_command import observations_of
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.runner import Runner
+from rl_edge_train.starting import StartingWeights
 from rl_edge_train.vector_environment import VectorEnvironment
 
 SEEDS_PER_RUN = 1000
@@ -151,3 +157,32 @@ def _use_threads(count: int) -> None:
             f'learner_threads is {count}, but TensorFlow has started in this process: begin the '
             f'run in a process of its own'
         ) from error
+
+
+def start_from(runner: Runner, config: RunConfig, artifact: Path) -> dict[str, Any]:
+    """Start from the policy in the folder `artifact`; return what the run's record says of it.
+
+    Raise ArtifactError when it is no artifact, ConfigurationError when it is a policy for other
+    observations and actions or its actor does not fit the algorithm's.
+    """
+    manifest = load_manifest(artifact)
+    differences = manifest.environment.differences(spec_of(config.environment))
+    if differences:
+        raise ConfigurationError(f'{artifact} was made for another environment: {differences}')
+    entry = manifest.entry(FULL_RECIPE)
+    model = load_keras(checked_file(artifact, entry))
+    observations: np.ndarray | None = None
+    try:
+        weights = StartingWeights.of(model)
+        if not weights.normalized:
+            observations = observations_of(model, config)
+        taken = runner.agent.start_from(weights, observations)
+    except (ConfigurationError, ArtifactError) as error:
+        raise ConfigurationError(f'no training can start from {artifact}: {error}') from error
+    fresh = [part for part, is_taken in taken.items() if not is_taken]
+    runner.display.say(
+        f'started from {manifest.name}: '
+        + ', '.join(part for part, is_taken in taken.items() if is_taken)
+        + (f'; new: {", ".join(fresh)}' if fresh else '')
+    )
+    return {'name': manifest.name, 'sha256': entry.sha256, 'taken': dict(taken)}

@@ -4,7 +4,7 @@ from rl_edge_core.command import Command
 
 
 def _command(name: str, text: str, example: str = '', *, group: str = 'learn') -> Command:
-    run = 'rl_edge_train.command_line:main'
+    run = 'rl_edge_train.__main__:main'
     return Command(name, group, text, run, example, words=(name.replace('_', '-'),))
 
 

@@ -19,7 +19,7 @@ from rl_edge_sim.rollout import visited_observations
 from rl_edge_train import checkpoint, environments
 from rl_edge_train.algorithms.registry import make_agent, network_of
 from rl_edge_train.array_archive import below
-from rl_edge_train.learning_curve import draw_learning_curve
+from rl_edge_train.metrics import draw_learning_curve
 from rl_edge_train.run_config import RunConfig
 from rl_edge_train.selection import SELECTION_SEED
 

@@ -8,7 +8,6 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,11 @@ from rl_edge_core.files import folder_written_atomically
 from rl_edge_train import checkpoint
 from rl_edge_train.algorithms.base import Agent
 from rl_edge_train.array_archive import below
-from rl_edge_train.averaging import WeightAverage
 from rl_edge_train.display import RunDisplay
-from rl_edge_train.learning_curve import draw_learning_curve
 from rl_edge_train.loops import Loop, LoopReport
-from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
+from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans, draw_learning_curve
 from rl_edge_train.run_config import RunConfig
-from rl_edge_train.selection import SELECTION_SEED, metrics_of, play
+from rl_edge_train.selection import SELECTION_SEED, WeightAverage, metrics_of, play
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
 
@@ -135,9 +132,9 @@ class Runner:
 
     def _evaluate_candidate(self, *, averaged: bool = False) -> float:
         """Play the selection episodes; keep the policy when it is the best so far."""
-        best = self.progress.best_return
+        highest = self.progress.best_return
         episodes = self._play(SELECTION_SEED)
-        if best is None or metrics_of(episodes)['episode_return'] > best:
+        if highest is None or metrics_of(episodes)['episode_return'] > highest:
             wanted = len(episodes) + self.config.selection.confirmations
             while len(episodes) < wanted:
                 episodes += self._play(SELECTION_SEED + len(episodes))
@@ -148,7 +145,7 @@ class Runner:
             **({'averaged': int(averaged)} if self._average else {}),
         }
         mean = metrics['episode_return']
-        is_best = best is None or mean > best
+        is_best = highest is None or mean > highest
         self.evaluations.append(metrics)
         self.display.write_scalars('evaluation', metrics)
         distance = metrics['distance_m']
@@ -161,13 +158,10 @@ class Runner:
         )
         if is_best:
             self.progress.best_return = mean
-            self._keep_best(metrics)
+            with folder_written_atomically(self.folder / 'best', known_by='policy.keras') as best:
+                self.agent.policy_model().save(best / 'policy.keras')
+                (best / 'figures.json').write_text(json.dumps(metrics))
         return mean
-
-    def _keep_best(self, metrics: dict[str, Any]) -> None:
-        with folder_written_atomically(self.folder / 'best', known_by='policy.keras') as temporary:
-            self.agent.policy_model().save(temporary / 'policy.keras')
-            (temporary / 'figures.json').write_text(json.dumps(metrics))
 
     def _play(self, first_seed: int) -> list[FinishedEpisode]:
         return play(
@@ -225,9 +219,6 @@ class Runner:
             f'resumed at {self.loop.steps:,} of {self.config.total_steps:,} steps with '
             + '; '.join(filter(None, said))
         )
-        self._say_what_changes_of_the_learning_rates()
-
-    def _say_what_changes_of_the_learning_rates(self) -> None:
         before = self.agent.learning_rates()
         self.agent.set_progress(self.loop.steps / self.config.total_steps)
         for name, rate in self.agent.learning_rates().items():

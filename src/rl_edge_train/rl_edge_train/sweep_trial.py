@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import ensure_folder, write_atomically
+from rl_edge_core.signals import die_with
 from rl_edge_train.metrics import CsvLog
 
 STOPPED = 'stopped.json'
@@ -28,8 +29,6 @@ FEWEST_OTHERS = 2
 interrupted = threading.Event()
 """Set once the sweep is to end: trials of this machine save what they have learned."""
 _LOOK_SEC = 1.0
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _run_in(folder: Path, plan: Plan, trial: Trial) -> Outcome:
     goes_on = (folder / 'config.yaml').exists()
     start = ['--resume', str(folder)] if goes_on else [*trial.command, '--out', str(folder)]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    log = folder.parent / f'{folder.name}.log'
+    log, me = folder.parent / f'{folder.name}.log', os.getpid()
     with log.open('ab') as output:
         process = subprocess.Popen(
             [sys.executable, '-m', 'rl_edge_train', 'train', *start],
@@ -90,7 +89,7 @@ def _run_in(folder: Path, plan: Plan, trial: Trial) -> Outcome:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches it once, from here
             # Linux interrupts it when the process that started it was killed.
-            preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT),
+            preexec_fn=lambda: die_with(me, signal.SIGINT),
         )
         try:
             is_stopped = _wait(process, folder, plan)

@@ -55,7 +55,7 @@ def train(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as parts:
         cluster = _cluster(arguments, parts)
         load_tensorflow(announced=True)
-        from rl_edge_train.assembly import assemble
+        from rl_edge_train.assembly import assemble, start_from
 
         runner = parts.enter_context(
             assemble(
@@ -66,8 +66,6 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.resume:
             runner.resume()
         elif arguments.start:
-            from rl_edge_train.start_command import start_from
-
             run['from'] = start_from(runner, config, arguments.start)
         # Only now, so that settings that do not fit leave nothing behind.
         write_atomically(folder / 'config.yaml', to_yaml(config))

@@ -14,8 +14,8 @@ from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import hold_folder, write_atomically
 from rl_edge_core.ros import conversions, diagnostics, qos
+from rl_edge_core.ros.diagnostics import ResourceReporter
 from rl_edge_core.ros.parameters import declare_parameters
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.tensorflow_setup import set_up_tensorflow
 from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import Environment, TrainingMetrics
@@ -64,8 +64,20 @@ class TrainNode(Node):
         self._failure: BaseException | None = None
         self._rates = (0, 0)
         self._links = [self._link(robot) for robot in self.parameters.robots]
-        self._create_entities()
         self._resources = ResourceReporter(self)
+        self._diagnostics = diagnostics.DiagnosticsPublisher(self)
+        self._metrics = qos.publisher(
+            self, TrainingMetrics, 'training_metrics', qos.training_metrics()
+        )
+        # In a group of its own: while it waits, the timers go on, and they wake the executor.
+        self.create_service(
+            SaveCheckpoint,
+            '~/save_checkpoint',
+            self._save_checkpoint,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        diagnostics.create_steady_timer(self, 1.0, self._report)
+        diagnostics.create_steady_timer(self, 0.1, self._look_after_robots)
 
     def _make_folder(self) -> Path:
         if not self.parameters.output:
@@ -85,21 +97,6 @@ class TrainNode(Node):
             qos.environment(),
         )
         return link
-
-    def _create_entities(self) -> None:
-        self._diagnostics = diagnostics.DiagnosticsPublisher(self)
-        self._metrics = qos.publisher(
-            self, TrainingMetrics, 'training_metrics', qos.training_metrics()
-        )
-        # In a group of its own: while it waits, the timers go on, and they wake the executor.
-        self.create_service(
-            SaveCheckpoint,
-            '~/save_checkpoint',
-            self._save_checkpoint,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
-        diagnostics.create_steady_timer(self, 1.0, self._report)
-        diagnostics.create_steady_timer(self, 0.1, self._look_after_robots)
 
     # Learning --------------------------------------------------------------------------------
 
@@ -186,20 +183,17 @@ class TrainNode(Node):
         paused = bool(limit) and behind > (limit / 2 if self._paused else limit)
         if paused != self._paused:
             self._paused = paused
-            if paused:
-                self._mark_paused()
+            try:
+                if paused:
+                    write_atomically(self.folder / PAUSE_MARKER, '')
+            except RlEdgeError as error:
+                self.get_logger().warning(
+                    f'should this process be killed now, nobody will know: {error}'
+                )
         for link in self._links:
             link.pause(self._paused)
         if not self._paused and all(link.is_known_to_run for link in self._links):
             (self.folder / PAUSE_MARKER).unlink(missing_ok=True)
-
-    def _mark_paused(self) -> None:
-        try:
-            write_atomically(self.folder / PAUSE_MARKER, '')
-        except RlEdgeError as error:
-            self.get_logger().warning(
-                f'should this process be killed now, nobody will know: {error}'
-            )
 
     # Reports ---------------------------------------------------------------------------------
 
@@ -232,10 +226,6 @@ class TrainNode(Node):
             message.updates_per_sec = float(metrics.updates - before[1])
             message.names = list(metrics.algorithm)
             message.values = conversions.to_float64_field(list(metrics.algorithm.values()))
-        self._add_feeds(message)
-        return message
-
-    def _add_feeds(self, message: TrainingMetrics) -> None:
         feeds = [link.feed for link in self._links if link.feed is not None]
         latest = [result for feed in feeds for result in feed.latest_episodes()]
         returns = [result.episode_return for result in latest]
@@ -247,6 +237,7 @@ class TrainNode(Node):
         message.duplicate_transitions = sum(feed.sequence.duplicates for feed in feeds)
         message.reordered_transitions = sum(feed.sequence.reordered for feed in feeds)
         message.rejected_transitions = sum(feed.rejected for feed in feeds)
+        return message
 
     def close(self) -> None:
         """Let the sims go on, write a last checkpoint and stop the threads."""

@@ -9,8 +9,8 @@ import pytest
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_train.assembly import assemble
-from rl_edge_train.averaging import WeightAverage
 from rl_edge_train.run_config import RunConfig
+from rl_edge_train.selection import WeightAverage
 
 _location = importlib.util.spec_from_file_location('agents', Path(__file__).parent / 'agents.py')
 agents = importlib.util.module_from_spec(_location)

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from rl_edge_train.__main__ import main
 from rl_edge_train.algorithms.registry import agent_config
 from rl_edge_train.bench import ours
-from rl_edge_train.bench.learning import compare_learning, median_time_to, summarize_learning
+from rl_edge_train.bench.comparison import compare_learning, median_time_to, summarize_learning
 from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, LearningCurve, Task
-from rl_edge_train.command_line import main
 
 TASK = Task('ppo', total_steps=30, evaluate_every=10, compared_at=(10, 30))
 

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from rl_edge_train.learning_curve import draw_learning_curve
-from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans
+from rl_edge_train.metrics import CsvLog, EpisodeWindow, MetricMeans, draw_learning_curve
 from rl_edge_train.selection import EVALUATION_SEED, SELECTION_SEED, metrics_of
 from rl_edge_train.train_command import SEEDS
 from rl_edge_train.vector_environment import FinishedEpisode
@@ -141,7 +140,7 @@ def test_a_resumed_bar_counts_from_where_the_run_was_and_shows_no_distance_of_na
 def test_modules_set_nothing_while_they_are_imported():
     program = (
         'import os; before = dict(os.environ); import rl_edge_train.train_command, '
-        'rl_edge_train.command_line; new = set(os.environ) - set(before); '
+        'rl_edge_train.__main__; new = set(os.environ) - set(before); '
         'raise SystemExit(" ".join(name for name in new if name.startswith(("TF_", "XLA"))))'
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=False)

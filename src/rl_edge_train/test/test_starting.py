@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_train.command_line import main
+from rl_edge_train.__main__ import main
 from rl_edge_train.starting import StartingWeights
 
 # Compiling and starting processes take their time on a machine with other work to do.

@@ -13,7 +13,7 @@ import pytest
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_train import sweep_command, sweep_trial
-from rl_edge_train.command_line import main
+from rl_edge_train.__main__ import main
 from rl_edge_train.metrics import CsvLog
 
 # Trials are processes that load TensorFlow.

@@ -18,9 +18,9 @@ import tensorflow as tf
 from rl_edge_core.configuration import from_mapping, to_mapping, to_yaml
 from rl_edge_core.errors import ConfigurationError, StorageError
 from rl_edge_train import checkpoint
+from rl_edge_train.__main__ import main
 from rl_edge_train.algorithms.registry import agent_config, make_agent
 from rl_edge_train.assembly import assemble
-from rl_edge_train.command_line import main
 from rl_edge_train.environments import EnvironmentConfig, spec_of
 from rl_edge_train.metrics import CsvLog
 from rl_edge_train.run_config import RunConfig, load_preset, preset_names

@@ -20,6 +20,7 @@ from rl_edge_core.ros.diagnostics import (
     WARN,
     DiagnosticsPublisher,
     Health,
+    ResourceReporter,
     create_steady_timer,
 )
 from rl_edge_core.ros.executor import take_pending
@@ -32,7 +33,6 @@ from rl_edge_core.ros.graph import (
 )
 from rl_edge_core.ros.loop_publisher import LoopPublisher, Throttle
 from rl_edge_core.ros.parameters import declare_parameters
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.shared_parameters import LoopParameters
 from rl_edge_interfaces.msg import Action, PolicyStatus
 from rl_edge_interfaces.srv import Reset

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, did_you_mean
 from rl_edge_core.parameters import help_lines, settings_of
-from rl_edge_core.ros.discovery import announce_often
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import announce_often, init_rclpy
 from rl_edge_core.signals import ENDING_SIGNALS, SAME_REQUEST_SEC, watch_ending_signals
 
 if TYPE_CHECKING:
@@ -83,7 +82,9 @@ def run_node_process(
         node = make()
         executor = DirectExecutor(awaited=getattr(node, 'awaited_subscription', lambda: None))
         executor.add_node(node)
-        stop_requested.add_done_callback(lambda _: _finish(node.finished))
+        stop_requested.add_done_callback(
+            lambda _: node.finished.done() or node.finished.set_result(0)
+        )
         executor.wake_when_done(node.finished)
         if scout is not None:
             _look_for_namesake_again(node, scout)
@@ -144,11 +145,6 @@ def _look_for_namesake_again(node: Node, scout: Node) -> None:
             node.finished.set_result(1)  # type: ignore[attr-defined]
 
     timer = create_steady_timer(node, _LATE_DISCOVERY_SEC, look)
-
-
-def _finish(finished: Future) -> None:
-    if not finished.done():
-        finished.set_result(0)
 
 
 def _complete_on_signal(stop_requested: Future) -> None:

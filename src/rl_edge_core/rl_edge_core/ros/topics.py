@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rl_edge_core.argument_parser import ArgumentParser
-from rl_edge_core.command import Command
+from rl_edge_core.command import ArgumentParser, Command
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.ros.discovery import announce_often
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import announce_often, init_rclpy
 from rl_edge_core.wording import counted
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone

@@ -110,7 +110,16 @@ class Bag:
         if not found:
             raise BagError(f'{self.path} has no .mcap or .db3 file in it: it is not a bag')
         listed = set(self._metadata.files) if self._metadata else set()
-        copies = self._copies({file.name for file in found}, listed)
+        names, copies = {file.name for file in found}, set[str]()
+        # ``ros2 bag play`` and ``convert`` unpack a compressed file beside it and leave it there.
+        # A recorder that is killed while it compresses has not yet deleted what it compresses.
+        for packed in sorted(name for name in names if name.endswith(_COMPRESSED)):
+            plain = packed.removesuffix(_COMPRESSED)
+            if plain in names:
+                finished = packed in listed and plain not in listed
+                kept, left_out = (packed, plain) if finished else (plain, packed)
+                self.notes.add(f'{left_out} is left out: {kept} has the same messages')
+                copies.add(left_out)
         files = tuple(file for file in found if file.name not in copies)
         if self._metadata is not None:
             read = {file.name for file in files}
@@ -137,22 +146,6 @@ class Bag:
                 f'was split: the others, and what was published once at the beginning (such as '
                 f'the environment), are left out; give the folder {folder} to read them all'
             )
-
-    def _copies(self, found: set[str], listed: set[str]) -> set[str]:
-        """Return the files that hold the messages of another one.
-
-        ``ros2 bag play`` and ``convert`` unpack a compressed file beside it and leave it there. A
-        recorder that is killed while it compresses has not yet deleted what it compresses.
-        """
-        copies = set()
-        for packed in sorted(name for name in found if name.endswith(_COMPRESSED)):
-            plain = packed.removesuffix(_COMPRESSED)
-            if plain in found:
-                finished = packed in listed and plain not in listed
-                kept, left_out = (packed, plain) if finished else (plain, packed)
-                self.notes.add(f'{left_out} is left out: {kept} has the same messages')
-                copies.add(left_out)
-        return copies
 
     def _compare_with_metadata(self) -> None:
         if self._metadata is None:

@@ -13,7 +13,7 @@ import numpy as np
 from mcap.records import Schema
 from mcap_ros2.decoder import DecoderFactory
 
-from rl_edge_core.errors import RlEdgeError
+from rl_edge_core.errors import RlEdgeError, first_line
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.idl import msg_of_idl
 from rl_edge_eval.bag.messages import BagError, BagTopic
@@ -43,9 +43,8 @@ def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
     except RlEdgeError:
         raise
     except Exception as error:  # the parser raises several types for damaged definitions
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DecodingError(
-            f'{topic.name}: the definition of {name} cannot be used: {reason}'
+            f'{topic.name}: the definition of {name} cannot be used: {first_line(error)}'
         ) from error
 
     def decode_checked(data: bytes) -> Any:

@@ -47,18 +47,15 @@ class ModelLoading:
 
     def _work(self) -> None:
         while request := self._requests.get():
-            _complete(*request)
-
-
-def _complete(loaded: Future, load: Callable[[], Any], executor: Executor | None) -> None:
-    try:
-        loaded.set_result(load())
-    except RlEdgeError as error:
-        loaded.set_exception(error)
-    except MemoryError as error:
-        loaded.set_exception(RlEdgeError(f'no memory to load a model: {error}'))
-    except Exception as error:  # the caller needs an answer whatever a runtime raises
-        loaded.set_exception(RlEdgeError(f'{type(error).__name__}: {error}'))
-    # A task that waits is looked at again when the executor wakes.
-    if executor is not None:
-        executor.wake()
+            loaded, load, executor = request
+            try:
+                loaded.set_result(load())
+            except RlEdgeError as error:
+                loaded.set_exception(error)
+            except MemoryError as error:
+                loaded.set_exception(RlEdgeError(f'no memory to load a model: {error}'))
+            except Exception as error:  # the caller needs an answer whatever a runtime raises
+                loaded.set_exception(RlEdgeError(f'{type(error).__name__}: {error}'))
+            # A task that waits is looked at again when the executor wakes.
+            if executor is not None:
+                executor.wake()

@@ -15,10 +15,10 @@ from rl_edge_core.ros.diagnostics import (
     WARN,
     DiagnosticsPublisher,
     Health,
+    ResourceReporter,
     create_steady_timer,
     system_time,
 )
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.metrics import RECENT_SEC, PolicyCounters
 from rl_edge_policy.policy import Policy

@@ -1,5 +1,6 @@
 """Run the uncompressed Keras policy, often an actor-critic, by its graph function."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rl_edge_core.artifact import Manifest, ModelFile, check_keras_archive
-from rl_edge_core.errors import ArtifactError, ConfigurationError
+from rl_edge_core.errors import ArtifactError, ConfigurationError, first_line
 from rl_edge_policy.policy import Policy, RejectedActionError, checked_observation, limited_action
 
 OUTPUT_NAMES = ('action', 'value', 'log_std')
@@ -29,10 +30,20 @@ class KerasPolicy(Policy):
             raise ConfigurationError(
                 f'Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow'
             )
-        _set_threads(threads)
+        with contextlib.suppress(RuntimeError):  # TensorFlow runs already: its pools stay
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
         model = _loaded(path)
         self._function = _graph_function(model, self.spec.observation_size, path)
-        _check_outputs(self._function, self.spec.action_size, path)
+        size = self.spec.action_size
+        expected = {'action': (1, size), 'value': (1, 1), 'log_std': (1, size)}
+        for name, tensor in self._function.structured_outputs.items():
+            if tuple(tensor.shape) != expected[name] or tensor.dtype != tf.float32:
+                raise ArtifactError(
+                    f'{path} has an output {name} of shape {tuple(tensor.shape)} and type '
+                    f'{tensor.dtype.name}, must be {expected[name]} and float32: export the '
+                    f'policy again'
+                )
 
     def outputs(self, observation: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return ``action`` (action_size,) and, where there are such, ``value`` (1,), ``log_std``.
@@ -53,22 +64,14 @@ class KerasPolicy(Policy):
         return limited_action(self.spec, action)
 
 
-def _set_threads(threads: int) -> None:
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:
-        pass  # TensorFlow is running already; its pools can't be changed.
-
-
 def _loaded(path: Path) -> keras.Model:
     check_keras_archive(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the layers of the file raise
-        first_line = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ArtifactError(
-            f'{path} cannot be loaded by Keras {keras.__version__} in safe mode: {first_line[0]} '
+            f'{path} cannot be loaded by Keras {keras.__version__} in safe mode: '
+            f'{first_line(error)} '
             f'Export it again from stock layers, without Lambda'
         ) from error
 
@@ -98,14 +101,3 @@ def _named(outputs: Any, path: Path) -> dict[str, tf.Tensor]:
             f'{path} has the outputs {found}; a policy has action, and perhaps value and log_std'
         )
     return {name: outputs[name] for name in OUTPUT_NAMES if name in outputs}
-
-
-def _check_outputs(function: Any, action_size: int, path: Path) -> None:
-    expected = {'action': (1, action_size), 'value': (1, 1), 'log_std': (1, action_size)}
-    for name, tensor in function.structured_outputs.items():
-        if tuple(tensor.shape) != expected[name] or tensor.dtype != tf.float32:
-            raise ArtifactError(
-                f'{path} has an output {name} of shape {tuple(tensor.shape)} and type '
-                f'{tensor.dtype.name}, must be {expected[name]} and float32: export the policy '
-                f'again'
-            )

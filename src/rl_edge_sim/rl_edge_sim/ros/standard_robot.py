@@ -25,10 +25,15 @@ from rl_edge_core.loop.action_gate import ActionCounts
 from rl_edge_core.loop.events import AppliedAction, EpisodeEvent
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import set_stamp
-from rl_edge_core.ros.diagnostics import OK, WARN, DiagnosticsPublisher, create_steady_timer
+from rl_edge_core.ros.diagnostics import (
+    OK,
+    WARN,
+    DiagnosticsPublisher,
+    ResourceReporter,
+    create_steady_timer,
+)
 from rl_edge_core.ros.executor import take_pending
 from rl_edge_core.ros.loop_publisher import EpisodeLog
-from rl_edge_core.ros.resource_reporter import ResourceReporter
 from rl_edge_core.wording import counted
 from rl_edge_interfaces.srv import Reset
 from rl_edge_sim.mujoco_names import actuator_scales, base_of, is_mujoco
@@ -227,15 +232,13 @@ class StandardRobot:
     def _publish(self) -> None:
         time_ns = self._simulation.time_ns
         self._after_step(time_ns)
-        if self._base is not None:
-            self._publish_base(time_ns)
-
-    def _publish_base(self, time_ns: int) -> None:
-        base = self._base.read(self._env)  # type: ignore[union-attr]
+        if self._base is None:
+            return
+        base = self._base.read(self._env)
         imu, odometry = Imu(), Odometry()
         for message in (imu, odometry):
             set_stamp(message.header.stamp, time_ns)
-        imu.header.frame_id = odometry.child_frame_id = self._base.name  # type: ignore[union-attr]
+        imu.header.frame_id = odometry.child_frame_id = self._base.name
         odometry.header.frame_id = _WORLD
         for turn in (imu.orientation, odometry.pose.pose.orientation):
             turn.w, turn.x, turn.y, turn.z = base.orientation

@@ -1,25 +1,40 @@
-"""Run both sides of the comparison one after the other and write down what came out."""
+"""Run both sides of the comparison one after the other and write down what came out.
+
+Of `learning` each seed of each side is a run of its own, kept in a file once it is whole: a
+comparison that was stopped goes on with the runs that are missing.
+"""
 
 import argparse
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_edge_core.configuration import to_mapping
+import numpy as np
+
+from rl_edge_core.configuration import from_mapping, to_mapping
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
+from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.results import describe_machine, write_json
-from rl_edge_train.bench.learning import compare_learning
+from rl_edge_core.statistics import mean_interval
 from rl_edge_train.bench.stable_baselines import VECTOR_ENVIRONMENTS
-from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, Task
+from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, LearningCurve, Task
 
 TRIAL_SHARE = 0.2
 """Share of the time that each of Stable-Baselines3's settings is tried for."""
 PARTS = ('speed', 'learning')
+SIDES = ('ours', 'sb3')
+RETURNS = (1000.0, 2000.0, 3000.0)
+"""Returns to which the time is taken."""
+FIRST_SEED = 1
+
+RunSide = Callable[[str, Task], dict[str, Any]]
+"""Run one side (`ours` or `sb3`) of a task and return its learning curve as a mapping."""
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -129,3 +144,79 @@ def _parity_line(row: dict[str, Any]) -> str:
     return (
         f'{row["steps"]:,} steps: ours {ours}, Stable-Baselines3 {theirs} ({row["seeds"]} seeds)'
     )
+
+
+def compare_learning(
+    task: Task, *, seeds: int, folder: Path, run_side: RunSide
+) -> Iterator[dict[str, Any]]:
+    """Run what is missing in `folder`; after each run yield what all whole runs come to.
+
+    Sides alternate, so that a comparison that is stopped early has as many seeds of both.
+    """
+    ensure_folder(folder)
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        for side in SIDES:
+            of_seed = dataclasses.replace(task, seed=seed)
+            path = folder / f'{task.algorithm}_seed{seed}_{side}.json'
+            if _read(path, of_seed) is None:
+                content = {'task': to_mapping(of_seed), 'curve': run_side(side, of_seed)}
+                write_atomically(path, json.dumps(content))
+            yield summarize_learning(task, _curves(task, folder, seeds))
+
+
+def _read(path: Path, task: Task) -> LearningCurve | None:
+    """Return the curve in a file; None where there is none of exactly this task."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    if content.get('task') != to_mapping(task):
+        return None
+    return from_mapping(LearningCurve, content['curve'])
+
+
+def _curves(task: Task, folder: Path, seeds: int) -> dict[str, list[LearningCurve]]:
+    """Return the curves of the seeds that both sides have run, by side."""
+    curves: dict[str, list[LearningCurve]] = {side: [] for side in SIDES}
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        of_seed = dataclasses.replace(task, seed=seed)
+        pair = {
+            side: _read(folder / f'{task.algorithm}_seed{seed}_{side}.json', of_seed)
+            for side in SIDES
+        }
+        for side, curve in pair.items():
+            if curve is not None and None not in pair.values():
+                curves[side].append(curve)
+    return curves
+
+
+def summarize_learning(task: Task, curves: dict[str, list[LearningCurve]]) -> dict[str, Any]:
+    """Return `parity`, returns at equal steps, and `time_to`, seconds to returns."""
+    count = len(curves[SIDES[0]])
+    if not count:
+        return {'parity': [], 'time_to': {}}
+    parity = []
+    for steps in task.compared_at:
+        row: dict[str, Any] = {'steps': steps}
+        for side in SIDES:
+            interval = mean_interval([c.returns[c.steps.index(steps)] for c in curves[side]])
+            row[side] = {'mean': interval.estimate, 'low': interval.low, 'high': interval.high}
+        parity.append({**row, 'seeds': count})
+    time_to = {
+        f'{wanted:.0f}': {f'{side}_s': median_time_to(curves[side], wanted) for side in SIDES}
+        for wanted in RETURNS
+    }
+    return {'parity': parity, 'time_to': time_to}
+
+
+def median_time_to(curves: Sequence[LearningCurve], wanted: float) -> float | None:
+    """Return the median over the seeds of the seconds to a return; None where half never got it.
+
+    A seed that never reached it took for ever.
+    """
+    times = [
+        next((s for s, r in zip(c.seconds, c.returns, strict=True) if r >= wanted), math.inf)
+        for c in curves
+    ]
+    median = float(np.median(times))
+    return median if math.isfinite(median) else None

@@ -189,7 +189,17 @@ class RayCollector(Collector):
         when nothing comes any more.
         """
         if self._rollouts:
-            return self._finish_rollout()
+            parts: list[tuple[int, np.ndarray]] = []
+            episodes: list[FinishedEpisode] = []
+            while len(parts) < self._fragments_per_rollout:
+                index, fragment = self._next()
+                parts.append((index, fragment.rows))
+                episodes += fragment.episodes
+                self._taken = len(parts)
+                self._submit()  # what a lost worker owes, others make up for
+            self._taken = 0
+            parts.sort(key=lambda part: part[0])
+            return Fragment(np.concatenate([rows for _, rows in parts], axis=1), episodes)
         _, fragment = self._next()
         rows = np.array(fragment.rows)
         # Whichever fragment follows in the replay: no advantage is carried over its end.
@@ -200,19 +210,6 @@ class RayCollector(Collector):
         seen = self.agent.layout.column(rows, 'observation')
         self.agent.observe(seen.reshape(-1, seen.shape[-1]))
         return Fragment(rows, fragment.episodes)
-
-    def _finish_rollout(self) -> Fragment:
-        parts: list[tuple[int, np.ndarray]] = []
-        episodes: list[FinishedEpisode] = []
-        while len(parts) < self._fragments_per_rollout:
-            index, fragment = self._next()
-            parts.append((index, fragment.rows))
-            episodes += fragment.episodes
-            self._taken = len(parts)
-            self._submit()  # what a lost worker owes, others make up for
-        self._taken = 0
-        parts.sort(key=lambda part: part[0])
-        return Fragment(np.concatenate([rows for _, rows in parts], axis=1), episodes)
 
     def _next(self) -> tuple[int, WorkerFragment]:
         """Return the next fragment with the index of its worker; replace workers that ended."""

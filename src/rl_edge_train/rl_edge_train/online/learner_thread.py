@@ -112,7 +112,11 @@ class LearnerThread:
             self._take_transitions(learner)
             metrics = learner.learn() if learner.is_due else {}
             self._publish(learner, metrics, self.metrics.policy)
-            self._answer_requests(learner)
+            for request in _drained(self._checkpoint_requests):
+                try:
+                    request.set_result(learner.save_checkpoint())
+                except Exception as error:  # the asker is told, learning goes on
+                    request.set_exception(error)
             now = time.monotonic()
             if now - exported >= self._export_period_sec and learner.updates > exported_updates:
                 self._publish(learner, {}, self._export(learner))
@@ -145,13 +149,6 @@ class LearnerThread:
             updates_per_transition=learner.updates_per_transition,
             algorithm=metrics or self.metrics.algorithm,
         )
-
-    def _answer_requests(self, learner: OnlineLearner) -> None:
-        for request in _drained(self._checkpoint_requests):
-            try:
-                request.set_result(learner.save_checkpoint())
-            except Exception as error:  # the asker is told, learning goes on
-                request.set_exception(error)
 
     def _refuse_requests(self) -> None:
         for request in _drained(self._checkpoint_requests):

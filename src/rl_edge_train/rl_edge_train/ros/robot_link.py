@@ -103,11 +103,17 @@ class RobotLink:
     def offer(self, policy: ExportedPolicy) -> None:
         """Send a policy, unless the policy node took or refused it, or is loading one."""
         self._look_for_a_new_policy_node()
-        if self._request is not None:
-            self._give_up_waiting()
+        is_gone = not self._load.service_is_ready()
+        is_late = time.monotonic() - self._requested_at > ANSWER_TIMEOUT_SEC
+        if self._request is not None and (is_gone or is_late):
+            self._drop_request()
+            self._node.get_logger().warning(
+                f'the policy of {self.name} has not answered to a model: '
+                + ('it exited while loading' if is_gone else 'sending it again')
+            )
         if self._request is not None or policy.model_hash == self._answered_hash:
             return
-        if self.feed is None or not self._policy_has_loaded or not self._load.service_is_ready():
+        if self.feed is None or not self._policy_has_loaded or is_gone:
             return
         request = LoadModel.Request(
             archive=array('B', policy.archive),
@@ -146,15 +152,6 @@ class RobotLink:
             self._drop_request()
             self._answered_hash, self._policy_has_loaded = '', False
         self._policy_gids |= gids
-
-    def _give_up_waiting(self) -> None:
-        is_gone = not self._load.service_is_ready()
-        if is_gone or time.monotonic() - self._requested_at > ANSWER_TIMEOUT_SEC:
-            self._drop_request()
-            self._node.get_logger().warning(
-                f'the policy of {self.name} has not answered to a model: '
-                + ('it exited while loading' if is_gone else 'sending it again')
-            )
 
     def _drop_request(self) -> None:
         request, self._request = self._request, None

@@ -1,4 +1,4 @@
-"""Set the smallest weights of an actor to zero, gradually, while it learns from the full actor."""
+"""Actors that learn from the full one: pruned, narrower, and a copy for weights of few bits."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,6 +19,10 @@ from rl_edge_core.errors import ConfigurationError
 
 RISING = 0.6
 """Share of the rounds in which sparsity rises."""
+CLIP = 10.0
+WEIGHT_BITS = 8
+TUNING_RATE = 0.3
+"""Of the rate at which a student learns: what was trained is only to be adapted."""
 
 
 def scheduled_sparsity(share: float, final: float) -> float:
@@ -101,3 +105,47 @@ def pruned(actor: keras.Model, sparsity: float, data: ImitationData) -> keras.Mo
 
     imitate(student, data, before_call=move_masks)
     return student
+
+
+def distilled(actor: keras.Model, width: int, data: ImitationData) -> keras.Model:
+    """Return a student ``width`` neurons wide that was taught by ``actor``, for 8-bit weights."""
+    keras.utils.set_random_seed(data.config.seed)
+    student = narrower(layer_chain(actor), width, data.states.observations)
+    imitate(student, data, weight_bits=WEIGHT_BITS)
+    return student
+
+
+def tuned(actor: keras.Model, bits: int, data: ImitationData) -> keras.Model:
+    """Return a copy of ``actor`` that learned to answer as it does with weights of ``bits``."""
+    student = layer_chain(actor).model()
+    rate = TUNING_RATE * data.config.learning_rate
+    config = dataclasses.replace(data.config, learning_rate=rate)
+    imitate(student, dataclasses.replace(data, config=config), weight_bits=bits)
+    return student
+
+
+def narrower(chain: LayerChain, width: int, observations: np.ndarray) -> keras.Model:
+    """Return an untrained actor with as many hidden layers as ``chain``, each ``width`` wide.
+
+    It sees what the chain's first dense layer sees, normalised by ``observations`` where the
+    chain does not normalise, and has no LayerNorm: on a chip, that costs more than it adds to a
+    network this small.
+    """
+    source = keras.Input((chain.observation_size,), name='observation')
+    value = source
+    for step in chain.front:
+        value = step(value)
+    if not any(isinstance(step, keras.layers.Normalization) for step in chain.front):
+        mean, variance = moments(front_values(chain, observations))
+        normal = keras.layers.Normalization(mean=mean, variance=variance)(value)
+        value, taken = keras.ops.clip(normal, -CLIP, CLIP), chain.operation_names
+        # Keras names an operation by its number in this process; one from a file may be called so.
+        while value._keras_history.operation.name in taken:
+            value = keras.ops.clip(normal, -CLIP, CLIP)
+    for number, _ in enumerate(chain.dense[:-1]):
+        value = keras.layers.Dense(width, activation='relu', name=f'student_{number}')(value)
+    head = chain.dense[-1]
+    value = keras.layers.Dense(head.units, activation=head.activation, name='student_head')(value)
+    for step in chain.tail:
+        value = step(value)
+    return keras.Model(source, value, name='actor')
