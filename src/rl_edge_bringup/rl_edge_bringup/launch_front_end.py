@@ -87,15 +87,11 @@ class StartNodes(Action):
 
 def _check_names(context: LaunchContext, system: SystemDescription) -> None:
     # A launch file that includes this one has arguments of its own on the same command line.
-    if _is_launched_itself(context, sys.argv):
+    file = Path(context.locals.current_launch_file_path)
+    by_package = file.name in sys.argv and PACKAGE in sys.argv
+    if by_package or any(Path(word).resolve() == file.resolve() for word in sys.argv):
         given = [name for name in parse_pairs(context.argv) if name not in _OF_LAUNCH]
         check_names(system.arguments, given)
-
-
-def _is_launched_itself(context: LaunchContext, words: list[str]) -> bool:
-    file = Path(context.locals.current_launch_file_path)
-    by_package = file.name in words and PACKAGE in words
-    return by_package or any(Path(word).resolve() == file.resolve() for word in words)
 
 
 @dataclass(frozen=True)

@@ -214,12 +214,7 @@ def _ros_arguments(node: NodeDescription, values: Mapping[str, Value]) -> tuple[
             f'enclave is {enclave!r}, must be off, on, or a path such as /ant0/policy'
         )
     enclave = node.full_name if enclave == 'on' else enclave
-    _check_keystore(enclave)
-    return '--log-level', log_level, '--enclave', enclave
-
-
-def _check_keystore(enclave: str) -> None:
-    """Raise ConfigurationError where DDS Security is asked for and has no keys for an enclave."""
+    # Where DDS Security is asked for, the enclave has to have keys.
     variables = {name: os.environ.get(f'ROS_SECURITY_{name}', '') for name in _OF_SECURITY}
     keys = Path(variables['KEYSTORE'], 'enclaves', enclave.strip('/'))
     if variables['ENABLE'] == 'true' and not variables['ENCLAVE_OVERRIDE'] and not keys.is_dir():
@@ -228,6 +223,7 @@ def _check_keystore(enclave: str) -> None:
             f'enclave {enclave} has no keys: {keys} is not a folder; set ROS_SECURITY_KEYSTORE to '
             f'the keystore, or make them: rl_edge security {namespace} --keystore FOLDER'
         )
+    return '--log-level', log_level, '--enclave', enclave
 
 
 def _parameters(

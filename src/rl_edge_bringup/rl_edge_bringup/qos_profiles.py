@@ -107,7 +107,12 @@ def qos_from_mapping(content: Mapping[str, Any]) -> QosOverrides:
     _check_names('topic', topics, TOPICS)
     checked = {topic: _sides(topic, _mapping(topic, given)) for topic, given in topics.items()}
     for topic, sides in checked.items():
-        _check_compatible(topic, sides)
+        publisher, subscription = (_profile(topic, sides[side]) for side in SIDES)
+        compatibility, reason = qos_check_compatible(publisher, subscription)
+        if compatibility == QoSCompatibility.ERROR:
+            raise ConfigurationError(
+                f'{topic}: publisher and subscription would exchange nothing: {reason.strip("; ")}'
+            )
     return QosOverrides(str(content.get('description', '')), checked)
 
 
@@ -167,15 +172,6 @@ def _check_value(where: str, policy: str, value: Any) -> None:
         hint = did_you_mean(str(value), choices)
         raise ConfigurationError(
             f'{where} is {value!r}{hint}, must be one of {", ".join(choices)}'
-        )
-
-
-def _check_compatible(topic: str, sides: Mapping[str, Policies]) -> None:
-    publisher, subscription = (_profile(topic, sides[side]) for side in SIDES)
-    compatibility, reason = qos_check_compatible(publisher, subscription)
-    if compatibility == QoSCompatibility.ERROR:
-        raise ConfigurationError(
-            f'{topic}: publisher and subscription would exchange nothing: {reason.strip("; ")}'
         )
 
 

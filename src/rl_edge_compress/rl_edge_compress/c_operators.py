@@ -98,7 +98,10 @@ class CGraph:
     def step(self, step: Operator) -> list[str]:
         """Return an operator's lines; raise ArtifactError for one without a form in C."""
         if step.name in _FORMULAS:
-            lines = self._elementwise(step)
+            alpha = number(np.float32(getattr(step.options, 'alpha', 0.0)))
+            inputs = step.inputs[:1] if step.name == 'RESHAPE' else step.inputs
+            value = _FORMULAS[step.name].format(*map(self._at, inputs), alpha=alpha)
+            lines = self._loop(step.outputs[0], value)
         elif step.name in _WRITERS:
             lines = _WRITERS[step.name](self, step)
         else:
@@ -113,12 +116,6 @@ class CGraph:
 
     def _loop(self, result: int, value: str) -> list[str]:
         return [f'  for (i = 0; i < {self.size(result)}; ++i) {{ t{result}[i] = {value}; }}']
-
-    def _elementwise(self, step: Operator) -> list[str]:
-        alpha = number(np.float32(getattr(step.options, 'alpha', 0.0)))
-        inputs = step.inputs[:1] if step.name == 'RESHAPE' else step.inputs
-        value = _FORMULAS[step.name].format(*map(self._at, inputs), alpha=alpha)
-        return self._loop(step.outputs[0], value)
 
     def _dense(self, step: Operator) -> list[str]:
         x, kernel, *rest = step.inputs

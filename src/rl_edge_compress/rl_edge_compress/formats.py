@@ -18,7 +18,7 @@ import tensorflow as tf
 from litert_quantizer import qtyping, quantizer
 
 from rl_edge_compress.compensate import dense_weight_bits, equalize_inputs, round_kernels
-from rl_edge_compress.layer_chain import layer_chain
+from rl_edge_compress.keras_models import layer_chain
 from rl_edge_compress.numpy_graph import NumpyGraph, numpy_graph
 from rl_edge_compress.tflite_file import read_model, tidy, without_names
 from rl_edge_core.errors import ArtifactError, ConfigurationError

@@ -145,7 +145,7 @@ def drive(
 def rounded_kernel(kernel: tf.Tensor, bits: int) -> tf.Tensor:
     """Return the nearest multiples of a scale, max|w| / (2^(bits - 1) - 1), of a kernel (n, m).
 
-    Symmetric about 0; one scale per layer in 8 bits, one per unit in fewer, as in `quantize`.
+    Symmetric about 0; one scale per layer in 8 bits, one per unit in fewer, as in `formats`.
     """
     largest = tf.reduce_max(tf.abs(kernel), axis=None if bits >= 8 else 0)
     scale = tf.maximum(largest / (2.0 ** (bits - 1) - 1), 1e-12)

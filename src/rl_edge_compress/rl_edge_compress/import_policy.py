@@ -172,7 +172,17 @@ def read_policy(
 ) -> SourcePolicy:
     """Read a policy of any kind, and put its values into the order of ``spec``."""
     found = _found(source, given=given, normalization=normalization)
-    _check_sizes(found.observation_size, found.action_size, spec)
+    for what, theirs, names in (
+        ('observation', found.observation_size, spec.observation_names),
+        ('action', found.action_size, spec.action_names),
+    ):
+        if theirs != len(names):
+            shown = ', '.join(names[:4]) + (' ...' if len(names) > 4 else '')
+            raise ConfigurationError(
+                f'the policy has {theirs} {what} values, {spec.environment_id} has {len(names)} '
+                f'({shown}): give the environment that it was trained in, with its '
+                f'--environment-arguments and wrappers, or its --spec'
+            )
     inner = order('observation', given.observation, spec.observation_names)
     outer = order('action', given.action, spec.action_names)
     model, answer = found.build(spec if outer is None else _in_their_order(spec, outer))
@@ -274,21 +284,6 @@ def _keras_policy(source: Path) -> tuple[keras.Model, Answer]:
     action = model.outputs[0] if len(model.outputs) == 1 else named_outputs(model)['action']
     actor = keras.Model(model.inputs[0], action)
     return actor, lambda seen: np.asarray(actor(np.asarray(seen, np.float32), training=False))
-
-
-def _check_sizes(observations: int, actions: int, spec: EnvironmentSpec) -> None:
-    for what, theirs, ours in (
-        ('observation', observations, spec.observation_size),
-        ('action', actions, spec.action_size),
-    ):
-        if theirs != ours:
-            names = getattr(spec, f'{what}_names')
-            shown = ', '.join(names[:4]) + (' ...' if len(names) > 4 else '')
-            raise ConfigurationError(
-                f'the policy has {theirs} {what} values, {spec.environment_id} has {ours} '
-                f'({shown}): give the environment that it was trained in, with its '
-                f'--environment-arguments and wrappers, or its --spec'
-            )
 
 
 def _in_their_order(spec: EnvironmentSpec, outer: Sequence[int]) -> EnvironmentSpec:

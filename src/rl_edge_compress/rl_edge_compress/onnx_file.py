@@ -58,7 +58,8 @@ def checked_model(path: Path, *, known: Collection[str]) -> Any:
     if not proto.graph.node:
         raise ArtifactError(f'{path} is not an ONNX file, or holds no graph: export it again')
     _check_operators(proto, known)
-    for tensor in _tensors(proto):
+    constants = (one for node in proto.graph.node for one in node.attribute if one.HasField('t'))
+    for tensor in (*proto.graph.initializer, *(one.t for one in constants)):
         _check_tensor(tensor, path)
     opset = max((entry.version for entry in proto.opset_import if not entry.domain), default=0)
     if opset < OLDEST_OPSET:
@@ -71,13 +72,6 @@ def checked_model(path: Path, *, known: Collection[str]) -> Any:
     except Exception as error:
         raise ArtifactError(f'{path} is not a valid ONNX model: {first_line(error)}') from error
     return proto
-
-
-def _tensors(proto: Any) -> list[Any]:
-    tensors = list(proto.graph.initializer)
-    for node in proto.graph.node:
-        tensors += [attribute.t for attribute in node.attribute if attribute.HasField('t')]
-    return tensors
 
 
 def _check_tensor(tensor: Any, path: Path) -> None:

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Self, TextIO
+from contextlib import AbstractContextManager
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ LINE_PERIOD_SEC = 30.0
 """Between two lines of a log."""
 
 
-class Progress:
+class Progress(AbstractContextManager['Progress']):
     """Counts units of work as they are done; the end of a with block closes it."""
 
     def __init__(
@@ -59,9 +60,6 @@ class Progress:
             self._bar.close()
         elif self._said != self.done:
             self._say()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from rl_edge_compress.imitation import ImitationData, ImitationTrainer, imitate
-from rl_edge_compress.layer_chain import (
+from rl_edge_compress.keras_models import (
     LayerChain,
     dense_layer,
     front_values,

@@ -55,7 +55,18 @@ def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Ca
         from rl_edge_compress.runtimes import interpreter_call, open_interpreter
 
         return interpreter_call(open_interpreter(runtime, path.read_bytes()))
-    return _keras_call(path, size, form)
+    import keras
+    import tensorflow as tf
+
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if form == KERAS_PREDICT:
+        return lambda observation: model.predict(observation[None], verbose=0)
+    if form == KERAS_CALL:
+        return lambda observation: model(observation[None], training=False)
+    signature = [tf.TensorSpec((1, size), tf.float32)]
+    traced = tf.function(lambda x: model(x, training=False), input_signature=signature)
+    function = traced.get_concrete_function()
+    return lambda observation: function(tf.constant(observation[None]))
 
 
 def onnx_call(content: bytes, size: int) -> Call:
@@ -67,21 +78,6 @@ def onnx_call(content: bytes, size: int) -> Call:
     session = onnx_session(onnx_model(numpy_graph(content), size))
     source = session.get_inputs()[0].name
     return lambda observation: session.run(None, {source: observation[None]})[0][0]
-
-
-def _keras_call(path: Path, size: int, form: str) -> Call:
-    import keras
-    import tensorflow as tf
-
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    if form == KERAS_PREDICT:
-        return lambda observation: model.predict(observation[None], verbose=0)
-    if form == KERAS_CALL:
-        return lambda observation: model(observation[None], training=False)
-    signature = [tf.TensorSpec((1, size), tf.float32)]
-    graph = tf.function(lambda x: model(x, training=False), input_signature=signature)
-    function = graph.get_concrete_function()
-    return lambda observation: function(tf.constant(observation[None]))
 
 
 def time_calls(

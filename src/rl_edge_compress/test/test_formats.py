@@ -4,8 +4,7 @@ import pytest
 
 from rl_edge_compress.compensate import equalize_inputs
 from rl_edge_compress.formats import FORMATS, compact, float32_tflite, int8_tflite, numeric_format
-from rl_edge_compress.keras_models import actor_of
-from rl_edge_compress.layer_chain import layer_chain
+from rl_edge_compress.keras_models import actor_of, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.runtimes import open_interpreter, run_interpreter
 from rl_edge_compress.tflite_file import (

@@ -15,8 +15,7 @@ from rl_edge_compress.imitation import (
     rounded_kernel,
     visit,
 )
-from rl_edge_compress.keras_models import actor_of, critic_of
-from rl_edge_compress.layer_chain import front_values, layer_chain
+from rl_edge_compress.keras_models import actor_of, critic_of, front_values, layer_chain
 from rl_edge_compress.numpy_graph import numpy_graph
 from rl_edge_compress.runtimes import open_interpreter, run_interpreter
 from rl_edge_compress.students import (

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from rclpy.client import Client
 from rclpy.context import Context
@@ -26,7 +26,7 @@ _ANSWER_SEC = 60.0
 _Entity = TypeVar('_Entity')
 
 
-class Observer:
+class Observer(contextlib.AbstractContextManager['Observer']):
     """Subscribe to a robot's topics in a ROS context of its own, served by its own thread."""
 
     def __init__(self, namespace: str, *, domain_id: int | None = None) -> None:
@@ -51,9 +51,6 @@ class Observer:
         for name in ('sim', 'policy'):
             topic = f'resource_usage/{name}'
             self._keep(ResourceUsage, topic, qos.resource_usage(), self.usages)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,28 +33,31 @@ Term = Literal[
     'constant',
 ]
 _AXES = ('x', 'y', 'z')
-_COMPONENTS: dict[str, tuple[tuple[str, ...], str]] = {
-    'orientation': (('qw', 'qx', 'qy', 'qz'), '1'),
-    'projected_gravity': (tuple(f'gravity_{axis}' for axis in _AXES), '1'),
-    'angular_velocity': (tuple(f'angular_velocity_{axis}' for axis in _AXES), 'rad/s'),
-    'linear_velocity': (tuple(f'velocity_{axis}' for axis in _AXES), 'm/s'),
-    'height': (('z',), 'm'),
-    'commanded_velocity': (('command_x', 'command_y', 'command_yaw'), '1'),
+SENSORS = ('joint_states', 'imu', 'odometry', 'command')
+
+
+class _Kind(NamedTuple):
+    """What a term is made of."""
+
+    components: tuple[str, ...] = ()
+    """Of the base, or of each joint; empty where the description names the values."""
+    unit: str = '1'
+    sensor: str = ''
+    """One of `SENSORS` that it is read from; empty for none."""
+
+
+_KINDS: dict[str, _Kind] = {
+    'joint_position': _Kind(('angle',), 'rad', 'joint_states'),
+    'joint_velocity': _Kind(('angular_velocity',), 'rad/s', 'joint_states'),
+    'orientation': _Kind(('qw', 'qx', 'qy', 'qz'), '1', 'imu'),
+    'projected_gravity': _Kind(tuple(f'gravity_{axis}' for axis in _AXES), '1', 'imu'),
+    'angular_velocity': _Kind(tuple(f'angular_velocity_{axis}' for axis in _AXES), 'rad/s', 'imu'),
+    'linear_velocity': _Kind(tuple(f'velocity_{axis}' for axis in _AXES), 'm/s', 'odometry'),
+    'height': _Kind(('z',), 'm', 'odometry'),
+    'commanded_velocity': _Kind(('command_x', 'command_y', 'command_yaw'), '1', 'command'),
+    'previous_action': _Kind(),
+    'constant': _Kind(),
 }
-"""Components of the terms of the base, and their unit."""
-SENSORS: dict[str, tuple[str, ...]] = {
-    'joint_position': ('joint_states',),
-    'joint_velocity': ('joint_states',),
-    'orientation': ('imu',),
-    'projected_gravity': ('imu',),
-    'angular_velocity': ('imu',),
-    'linear_velocity': ('odometry',),
-    'height': ('odometry',),
-    'commanded_velocity': ('command',),
-    'previous_action': (),
-    'constant': (),
-}
-"""The sensors that each term is read from."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +101,10 @@ class ObservationTerm:
 
     def own_signals(self) -> tuple[tuple[str, str], ...]:
         """Return (name, unit) of each value of one point in time."""
-        if self.joints:
-            component, unit = (
-                ('angle', 'rad')
-                if self.term == 'joint_position'
-                else ('angular_velocity', 'rad/s')
-            )
-            names, units = [f'{joint}.{component}' for joint in self.joints], [unit]
-        elif self.term in _COMPONENTS:
-            components, unit = _COMPONENTS[self.term]
-            names, units = [f'base.{component}' for component in components], [unit]
-        else:
-            names, units = list(self.names), ['1']
+        components, unit, _ = _KINDS[self.term]
+        owners = self.joints or ('base',)
+        names = [f'{owner}.{component}' for owner in owners for component in components]
+        names, units = names or list(self.names), [unit]
         size = len(names)
         if self.names:
             _check_count(f'names of {self.term}', self.names, size)
@@ -226,11 +221,10 @@ class Safety:
     """From the present pose to the defaults before a policy acts, for position commands."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.sensor_max_age_sec) - {'joint_states', 'imu', 'odometry', 'command'}
+        unknown = sorted(set(self.sensor_max_age_sec) - set(SENSORS))
         if unknown:
             raise ConfigurationError(
-                f'sensor_max_age_sec names {", ".join(sorted(unknown))}; valid are joint_states, '
-                f'imu, odometry, command'
+                f'sensor_max_age_sec names {", ".join(unknown)}; valid are {", ".join(SENSORS)}'
             )
         if self.height and (len(self.height) != 2 or not self.height[0] < self.height[1]):
             raise ConfigurationError(f'height is {list(self.height)}, must be [low, high]')
@@ -273,16 +267,14 @@ class RobotDescription:
     @property
     def sensors(self) -> tuple[str, ...]:
         """Return the sensors that must be there."""
-        needed = {sensor for term in self.observation for sensor in SENSORS[term.term]}
+        needed = {_KINDS[term.term].sensor for term in self.observation}
         if self.safety.height:
             needed.add('odometry')
         if self.safety.largest_tilt_rad < math.pi:
             needed.add('imu')
         if self.safety.joint_limits:
             needed.add('joint_states')
-        return tuple(
-            name for name in ('joint_states', 'imu', 'odometry', 'command') if name in needed
-        )
+        return tuple(name for name in SENSORS if name in needed)
 
     @property
     def measuring_sensors(self) -> tuple[str, ...]:

@@ -233,34 +233,28 @@ class RobotNode(LoopNode[RobotParameters]):
     def _robot_words(self) -> str:
         if self._monitor.motion is Motion.STOPPED:
             return f'robot stopped ({self._monitor.reason}): nothing'
-        return (
-            'robot going to its default pose: nothing'
-            if self._monitor.motion is Motion.RAMP
-            else ''
-        )
+        is_ramp = self._monitor.motion is Motion.RAMP
+        return 'robot going to its default pose: nothing' if is_ramp else ''
 
     # Commands and timing -------------------------------------------------------------------
 
     def _make_sender(self) -> Any:
         action = self._description.action
         names = [joint.joint for joint in action.joints]
-        if self.settings.dry_run:
-            self._command = qos.publisher(
-                self, JointState, 'command_preview', qos.resource_usage()
-            )
-            return lambda values: self._command.publish(
-                _as_joint_state(names, action.kind, values)
-            )
-        if action.message == 'Float64MultiArray':
+        dry_run = self.settings.dry_run
+        if action.message == 'Float64MultiArray' and not dry_run:
             self._command = qos.publisher(self, Float64MultiArray, 'commands', qos.action())
             serialize = float64_serializer(len(names))
             return lambda values: self._command.publish(serialize(values))
-        if action.message == 'JointTrajectory':
+        if action.message == 'JointTrajectory' and not dry_run:
             self._command = qos.publisher(self, JointTrajectory, 'joint_trajectory', qos.action())
             return lambda values: self._command.publish(
                 _as_trajectory(names, action.kind, values, self._description.control_period_sec)
             )
-        self._command = qos.publisher(self, JointState, 'joint_commands', qos.action())
+        topic, profile = ('joint_commands', qos.action())
+        if dry_run:
+            topic, profile = ('command_preview', qos.resource_usage())
+        self._command = qos.publisher(self, JointState, topic, profile)
         return lambda values: self._command.publish(_as_joint_state(names, action.kind, values))
 
     def _publish_timing(self) -> None:

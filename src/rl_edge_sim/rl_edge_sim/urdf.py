@@ -32,7 +32,14 @@ class _Writer:
         self.model, self.notes = model, list[str]()
         self.robot = ElementTree.Element('robot', name=name)
         self._shift: dict[int, np.ndarray] = {}
-        self._effort = _largest_efforts(model)
+        self._effort: dict[int, float] = {}
+        """The largest effort that an actuator puts on a joint, by joint."""
+        for actuator in range(model.nu):
+            if model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_JOINT:
+                joint = int(model.actuator_trnid[actuator, 0])
+                reach = float(np.abs(model.actuator_ctrlrange[actuator]).max()) or math.inf
+                gain = model.actuator_gear[actuator, 0] * model.actuator_gainprm[actuator, 0]
+                self._effort[joint] = min(reach * abs(float(gain)), _NO_LIMIT)
 
     def write(self) -> None:
         for body in range(1, self.model.nbody):
@@ -173,20 +180,6 @@ def load_model(source: str) -> tuple[Any, str]:
         return env.unwrapped.model, source.rpartition(':')[2].replace('-', '_')  # type: ignore[attr-defined]
     finally:
         env.close()
-
-
-def _largest_efforts(model: Any) -> dict[int, float]:
-    """Return the largest effort that an actuator puts on a joint, by joint."""
-    efforts: dict[int, float] = {}
-    for actuator in range(model.nu):
-        if model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_JOINT:
-            joint = int(model.actuator_trnid[actuator, 0])
-            reach = float(np.abs(model.actuator_ctrlrange[actuator]).max()) or math.inf
-            gain = abs(
-                float(model.actuator_gear[actuator, 0] * model.actuator_gainprm[actuator, 0])
-            )
-            efforts[joint] = min(reach * gain, _NO_LIMIT)
-    return efforts
 
 
 def _matrix(quaternion: np.ndarray) -> np.ndarray:

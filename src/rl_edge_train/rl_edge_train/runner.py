@@ -38,7 +38,7 @@ class Progress:
     """Wall-clock time trained, over all stops and resumes."""
 
 
-class Runner:
+class Runner(contextlib.AbstractContextManager['Runner']):
     """Owns the folder of a run."""
 
     def __init__(
@@ -235,9 +235,6 @@ class Runner:
             for part in (self.display, self.evaluation_environments, self.loop.collector):
                 parts.callback(part.close)
             parts.callback(self.loop.close)
-
-    def __enter__(self) -> Runner:
-        return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Close every part; what ended the run is more than what closing it may add."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rl_edge_train.vector_environment import FinishedEpisode, VectorEnvironment
 
-if TYPE_CHECKING:  # the command line reads `SelectionConfig`
-    import keras
+if TYPE_CHECKING:
+    from rl_edge_train.algorithms.base import Agent
 
 SELECTION_SEED = 1_000_000
 """First seed of the episodes that choose the best policy; training stays below."""
@@ -62,16 +62,6 @@ def metrics_of(episodes: list[FinishedEpisode]) -> dict[str, float]:
     }
 
 
-class HasActor(Protocol):
-    """An agent whose actor's weights may be exchanged."""
-
-    actor: keras.Model
-
-    def actor_has_changed(self) -> None:
-        """Act with the actor's present weights from now on."""
-        ...
-
-
 class WeightAverage:
     """Exponential average of an actor's weights over its newest updates.
 
@@ -80,7 +70,7 @@ class WeightAverage:
     Izmailov 2018, section 3).
     """
 
-    def __init__(self, agent: HasActor, *, iterations: int) -> None:
+    def __init__(self, agent: Agent, *, iterations: int) -> None:
         """Average over about so many `iterations` of the loop; 0 averages nothing."""
         if iterations < 0:
             raise ValueError(f'averaged_iterations is {iterations}, must be 0 (none) or more')

@@ -184,21 +184,18 @@ class SacAgent(Agent):
             loss = tf.reduce_mean(tf.exp(self.log_temperature) * log_prob - q)
         variables = self.actor.trainable_variables
         self.actor_optimizer.apply(tape.gradient(loss, variables), variables)
-        self._update_temperature(log_prob)
+        with tf.GradientTape() as tape:
+            temperature_loss = losses.temperature_loss(
+                self.log_temperature, log_prob, target_entropy=self.target_entropy
+            )
+        gradient = tape.gradient(temperature_loss, [self.log_temperature])
+        self.temperature_optimizer.apply(gradient, [self.log_temperature])
         return loss, -tf.reduce_mean(log_prob)
 
     def _actor_value(self, values: list[tf.Tensor]) -> tf.Tensor:
         if self.config.quantiles > 1:
             return tf.reduce_mean(tf.concat(values, axis=-1), axis=-1)
         return tf.minimum(values[0], values[1])[:, 0]
-
-    def _update_temperature(self, log_prob: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            loss = losses.temperature_loss(
-                self.log_temperature, log_prob, target_entropy=self.target_entropy
-            )
-        gradient = tape.gradient(loss, [self.log_temperature])
-        self.temperature_optimizer.apply(gradient, [self.log_temperature])
 
     def policy_model(self) -> keras.Model:
         """Build raw observation -> action, value (the smaller mean Q there) and log_std."""
