@@ -2,9 +2,12 @@
 
 import signal
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import yaml
 
 from rl_edge_bringup.prepare import prepare
 from rl_edge_bringup.running_system import RunningSystem
@@ -15,17 +18,18 @@ from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
 from rl_edge_core.model_files import workspace_folder
 from rl_edge_core.parameters import (
+    Setting,
     help_lines,
     node_parameters,
     parse_pairs,
     registered_nodes,
     settings_of,
-    to_yaml,
 )
 from rl_edge_core.signals import SAME_REQUEST_SEC, watch_ending_signals
 
 _MODULE = 'python -m rl_edge_bringup'
 _HELP_WORDS = ('-h', '--help')
+_WIDTH = 96
 ECHO_SEC = 0.5
 """A signal that comes again so soon is no second Ctrl-C: ``timeout`` signals its command, then the
 group that both are in."""
@@ -153,6 +157,25 @@ def parameter_files(checkout: Path) -> dict[Path, str]:
             text = to_yaml(executable, settings_of(node_parameters(executable)))
             files[package / 'config' / f'{executable}.yaml'] = text
     return files
+
+
+def to_yaml(executable: str, settings: Iterable[Setting]) -> str:
+    """Return the parameter file of a node: every parameter with its default, its text above it."""
+    lines = [
+        f"# Parameters of {executable} with their defaults, written from the node's dataclass by",
+        '# `python -m rl_edge_bringup parameters`: change them there, or copy this file.',
+        '/**:',
+        '  ros__parameters:',
+    ]
+    for setting in settings:
+        unit = f', in {setting.unit}' if setting.unit else ''
+        facts = f'{setting.description.rstrip(".")} ({setting.valid or "text"}{unit})'
+        prefix = '    # '
+        lines += textwrap.wrap(facts, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)
+        default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
+        value = yaml.safe_dump([default], default_flow_style=True, width=_WIDTH).strip()[1:-1]
+        lines.append(f'    {setting.name}: {value}')
+    return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':

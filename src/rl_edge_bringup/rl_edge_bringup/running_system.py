@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rl_edge_bringup import node_exit
-from rl_edge_bringup.child_process import ChildProcess
-from rl_edge_bringup.line_log import LineLog
+from rl_edge_bringup.child_process import ChildProcess, LineLog
 from rl_edge_bringup.systems import IGNORE, READY_PERIOD_SEC, SHUTDOWN, NodeDescription, labels
 
 _STOPPED = (0, -signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)

@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from rl_edge_bringup import __main__ as command_line
 from rl_edge_bringup import recording, systems
-from rl_edge_bringup.__main__ import main, parameter_files
+from rl_edge_bringup.__main__ import main, parameter_files, to_yaml
 from rl_edge_bringup.systems import (
     SYSTEMS,
     find_system,
@@ -89,7 +89,7 @@ def test_a_parameter_added_to_a_dataclass_is_in_launch_help_yaml_and_on_the_node
     assert 'patience_sec (a number, 0.5 to 9), default 2.5 s' in shown
     assert 'How long the policy waits for a robot.' in shown
 
-    text = core_parameters.to_yaml('policy_node', settings_of(node_parameters('policy_node')))
+    text = to_yaml('policy_node', settings_of(node_parameters('policy_node')))
     assert yaml.safe_load(text)['/**']['ros__parameters']['patience_sec'] == 2.5
     assert '# How long the policy waits for a robot (a number, 0.5 to 9, in s)' in text
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from rl_edge_compress import closed_loop
-from rl_edge_compress.kept_timings import Timings, kept_timings
 from rl_edge_compress.progress import Progress
 from rl_edge_compress.recipes import RECIPES
 from rl_edge_compress.report_pictures import write_pictures
-from rl_edge_compress.report_table import markdown, timing_table
+from rl_edge_compress.report_table import Timings, kept_timings, markdown, timing_table
 from rl_edge_compress.select_recipe import (
     ClosedLoop,
     RecipeReport,

@@ -8,10 +8,9 @@ import pytest
 from rl_edge_compress import benchmark, closed_loop
 from rl_edge_compress.benchmark import Timing
 from rl_edge_compress.export import export_artifact
-from rl_edge_compress.kept_timings import kept_timings
 from rl_edge_compress.report import ReportConfig, make_report
 from rl_edge_compress.report_pictures import pareto, pareto_front
-from rl_edge_compress.report_table import markdown
+from rl_edge_compress.report_table import kept_timings, markdown
 from rl_edge_compress.select_recipe import (
     RecipeReport,
     action_errors,

@@ -70,7 +70,7 @@ def test_a_wrong_argument_of_compression_is_told_at_once(words, message, tmp_pat
     ids=lambda value: ' '.join(value) if isinstance(value, tuple) else '',
 )
 def test_a_wrong_argument_of_training_is_told_at_once(words, message, tmp_path):
-    done = run('train.command_line', words, tmp_path)
+    done = run('train.__main__', words, tmp_path)
 
     assert message in done.stderr
     assert done.stdout.splitlines()[-1] == 'exit 1 after []'

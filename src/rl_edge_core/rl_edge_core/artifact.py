@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import folder_written_atomically, sha256_of, write_atomically
@@ -25,6 +24,7 @@ from rl_edge_core.model_files import (
     parse_manifest,
     read_manifest,
 )
+from rl_edge_core.parameters import from_mapping
 
 __all__ = [
     'FULL_RECIPE',

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import ArtifactError, RlEdgeError, did_you_mean
 from rl_edge_core.files import user_path
+from rl_edge_core.parameters import from_mapping
 
 MANIFEST_NAME = 'manifest.json'
 MODELS_PACKAGE = 'rl_edge_models'

@@ -2,24 +2,26 @@
 
 A node's parameters are the fields of a frozen dataclass, each made by `parameter`. From it come
 the declaration on the node (`rl_edge_core.ros.parameters`), the arguments of the systems, the file
-in the package's config/ (`to_yaml`) and ``--help`` (`help_lines`). Nothing here knows ROS.
+in the package's config/ and ``--help`` (`help_lines`). Nothing here knows ROS.
 """
 
 import dataclasses
 import functools
 import inspect
 import textwrap
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import yaml
 
 from rl_edge_core.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+Config = TypeVar('Config')
 Parameters = TypeVar('Parameters')
 Value = str | int | float | bool
 Values = Mapping[str, Value]
@@ -225,9 +227,6 @@ def _parse(text: str, wanted: type) -> Any:
     return int(text) if wanted is int else text
 
 
-# Texts -----------------------------------------------------------------------------------------
-
-
 def help_lines(settings: Iterable[Setting]) -> list[str]:
     """Return what ``--help`` shows of each setting: name, valid values, default, description."""
     lines = []
@@ -241,20 +240,62 @@ def help_lines(settings: Iterable[Setting]) -> list[str]:
     return lines
 
 
-def to_yaml(executable: str, settings: Iterable[Setting]) -> str:
-    """Return the parameter file of a node: every parameter with its default, its text above it."""
-    lines = [
-        f"# Parameters of {executable} with their defaults, written from the node's dataclass by",
-        '# `python -m rl_edge_bringup parameters`: change them there, or copy this file.',
-        '/**:',
-        '  ros__parameters:',
+# Dataclasses from mappings ----------------------------------------------------------------------
+
+
+def from_mapping(config_type: type[Config], mapping: Mapping[str, Any]) -> Config:
+    """Build a dataclass from ``mapping``; keys that are left out keep their defaults.
+
+    Raise ConfigurationError for an unknown key (listing the valid ones), a missing one without
+    a default, and a value of the wrong type. Nested dataclasses take nested mappings.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
+    unknown = sorted(set(mapping) - set(fields))
+    if unknown:
+        named = ', '.join(f'{name}{did_you_mean(str(name), fields)}' for name in unknown)
+        raise ConfigurationError(
+            f'{config_type.__name__}: unknown {named}; valid are {", ".join(fields)}'
+        )
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in mapping and field.default is field.default_factory is dataclasses.MISSING
     ]
-    for setting in settings:
-        unit = f', in {setting.unit}' if setting.unit else ''
-        facts = f'{setting.description.rstrip(".")} ({setting.valid or "text"}{unit})'
-        prefix = '    # '
-        lines += textwrap.wrap(facts, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)
-        default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
-        value = yaml.safe_dump([default], default_flow_style=True, width=_WIDTH).strip()[1:-1]
-        lines.append(f'    {setting.name}: {value}')
-    return '\n'.join(lines) + '\n'
+    if missing:
+        raise ConfigurationError(f'{config_type.__name__}: lacks {", ".join(missing)}')
+    hints = typing.get_type_hints(config_type)
+    values = {name: _convert(name, value, hints[name]) for name, value in mapping.items()}
+    try:
+        return config_type(**values)
+    except TypeError as error:
+        raise ConfigurationError(f'{config_type.__name__}: {error}') from error
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_mapping(typing.cast(type, hint), value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        if value not in arguments:
+            choices = ', '.join(map(str, arguments))
+            hint = did_you_mean(str(value), map(str, arguments))
+            raise ConfigurationError(f'{name} is {value!r}, must be one of {choices}{hint}')
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(name, value, hint)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(f'{name}[{i}]', item, arguments[0]) for i, item in enumerate(value))
+    wanted = origin or hint
+    if wanted is Any:
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    # A bool is an int to Python, not to a user.
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigurationError(f'{name} is {value!r}, must be of type {wanted.__name__}')
+    return value

@@ -27,7 +27,6 @@ from rl_edge_eval.output.columns import (
     ratios_of,
     values_of,
 )
-from rl_edge_experiments.demo_plot import write_plot
 from rl_edge_experiments.experiment import (
     COMPRESSED,
     FEWEST_EPISODES,
@@ -38,6 +37,7 @@ from rl_edge_experiments.experiment import (
     system_arguments,
     with_environment_of,
 )
+from rl_edge_experiments.plots import write_demo_plot
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 
 SUMMARY_FILE, PLOT_FILE = 'summary.json', 'comparison.png'
@@ -125,7 +125,7 @@ def run_demo(values: Values) -> int:
         'machine': describe_machine(),
     }
     write_json(folder / SUMMARY_FILE, summary)
-    write_plot(folder / PLOT_FILE, runs, note=note)
+    write_demo_plot(folder / PLOT_FILE, runs, note=note)
     columns = (*QUALITY_COLUMNS, *_early_end_columns(runs), *POLICY_COLUMNS)
     title = f'{values["environment_id"]}, {episodes}, the same seeds'
     console.print(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_experiments.envelope import (
     NO_QUOTA,

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rl_edge_bringup.command_line import main
+from rl_edge_bringup.__main__ import main
 from rl_edge_core.statistics import Interval
 from rl_edge_eval.bag.decode import Frame
+from rl_edge_experiments.plots import newest_at
 from rl_edge_experiments.report import claims
 from rl_edge_experiments.report.claims import (
     DIFFERS,
@@ -24,7 +25,6 @@ from rl_edge_experiments.report.claims import (
     worst,
 )
 from rl_edge_experiments.report.page import render_page
-from rl_edge_experiments.report.plots import newest_at
 from rl_edge_experiments.report.report import models_of
 
 

@@ -18,10 +18,10 @@ from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.wording import counted
 from rl_edge_eval.output.columns import make_console, text_table
 from rl_edge_experiments import experiment
+from rl_edge_experiments.plots import write_plot, write_video
 from rl_edge_experiments.record_run import RecordedRun, RunRequest, record_run
 from rl_edge_experiments.report.claims import Claim, check_claims
 from rl_edge_experiments.report.page import HEADINGS, render_page
-from rl_edge_experiments.report.plots import write_plot, write_video
 from rl_edge_experiments.report.sides import ALONE, LOADED, Pair, Side, measure
 
 PAGE_FILE, SUMMARY_FILE = 'index.html', 'summary.json'
