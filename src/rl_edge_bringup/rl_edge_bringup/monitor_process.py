@@ -9,12 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rclpy.context import Context
-from rclpy.node import Node
-
 from rl_edge_bringup.models import share_folder
 from rl_edge_core.files import write_atomically
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import own_node
 
 _LOOK_PERIOD_SEC = 0.25
 _DISCOVERY_SEC = 2.0
@@ -56,18 +53,13 @@ def plotted_fields(text: str, namespace: str) -> list[str]:
 
 
 def _wait_for(topics: Sequence[str]) -> None:
-    context = Context()
-    init_rclpy(context=context)
-    try:
-        node = Node('monitor', context=context)
+    with own_node('monitor') as (node, _):
         say_at_sec = time.monotonic() + _DISCOVERY_SEC
         while missing := [topic for topic in topics if not node.count_publishers(topic)]:
             if time.monotonic() >= say_at_sec:
                 print(f'waiting for {", ".join(missing)}', flush=True)
                 say_at_sec += _REMIND_PERIOD_SEC
             time.sleep(_LOOK_PERIOD_SEC)
-    finally:
-        context.try_shutdown()
 
 
 if __name__ == '__main__':

@@ -214,7 +214,7 @@ class _Report:
         """Write report.json, report.md and pictures, and the default recipe to the manifest."""
         content = {
             'machine': describe_machine(),
-            'config': dataclasses.asdict(self.config),
+            'config': self.config,
             'default_recipe': default,
             'recipes': [report.to_dict() for report in reports],
         }

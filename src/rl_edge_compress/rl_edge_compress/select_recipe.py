@@ -1,8 +1,7 @@
 """What compression cost and saved, and which recipe the `compressed` configuration takes."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,11 +31,11 @@ class ClosedLoop:
         return self.return_kept.low >= KEPT_LEAST
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types."""
+        """Return a mapping for `write_json`."""
         return {
             **self.summary.to_dict(),
-            'return_kept': self.return_kept.to_dict(),
-            'return_difference': self.return_difference.to_dict(),
+            'return_kept': self.return_kept,
+            'return_difference': self.return_difference,
         }
 
 
@@ -63,7 +62,7 @@ class RecipeReport:
     """On the seeds that recipes are chosen by."""
     confirmed: ClosedLoop | None = None
     """On fresh seeds; None for a recipe that was not chosen."""
-    role: str = field(default='')
+    role: str = ''
     """Why it was confirmed."""
 
     @property
@@ -76,16 +75,9 @@ class RecipeReport:
         return self.timings[runtime].p50_us if runtime in self.timings else float('inf')
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types."""
-        mapping = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in ('timings', 'chosen_by', 'confirmed')
-        }
-        mapping['timings'] = {k: dataclasses.asdict(v) for k, v in self.timings.items()}
-        mapping['chosen_by'] = self.chosen_by.to_dict()
-        mapping['confirmed'] = self.confirmed.to_dict() if self.confirmed else None
-        return mapping
+        """Return a mapping for `write_json`."""
+        confirmed = self.confirmed.to_dict() if self.confirmed else None
+        return {**vars(self), 'chosen_by': self.chosen_by.to_dict(), 'confirmed': confirmed}
 
 
 def compare_episodes(

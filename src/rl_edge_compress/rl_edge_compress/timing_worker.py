@@ -5,6 +5,7 @@ has a process of its own, since two of them in one process crash each other, and
 policy is to run without TensorFlow beside it. Requests and answers are lines of JSON.
 """
 
+import functools
 import json
 import sys
 import time
@@ -30,6 +31,7 @@ NUMPY, ONNXRUNTIME = 'numpy', 'onnxruntime'
 _WARM_UP_CALLS = 5
 
 
+@functools.cache
 def load_call(folder: Path, runtime: str, recipe: str, form: str = POLICY) -> Call:
     """Return observation (n,) -> action for a recipe's file in a runtime, in one of its forms.
 
@@ -101,39 +103,31 @@ def time_calls(
     return durations
 
 
-class _Worker:
-    """What answers requests: the calls that were loaded, by recipe and form."""
-
-    def __init__(self, folder: Path, runtime: str) -> None:
-        self._folder, self._runtime = folder, runtime
-        self._calls: dict[tuple[str, str], Call] = {}
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        key = request['recipe'], request['form']
-        observations = np.asarray(request['observations'], np.float32)
-        try:
-            if key not in self._calls:
-                self._calls[key] = load_call(self._folder, self._runtime, *key)
-        except (ArtifactError, ImportError) as error:
-            return {'error': str(error)}
-        if request['what'] == 'actions':
-            return {'actions': [np.asarray(self._calls[key](o)).tolist() for o in observations]}
-        if request['what'] == 'memory':
-            for observation in observations:
-                self._calls[key](observation)
-            sample = sample_resources(psutil.Process())
-            return {
-                'resident_memory_mb': sample.resident_memory_mb,
-                'unique_memory_mb': sample.unique_memory_mb,
-            }
-        return {'ns': time_calls(self._calls[key], observations, **request['how'])}
+def answer(folder: Path, runtime: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request asks for, or why the runtime can't do it; files are loaded once."""
+    observations = np.asarray(request['observations'], np.float32)
+    try:
+        call = load_call(folder, runtime, request['recipe'], request['form'])
+    except (ArtifactError, ImportError) as error:
+        return {'error': str(error)}
+    if request['what'] == 'actions':
+        return {'actions': [np.asarray(call(each)).tolist() for each in observations]}
+    if request['what'] == 'memory':
+        for observation in observations:
+            call(observation)
+        sample = sample_resources(psutil.Process())
+        return {
+            'resident_memory_mb': sample.resident_memory_mb,
+            'unique_memory_mb': sample.unique_memory_mb,
+        }
+    return {'ns': time_calls(call, observations, **request['how'])}
 
 
 def main() -> None:
     """Answer requests from standard input until it closes."""
-    worker = _Worker(Path(sys.argv[1]), sys.argv[2])
+    folder, runtime = Path(sys.argv[1]), sys.argv[2]
     for line in sys.stdin:
-        print(json.dumps(worker.answer(json.loads(line))), flush=True)
+        print(json.dumps(answer(folder, runtime, json.loads(line))), flush=True)
 
 
 if __name__ == '__main__':

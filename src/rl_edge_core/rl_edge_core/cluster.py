@@ -23,12 +23,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, TypeVar
 
 from rl_edge_core.errors import ConfigurationError, RlEdgeError, StorageError, first_line
 from rl_edge_core.extras import require_extra
 from rl_edge_core.process_environment import environment_variables
+from rl_edge_core.results import installed_versions
 from rl_edge_core.signals import blocked, die_with
 
 LOCAL, AUTO = 'local', 'auto'
@@ -172,13 +172,9 @@ def import_ray() -> Any:
 
 def versions() -> dict[str, str]:
     """Return what must be the same on every machine of a cluster, by name."""
-    found = {'python': '.'.join(platform.python_version_tuple()[:2])}
-    for package in CHECKED_PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = 'not installed'
-    return found
+    missing = dict.fromkeys(CHECKED_PACKAGES, 'not installed')
+    python = '.'.join(platform.python_version_tuple()[:2])
+    return {'python': python, **missing, **installed_versions(CHECKED_PACKAGES)}
 
 
 def check_versions(theirs: dict[str, str], ours: dict[str, str], *, node: str) -> None:

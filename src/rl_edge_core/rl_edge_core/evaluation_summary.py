@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from math import isnan
 from typing import Any
 
@@ -37,8 +37,8 @@ class EvaluationSummary:
         ``fall_share`` is the early name of ``early_end_share``, kept for what reads the results.
         """
         return {
-            **{name: interval.to_dict() for name, interval in self._intervals()},
-            'fall_share': self.early_end_share.to_dict(),
+            **{name: asdict(interval) for name, interval in self._intervals()},
+            'fall_share': asdict(self.early_end_share),
             'termination_reasons': dict(self.termination_reasons),
         }
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,6 @@ class Interval:
         if math.isnan(self.low):
             return estimate
         return f'{estimate} [{self.low:.{digits}f}, {self.high:.{digits}f}]'
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of JSON types."""
-        return asdict(self)
 
 
 def mean_interval(values: ArrayLike) -> Interval:

@@ -171,7 +171,7 @@ def summarize(trials: Sequence[Trial], out: Path) -> None:
         steps = max(curve[-1][0] for curve in curves)
         row: dict[str, Any] = {'setting': setting, 'seeds': len(curves), 'steps': steps}
         for name, interval in (('best', best), ('last', last)):
-            row |= {f'{name}_{key}': value for key, value in interval.to_dict().items()}
+            row |= {f'{name}_{key}': value for key, value in vars(interval).items()}
         table.append(row)
     write_atomically(out / CURVES, lambda path: _draw(groups, path))
     print(f'\n{out / "sweep.csv"}, {out / CURVES}')

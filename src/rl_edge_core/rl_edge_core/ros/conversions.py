@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rl_edge_core.loop.events import EpisodeEvent, ObservationEvent, StepEvent
 
 _NANOSECONDS = 1_000_000_000
+_OF_EPISODES = (
+    *('seed', 'episode_return', 'length', 'forward_distance', 'mean_speed', 'termination_reason'),
+)
+"""What `EpisodeResult` and the message both have by the same name and type."""
 
 
 def to_float32_field(values: Sequence[float] | np.ndarray) -> array:
@@ -105,25 +109,15 @@ def fill_transition(message: Transition, event: StepEvent) -> None:
 
 def to_episode_summary(event: EpisodeEvent, *, run_id: int) -> EpisodeSummary:
     """Return the message of a finished episode, with the counts of its actions."""
-    result, counts = event.result, event.counts
+    result = event.result
     message = EpisodeSummary(
         run_id=run_id,
         episode=event.episode,
-        seed=result.seed,
-        episode_return=result.episode_return,
-        reward_terms=to_float64_field(list(result.reward_terms.values())),
-        length=result.length,
-        forward_distance=result.forward_distance,
-        mean_speed=result.mean_speed,
+        reward_terms=array('d', result.reward_terms.values()),
         ended_by=int(result.ended_by),
-        termination_reason=result.termination_reason,
         model_hash=event.model_hash,
-        missed_actions=counts.missed,
-        late_actions=counts.late,
-        duplicate_actions=counts.duplicate,
-        foreign_actions=counts.foreign,
-        rejected_actions=counts.rejected,
-        safe_actions=counts.safe,
+        **{name: getattr(result, name) for name in _OF_EPISODES},
+        **{f'{name}_actions': count for name, count in vars(event.counts).items()},
     )
     set_stamp(message.header.stamp, event.time_ns)
     return message
@@ -139,12 +133,7 @@ def from_episode_summary(
     if reward_term_names:
         terms = dict(zip(reward_term_names, message.reward_terms, strict=True))
     return EpisodeResult(
-        seed=message.seed,
-        episode_return=message.episode_return,
-        length=message.length,
-        forward_distance=message.forward_distance,
-        mean_speed=message.mean_speed,
+        **{name: getattr(message, name) for name in _OF_EPISODES},
         ended_by=EndedBy(message.ended_by),
         reward_terms=terms,
-        termination_reason=message.termination_reason,
     )

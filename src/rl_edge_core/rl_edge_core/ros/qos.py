@@ -128,9 +128,6 @@ def _reliable(*, depth: int) -> QoSProfile:
 
 
 def _transient_local(*, depth: int) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    )
+    profile = _reliable(depth=depth)
+    profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return profile

@@ -1,12 +1,19 @@
 """Start rclpy, or say in one sentence why it can not be; let nodes find each other soon."""
 
+from __future__ import annotations
+
+import contextlib
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.files import ros_log_folder
+
+if TYPE_CHECKING:  # `rl_edge --help` needs none of it
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
 
 _VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 _FILES = ('DEFAULT_FASTRTPS_PROFILES.xml', 'DEFAULT_FASTDDS_PROFILES.xml')
@@ -33,6 +40,28 @@ def init_rclpy(**options: Any) -> None:
         if 'logging' in reason or 'log dir' in reason:
             reason += ': set ROS_LOG_DIR to a folder that can be written to'
         raise ConfigurationError(reason) from error
+
+
+@contextlib.contextmanager
+def own_node(name: str, **settings: Any) -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+    """Give a node in a ROS context of its own, and what serves it; both end with the block.
+
+    ``settings`` are those of `Node`, and ``domain_id``.
+    """
+    from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.node import Node
+
+    with contextlib.ExitStack() as stack:
+        context = Context()
+        init_rclpy(context=context, args=[], domain_id=settings.pop('domain_id', None))
+        stack.callback(context.try_shutdown)
+        node = Node(name, context=context, **settings)
+        stack.callback(node.destroy_node)
+        executor = SingleThreadedExecutor(context=context)
+        stack.callback(executor.shutdown)
+        executor.add_node(node)
+        yield node, executor
 
 
 def announce_often(variables: MutableMapping[str, str] = os.environ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import sys
 import time
@@ -15,10 +14,11 @@ import yaml
 
 from rl_edge_core.command import ArgumentParser, Command
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.ros.start import announce_often, init_rclpy
+from rl_edge_core.ros.start import announce_often, own_node
 from rl_edge_core.wording import counted
 
 if TYPE_CHECKING:  # `rl_edge --help` needs `COMMANDS` alone
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
 
 COMMANDS = (
@@ -52,28 +52,13 @@ def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
         command.add_argument('--count', type=int, default=0, help='messages to take; 0 for no end')
         command.set_defaults(run=run)
     options = parser.parse_args(words)
-    with _node() as node:
-        options.run(node, options)
+    announce_often()
+    with own_node('rl_edge_topic', start_parameter_services=False) as (node, executor):
+        options.run(node, executor, options)
     return 0
 
 
-@contextlib.contextmanager
-def _node() -> Iterator[Node]:
-    announce_often()
-    from rclpy.context import Context
-    from rclpy.node import Node
-
-    context = Context()
-    init_rclpy(context=context, args=[])
-    node = Node('rl_edge_topic', context=context, start_parameter_services=False)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        context.try_shutdown()
-
-
-def _list(node: Node, _: argparse.Namespace) -> None:
+def _list(node: Node, _: SingleThreadedExecutor, __: argparse.Namespace) -> None:
     topics: list[tuple[str, list[str]]] = []
     changed_at = time.monotonic()
     while time.monotonic() - changed_at < SETTLED_SEC:
@@ -96,14 +81,15 @@ def _is_only_ours(node: Node, topic: str) -> bool:
     return all(end.node_name == node.get_name() for end in ends)
 
 
-def _echo(node: Node, options: argparse.Namespace) -> None:
-    for message in _messages(node, options, raw=False):
+def _echo(node: Node, executor: SingleThreadedExecutor, options: argparse.Namespace) -> None:
+    for message in _messages(node, executor, options, raw=False):
         print(yaml.dump(_plain(message), Dumper=_Dumper, sort_keys=False), end='')
         print('---', flush=True)
 
 
-def _hz(node: Node, options: argparse.Namespace) -> None:
-    times = [time.monotonic() for _ in _reported(_messages(node, options, raw=True))]
+def _hz(node: Node, executor: SingleThreadedExecutor, options: argparse.Namespace) -> None:
+    messages = _messages(node, executor, options, raw=True)
+    times = [time.monotonic() for _ in _reported(messages)]
     if len(times) > 1:
         print(_rate(times))
 
@@ -129,10 +115,10 @@ def _rate(times: Sequence[float]) -> str:
     )
 
 
-def _messages(node: Node, options: argparse.Namespace, *, raw: bool) -> Iterator[Any]:
+def _messages(
+    node: Node, executor: SingleThreadedExecutor, options: argparse.Namespace, *, raw: bool
+) -> Iterator[Any]:
     """Yield messages of a topic as they come, as many as were asked for."""
-    from rclpy.executors import SingleThreadedExecutor
-
     from rl_edge_core.ros import qos
 
     name, type_name = _find(node, options.topic)
@@ -140,8 +126,6 @@ def _messages(node: Node, options: argparse.Namespace, *, raw: bool) -> Iterator
     offers = [one.qos_profile for one in node.get_publishers_info_by_topic(name)]
     profile = qos.matching(offers, depth=1000)
     node.create_subscription(_message_class(type_name), name, received.append, profile, raw=raw)
-    executor = SingleThreadedExecutor(context=node.context)
-    executor.add_node(node)
     taken, began = 0, time.monotonic()
     while not options.count or taken < options.count:
         executor.spin_once(timeout_sec=1.0)

@@ -12,13 +12,9 @@ from contextlib import ExitStack
 from math import inf
 from pathlib import Path
 
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import own_node
 from rl_edge_core.statistics import kept_interval
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
 from rl_edge_eval.output.columns import STANDARD_OUTPUT, make_console, write_json
@@ -79,12 +75,9 @@ def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:
                     raise RlEdgeError(f'{process.args!r} ended with {process.returncode}')
 
     with ExitStack() as stack:
-        context = Context()
-        init_rclpy(context=context, domain_id=arguments.domain)
-        stack.callback(context.try_shutdown)
-        node = Node('step_counter', namespace=_NAMESPACE, context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
+        node, executor = stack.enter_context(
+            own_node('step_counter', namespace=_NAMESPACE, domain_id=arguments.domain)
+        )
 
         def count(message: EpisodeSummary) -> None:
             arrivals.append((time.monotonic(), message.length))

@@ -1,39 +1,34 @@
 """A simulator without simulation: it sends one observation over and over, and times answers."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
 import numpy as np
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import own_node
 from rl_edge_interfaces.msg import Action, Environment, Observation
 
 _RUN_ID = 1
 _LOOK_AGAIN_SEC, _ASK_AGAIN_SEC = 0.002, 0.5
 
 
-class EchoClient:
+class EchoClient(contextlib.AbstractContextManager['EchoClient']):
     """Ask a policy, or what stands in its place, in a namespace."""
 
     def __init__(self, namespace: str, spec: EnvironmentSpec, observation: np.ndarray) -> None:
         """Announce the environment; ``observation`` has shape (observation_size,)."""
-        self._context = Context()
-        init_rclpy(context=self._context, args=[])
-        self._node = Node('echo_client', namespace=namespace, context=self._context)
-        environment = self._node.create_publisher(Environment, 'environment', qos.environment())
-        self._publisher = self._node.create_publisher(
-            Observation, 'observation', qos.observation()
+        self._own = contextlib.ExitStack()
+        node, self._executor = self._own.enter_context(
+            own_node('echo_client', namespace=namespace)
         )
-        self._node.create_subscription(Action, 'action', self._on_action, qos.action())
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        environment = node.create_publisher(Environment, 'environment', qos.environment())
+        self._publisher = node.create_publisher(Observation, 'observation', qos.observation())
+        node.create_subscription(Action, 'action', self._on_action, qos.action())
         self._message = Observation(run_id=_RUN_ID, values=to_float32_field(observation))
         self._sent_ns = 0
         self._wanted = 0
@@ -42,13 +37,8 @@ class EchoClient:
             to_environment(spec, run_id=_RUN_ID, reward_term_names=(), mode='lockstep')
         )
 
-    def __enter__(self) -> 'EchoClient':
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._own.close()
 
     def wait_for_first_action(
         self, timeout_sec: float, *, is_running: Callable[[], bool] = lambda: True

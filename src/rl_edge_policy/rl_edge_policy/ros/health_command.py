@@ -5,15 +5,11 @@ It reads the transient-local topic policy_status, so a policy that runs answers 
 
 from collections.abc import Sequence
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.task import Future
 
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros import qos
-from rl_edge_core.ros.start import init_rclpy
+from rl_edge_core.ros.start import own_node
 from rl_edge_core.wording import counted
 from rl_edge_interfaces.msg import PolicyStatus
 from rl_edge_policy.commands import robot_namespace
@@ -39,9 +35,6 @@ def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
 
     A policy that is still starting is waited for; when it takes longer, that is its status.
     """
-    context = Context()
-    init_rclpy(context=context, args=[])
-    node = Node('policy_health', namespace=namespace, context=context)
     latest: PolicyStatus | None = None
     has_started: Future = Future()
 
@@ -51,13 +44,9 @@ def latest_status(namespace: str, timeout_sec: float) -> PolicyStatus | None:
         if message.state not in _STARTING and not has_started.done():
             has_started.set_result(True)
 
-    node.create_subscription(PolicyStatus, 'policy_status', take, qos.policy_status())
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    executor.spin_until_future_complete(has_started, timeout_sec=timeout_sec)
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
+    with own_node('policy_health', namespace=namespace) as (node, executor):
+        node.create_subscription(PolicyStatus, 'policy_status', take, qos.policy_status())
+        executor.spin_until_future_complete(has_started, timeout_sec=timeout_sec)
     return latest
 
 
