@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rl_edge_compress.recipes import chosen_recipes
 from rl_edge_core.cluster import add_cluster_argument
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'rl_edge_compress')
         given.insert(0, 'compress')
     options = _parser(prog).parse_args(given)
     try:
-        return int(options.run(options))
+        return int(options.run(options) or 0)
     except RlEdgeError as error:
         return fail(error, exit_code=1)
     except KeyboardInterrupt:
@@ -155,7 +156,7 @@ def _add_arm64(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_runs('arm64'))
 
 
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """Write the actor of an artifact as ONNX or C; see `add_export_format`."""
     files = load_model_files(options.folder)
     if options.recipe:
@@ -168,7 +169,7 @@ def export(options: argparse.Namespace) -> int:
     set_up_tensorflow()
     from rl_edge_compress.export_formats import run
 
-    return run(options)
+    run(options)
 
 
 def _check_import(options: argparse.Namespace) -> None:
@@ -214,17 +215,17 @@ def _runs(
     *,
     check: Callable[[argparse.Namespace], None] = lambda options: None,
     tensorflow: bool = False,
-) -> Callable[[argparse.Namespace], int]:
+) -> Callable[[argparse.Namespace], Any]:
     """Return what imports a module when its command is given, and calls its function ``run``.
 
     ``check`` raises for arguments that are wrong, before that takes seconds or installs an extra.
     """
 
-    def run(options: argparse.Namespace) -> int:
+    def run(options: argparse.Namespace) -> Any:
         check(options)
         if tensorflow:
             load_tensorflow(announced=True)
-        return int(import_module(f'rl_edge_compress.{module}').run(options))
+        return import_module(f'rl_edge_compress.{module}').run(options)
 
     return run
 

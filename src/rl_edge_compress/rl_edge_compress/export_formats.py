@@ -25,8 +25,8 @@ LARGEST_DIFFERENCE = 1e-4
 FIRST_SEED = 30_000
 
 
-def run(options: argparse.Namespace) -> int:
-    """Export the actor of a command line's artifact; return 0."""
+def run(options: argparse.Namespace) -> None:
+    """Export the actor of a command line's artifact."""
     folder, out = options.folder, options.out
     if options.format == 'onnx':
         difference, drawn = export_onnx(folder, out)
@@ -34,13 +34,12 @@ def run(options: argparse.Namespace) -> int:
             f'{out}: opset {OPSET}, weights inside; largest difference {difference:.2g} over '
             f'{PARITY_OBSERVATIONS} {drawn} observations in ONNX Runtime'
         )
-        return 0
+        return
     recipe, weights, memory = export_c(folder, out, recipe=options.recipe or '')
     print(
         f'{out} and {out.with_suffix(".h").name}: recipe {recipe}, {weights:,} bytes of '
         f'constants, {memory:,} bytes of memory'
     )
-    return 0
 
 
 def export_onnx(folder: Path, out: Path) -> tuple[float, str]:

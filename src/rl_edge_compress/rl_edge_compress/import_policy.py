@@ -65,12 +65,12 @@ class SourcePolicy:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Import the policy of a command line, or print a template; return 0."""
+def run(options: argparse.Namespace) -> None:
+    """Import the policy of a command line, or print a template."""
     arguments = environment_arguments(options.environment_arguments)
     if options.template:
         print(_template(options.file, options.environment, arguments), end='')
-        return 0
+        return
     done = 'replaced' if options.out.is_dir() else 'wrote'
     manifest = import_policy(
         options.file,
@@ -91,7 +91,6 @@ def run(options: argparse.Namespace) -> int:
         print(f'  {entry.file:24} {entry.bytes:>10,} bytes')
     print(f'compressed uses {manifest.compressed_recipe()}: {manifest.training["compressed"]}')
     print(f'{done} {options.out}')
-    return 0
 
 
 def import_policy(

@@ -18,15 +18,14 @@ from rl_edge_core.files import folder_written_atomically
 from rl_edge_core.model_files import MANIFEST_NAME
 
 
-def run(options: argparse.Namespace) -> int:
-    """Publish the recipes of a command line and say what is there now; return 0."""
+def run(options: argparse.Namespace) -> None:
+    """Publish the recipes of a command line and say what is there now."""
     names = options.recipes.split(',')
     manifest = publish(options.folder, options.model, names, default=options.default)
     print(
         f'{options.model} holds {", ".join(manifest.recipes)}; '
         f'compressed uses {manifest.compressed_recipe()}'
     )
-    return 0
 
 
 def publish(

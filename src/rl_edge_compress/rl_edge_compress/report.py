@@ -53,18 +53,17 @@ class ReportConfig:
     """Rounds in which all files are timed in turn."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Make the report of a command line and print its table."""
     config = ReportConfig(options.episodes, options.confirm, options.processes, options.cluster)
     names = [name for name in options.recipes.split(',') if name]
     if options.timing_only:
         timings = measure_timings(options.folder, config, recipes=names)
         print(timing_table(list(dict.fromkeys(recipe for _, recipe in timings)), timings))
-        return 0
+        return
     reports, default = make_report(options.folder, config, recipes=names)
     print(markdown(reports, default=default))
     print(f'compressed uses {default}; wrote {options.folder / "report"}')
-    return 0
 
 
 def measure_timings(folder: Path, config: ReportConfig, *, recipes: Sequence[str] = ()) -> Timings:

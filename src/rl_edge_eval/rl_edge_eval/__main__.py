@@ -14,9 +14,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = 'python -m rl_edge_
     """Run one command; return the exit code (2 for what the user can put right)."""
     parsed = _parser(prog).parse_args(arguments)
     try:
-        return int(import_module(f'rl_edge_eval.{parsed.module}').run(parsed))
+        import_module(f'rl_edge_eval.{parsed.module}').run(parsed)
     except RlEdgeError as error:
         return fail(error, exit_code=2)
+    return 0
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ _STEP_NS = 50_000_000
 _EPISODE_STEPS = 1000
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Measure and print; the metrics say nothing about other machines."""
     if arguments.repeats < 1 or arguments.steps < 1:
         raise ConfigurationError('--repeats and --steps must be 1 or more')
@@ -55,7 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     make_console(data_on_stdout=arguments.json == STANDARD_OUTPUT).print(table)
     if arguments.json:
         write_json(arguments.json, metrics)
-    return 0
 
 
 def bare_pass(bag: Path) -> int:

@@ -222,7 +222,7 @@ def correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.asarray((first * second).mean(axis=0) / np.sqrt(spread))
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Replay the bag through the models and print how far they agree."""
     if not arguments.threshold > 0:
         raise ConfigurationError(f'--threshold is {arguments.threshold}, must be above 0')
@@ -244,7 +244,6 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(f'  [yellow]note[/yellow] {note}', highlight=False)
     if arguments.json:
         write_json(arguments.json, outcome)
-    return 0
 
 
 def _name_of(path: str, policy: Policy) -> str:

@@ -273,11 +273,10 @@ def view(path: Path, *, save: Path | None = None, robot: str | None = None) -> l
     return [f'no robot in 3D: {problem}'] if problem else []
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Show or save the bag; return 0."""
+def run(arguments: argparse.Namespace) -> None:
+    """Show or save the bag."""
     console = make_console(data_on_stdout=False)
     for problem in view(arguments.bag, save=arguments.save, robot=arguments.robot):
         console.print(problem, style='yellow', highlight=False)
     if arguments.save is not None:
         console.print(f'wrote {arguments.save}; open it with: rerun {arguments.save}')
-    return 0

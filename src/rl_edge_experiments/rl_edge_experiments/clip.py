@@ -30,8 +30,8 @@ _FROM_POLICY = ('configuration', 'model', 'recipe', 'runtime')
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
 
 
-def run_clip(values: Values) -> int:
-    """Run one episode, draw a part of it, and write the GIF; return 0."""
+def run_clip(values: Values) -> None:
+    """Run one episode, draw a part of it, and write the GIF."""
     path = user_path(str(values['output'] or results_folder() / 'clip.gif'))
     if path.suffix.lower() != '.gif':
         raise ConfigurationError(f'output is {str(path)!r}, must be a file that ends in .gif')
@@ -63,7 +63,6 @@ def run_clip(values: Values) -> int:
     steps = counted(len(video.states), 'step')
     print(f'{model.model_id}, seed {values["seed"]}: {steps} of the episode')
     print(f'wrote {path} ({path.stat().st_size / 1e6:.2f} MB)')
-    return 0
 
 
 def distance_text(video: Video, index: int) -> str:

@@ -52,6 +52,6 @@ def main(words: Sequence[str], prog: str = 'rl_edge') -> int:
             print(f'usage: {prog} {name} [argument:=value ...]\n\n{text}\n')
             print('\n'.join(help_lines(experiment.arguments)))
             return 0
-        return experiment.run(parse_arguments(experiment.arguments, parse_pairs(rest)))
+        return experiment.run(parse_arguments(experiment.arguments, parse_pairs(rest))) or 0
     except RlEdgeError as error:
         return fail(error)

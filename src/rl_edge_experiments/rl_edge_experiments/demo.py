@@ -90,7 +90,7 @@ POLICY_COLUMNS: tuple[Column[RecordedRun], ...] = (
 COLUMNS = (*QUALITY_COLUMNS, *POLICY_COLUMNS)
 
 
-def run_demo(values: Values) -> int:
+def run_demo(values: Values) -> None:
     """Run both configurations, print the table, write the summary and the plot.
 
     Raise StorageError, ConfigurationError or ArtifactError before anything runs when the folder
@@ -135,7 +135,6 @@ def run_demo(values: Values) -> int:
         if line:
             console.print(line, soft_wrap=True, highlight=False)
     console.print(f'wrote {folder / SUMMARY_FILE}, {folder / PLOT_FILE}', soft_wrap=True)
-    return 0
 
 
 EXPERIMENT = Experiment(

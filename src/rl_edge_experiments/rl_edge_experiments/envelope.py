@@ -39,8 +39,8 @@ Run = dict[str, Any]
 in envelope.json."""
 
 
-def run_envelope(values: Values) -> int:
-    """Run all budgets, search, write envelope.json, print the table; return 0."""
+def run_envelope(values: Values) -> None:
+    """Run all budgets, search, write envelope.json, print the table."""
     console = make_console(data_on_stdout=False)
     configurations = experiment.words_of(
         'configurations', str(values['configurations']), CONFIGURATIONS
@@ -75,7 +75,6 @@ def run_envelope(values: Values) -> int:
     for verdict in verdicts:
         console.print(verdict, soft_wrap=True)
     console.print(f'wrote {folder / "envelope.json"}', soft_wrap=True)
-    return 0
 
 
 def explore(

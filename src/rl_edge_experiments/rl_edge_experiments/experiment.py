@@ -25,8 +25,8 @@ class Experiment:
     """An experiment as `commands` finds it: its module's ``EXPERIMENT``."""
 
     arguments: tuple[Setting, ...]
-    run: Callable[[Values], int]
-    """Takes a checked value of each argument, returns the exit code."""
+    run: Callable[[Values], int | None]
+    """Takes a checked value of each argument, returns an exit code where it is not 0."""
 
 
 ENVIRONMENT = Setting(

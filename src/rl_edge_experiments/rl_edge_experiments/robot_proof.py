@@ -198,8 +198,8 @@ def measure_ticks(folder: Path, description: Path, step_on: str, seconds: float)
     return read_ticks(step_on, record_run(request))
 
 
-def run_robot_proof(values: Values) -> int:
-    """Run both interfaces and the ticks, write robot_proof.json; return 0."""
+def run_robot_proof(values: Values) -> None:
+    """Run both interfaces and the ticks, write robot_proof.json."""
     console, folder, model, values = begin(values)
     description = find_description(str(values['description']))
     load_description(description)  # a mistake shows now
@@ -227,7 +227,6 @@ def run_robot_proof(values: Values) -> int:
         console.print(comparison_table(ticks, TICK_COLUMNS))
     console.print(f'return over standard topics / own messages: {kept} (aim: within 3 %)')
     console.print(f'wrote {folder / "robot_proof.json"}', soft_wrap=True)
-    return 0
 
 
 def _kept(found: Mapping[str, Found]) -> Interval:

@@ -116,8 +116,8 @@ def shared_memory_files() -> tuple[int, int]:
     return len(files), len(files - used)
 
 
-def run_soak(values: Values) -> int:
-    """Run, fit, write soak.json; return 0."""
+def run_soak(values: Values) -> None:
+    """Run, fit, write soak.json."""
     console, folder, model, values = begin(values)
     minutes, mode = float(values['minutes']), str(values['mode'])
     request = RunRequest(
@@ -154,7 +154,6 @@ def run_soak(values: Values) -> int:
         f'{before[0]}, {after[0]}, of these left by killed processes: {before[1]}, {after[1]}'
     )
     console.print(f'wrote {folder / "soak.json"}', soft_wrap=True)
-    return 0
 
 
 COLUMNS: tuple[Column[Slope], ...] = (

@@ -137,8 +137,8 @@ class Measured:
         return Percentiles.of(self.response_us)
 
 
-def run_two_hosts(values: Values) -> int:
-    """Measure, cut, send, and multiply; write two_hosts.json; return 0."""
+def run_two_hosts(values: Values) -> None:
+    """Measure, cut, send, and multiply; write two_hosts.json."""
     console, folder, model, values = begin(values)
     with two_hosts() as hosts:
         loops = Loops(
@@ -152,7 +152,7 @@ def run_two_hosts(values: Values) -> int:
         if values['parts'] == CUT_ALONE:
             write_json(folder / CUT_FILE, found)
             console.print(found['cut'])
-            return 0
+            return
         links, many = _measure_links(loops, int(values['steps']), rounds=int(values['rounds']))
     slower = ratio(links[TWO_HOSTS].percentiles.p50, links[ONE_HOST].percentiles.p50)
     content = {
@@ -174,7 +174,6 @@ def run_two_hosts(values: Values) -> int:
     names = [f'two hosts, robots together: {robots}' for robots in many]
     console.print(rows_table(list(many.values()), COLUMNS, names=names))
     console.print(f'wrote {folder / "two_hosts.json"}', soft_wrap=True)
-    return 0
 
 
 def _measure_links(

@@ -197,7 +197,8 @@ def _export(arguments: argparse.Namespace) -> Any:
         check_folder(arguments.out, known_by=MANIFEST_NAME)
         return _run_late('export_command:export', tensorflow=True)(arguments)
     arguments.folder = arguments.run_folder
-    return export_as(arguments)
+    export_as(arguments)
+    return 0
 
 
 if __name__ == '__main__':

@@ -55,8 +55,8 @@ _NODE_COLUMNS: tuple[Column[NodeMetrics], ...] = (
 _PROCESSES: Column[NodeMetrics] = Column('processes', '', lambda node: str(node.processes))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Evaluate the bags; return 0 even when parts of them could not be read, which is said."""
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate the bags; what of them could not be read is said, and is no error."""
     bags = [metrics_of_bag(path) for path in arguments.bags]
     comparisons = compare(bags)
     console = make_console(data_on_stdout=STANDARD_OUTPUT in (arguments.json, arguments.csv))
@@ -88,7 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(f'wrote {path}', highlight=False)
         if not paths:
             console.print('nothing was recorded that could be plotted')
-    return 0
 
 
 def _print_comparison(console: Console, comparison: Comparison, names: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ _PATIENCE_SEC = 120.0
 _END_PATIENCE_SEC = 20.0
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Run the pairs, each in the other order than the one before, and print the ratio."""
     if arguments.pairs < 1:
         raise ConfigurationError(f'--pairs is {arguments.pairs}, must be 1 or more')
@@ -51,7 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         metrics = {'steps_per_sec': plain, 'steps_per_sec_recorded': recorded, 'kept': kept}
         write_json(arguments.json, metrics)
-    return 0
 
 
 def steps_per_second(arguments: argparse.Namespace, bag: Path | None) -> float:

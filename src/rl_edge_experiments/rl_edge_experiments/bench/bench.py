@@ -40,7 +40,7 @@ _TURNS = 20
 _OBSERVATIONS = 10
 
 
-def run_bench(values: Values) -> int:
+def run_bench(values: Values) -> None:
     """Measure everything, print it beside the goals, write bench.json.
 
     Raise StorageError or ArtifactError before anything runs.
@@ -66,7 +66,6 @@ def run_bench(values: Values) -> int:
     write_json(folder / RESULT_FILE, result)
     console.print(_table(result))
     console.print(f'wrote {folder / RESULT_FILE}', soft_wrap=True)
-    return 0
 
 
 def measure_inference(folder: Path, *, rounds: int) -> dict[str, Any]:

@@ -32,8 +32,8 @@ _VIDEO_SEC = 5.0
 _FROM_SIM = ('environment_id', 'environment_arguments', 'seed')
 
 
-def run_report(values: Values) -> int:
-    """Run everything that was asked for, write the page and the summary; return 0."""
+def run_report(values: Values) -> None:
+    """Run everything that was asked for, write the page and the summary."""
     console = make_console(data_on_stdout=False)
     names, missing = models_of(str(values['models']))
     chosen = {}
@@ -79,7 +79,6 @@ def run_report(values: Values) -> int:
     write_json(folder / SUMMARY_FILE, content)
     console.print(_claims_table(claims))
     console.print(f'wrote {folder / PAGE_FILE}, {folder / SUMMARY_FILE}', soft_wrap=True)
-    return 0
 
 
 def models_of(text: str) -> tuple[tuple[str, ...], list[str]]:
