@@ -251,7 +251,7 @@ class RobotNode(LoopNode[RobotParameters]):
             return lambda values: self._command.publish(
                 _as_trajectory(names, action.kind, values, self._description.control_period_sec)
             )
-        topic, profile = ('joint_commands', qos.action())
+        topic, profile = 'joint_commands', qos.action()
         if dry_run:
             topic, profile = ('command_preview', qos.resource_usage())
         self._command = qos.publisher(self, JointState, topic, profile)
