@@ -1,5 +1,7 @@
 """The entry points of this package: what it adds to ``rl_edge``, and the recorder's executable."""
 
+import os
+
 from rl_edge_core.command import Command
 from rl_edge_core.shared_parameters import RecorderParameters
 
@@ -31,5 +33,8 @@ def record_node() -> int:
     """Run the recorder node until it is told to end; exit code 1 when the bag can't be written."""
     from rl_edge_core.ros.node_main import run_node_process  # late: it is for the node's process
 
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        # What wakes it must not take a core from the loop that it records.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     make_node = 'rl_edge_eval.recorder_node:RecorderNode'
     return run_node_process(make_node, RecorderParameters, alone=False)  # each has its own bag

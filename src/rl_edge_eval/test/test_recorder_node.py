@@ -289,8 +289,11 @@ def test_several_robots(tmp_path: Path, graph: Node) -> None:
             assert publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=PATIENCE_SEC))
             graph.destroy_publisher(publisher)
         wait_until(lambda: recorded_steps(bag) == 10, 'a flush')
+        scheduling = os.sched_getscheduler(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SEC) == 0
+    ours = os.sched_getscheduler(0)
+    assert scheduling == (os.SCHED_BATCH if ours == os.SCHED_OTHER else ours)
     robots = {
         robot.namespace: [e.recorded_steps for e in robot.episodes if e.run_id == RUN]
         for robot in metrics_of_bag(bag).robots
