@@ -1,6 +1,5 @@
 """Named arrays as one npz archive, never with pickle in it."""
 
-import io
 import zipfile
 from collections.abc import Mapping
 from typing import BinaryIO
@@ -23,18 +22,6 @@ def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
     """Read what `write_arrays` wrote."""
     with np.load(file, allow_pickle=False) as archive:
         return dict(archive)
-
-
-def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the archive as bytes."""
-    file = io.BytesIO()
-    write_arrays(file, arrays)
-    return file.getvalue()
-
-
-def unpack(content: bytes) -> dict[str, np.ndarray]:
-    """Read what `pack` returned."""
-    return read_arrays(io.BytesIO(content))
 
 
 def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

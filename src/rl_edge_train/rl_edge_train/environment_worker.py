@@ -1,7 +1,7 @@
 """One process that steps several environments; it imports no TensorFlow."""
 
 import os
-import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_train.array_archive import below, pack, unpack
+from rl_edge_train.acting import ActingCopy
+from rl_edge_train.array_archive import below
 from rl_edge_train.environments import EnvironmentConfig, TrainingEnvironment
 from rl_edge_train.rollout import rolled_out
 
@@ -68,15 +69,21 @@ def work(
     environments = {
         index: TrainingEnvironment(environment_config, training=training) for index in indices
     }
-    commands = {b's': _step, b'o': _roll_out, b'r': _reset, b'g': _snapshot, b'p': _restore}
+    commands = {
+        'step': _step,
+        'roll_out': _roll_out,
+        'reset': _reset,
+        'snapshot': _snapshot,
+        'restore': _restore,
+    }
     try:
-        while message := connection.recv_bytes():
+        while True:
+            name, content = connection.recv()
             try:
-                reply = commands[message[:1]](environments, arrays, message[1:])
-                connection.send_bytes(b'k' + (reply or b''))
+                connection.send((commands[name](environments, arrays, content), ''))
             except Exception as error:
                 said = str(error) if isinstance(error, RlEdgeError) else repr(error)
-                connection.send_bytes(b'e' + said.encode())
+                connection.send((None, said))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
 
@@ -84,7 +91,7 @@ def work(
 Environments = dict[int, TrainingEnvironment]
 
 
-def _step(environments: Environments, arrays: SharedArrays, _: bytes) -> None:
+def _step(environments: Environments, arrays: SharedArrays, _: None) -> None:
     for index, environment in environments.items():
         step = environment.step(arrays.action[index])
         arrays.next_observation[index] = step.next_observation
@@ -95,9 +102,11 @@ def _step(environments: Environments, arrays: SharedArrays, _: bytes) -> None:
         arrays.distance[index] = step.distance
 
 
-def _roll_out(environments: Environments, arrays: SharedArrays, message: bytes) -> bytes:
-    """Step by a policy, an `ActingCopy`, explored by noise (steps, environments, action_size)."""
-    policy, noise = pickle.loads(message)
+def _roll_out(
+    environments: Environments, arrays: SharedArrays, content: tuple[ActingCopy, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Step by a policy, explored by noise (steps, all environments, action_size)."""
+    policy, noise = content
     own = list(environments)
     each_noise = iter(noise[:, own])
     transitions, arrays.observation[own] = rolled_out(
@@ -108,27 +117,26 @@ def _roll_out(environments: Environments, arrays: SharedArrays, message: bytes) 
             one.step(each) for one, each in zip(environments.values(), action, strict=True)
         ],
     )
-    return pickle.dumps(transitions)
+    return transitions
 
 
-def _reset(environments: Environments, arrays: SharedArrays, message: bytes) -> None:
-    seeds = np.frombuffer(message, np.int64)
+def _reset(environments: Environments, arrays: SharedArrays, seeds: Sequence[int]) -> None:
     for index, environment in environments.items():
-        arrays.observation[index] = environment.reset(int(seeds[index]))
+        arrays.observation[index] = environment.reset(seeds[index])
 
 
-def _snapshot(environments: Environments, _arrays: SharedArrays, _: bytes) -> bytes:
-    states = {
+def _snapshot(environments: Environments, _arrays: SharedArrays, _: None) -> dict[str, np.ndarray]:
+    return {
         f'{index}/{name}': value
         for index, environment in environments.items()
         for name, value in environment.snapshot().items()
     }
-    return pack(states)
 
 
-def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -> bytes:
-    """Restore each environment; reply with the observations and whether the episodes go on."""
-    states = unpack(message)
+def _restore(
+    environments: Environments, arrays: SharedArrays, states: Mapping[str, np.ndarray]
+) -> list[bool]:
+    """Restore each environment; return whether the episodes go on."""
     goes_on: list[bool] = []
     for index, environment in environments.items():
         goes_on.append(environment.restore(below(states, f'{index}/')))
@@ -137,4 +145,4 @@ def _restore(environments: Environments, arrays: SharedArrays, message: bytes) -
         else:
             seed = int(states['fresh_seeds'][index])
             arrays.observation[index] = environment.reset(seed)
-    return bytes(goes_on)
+    return goes_on

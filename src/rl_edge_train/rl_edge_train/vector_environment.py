@@ -3,9 +3,9 @@
 import atexit
 import math
 import multiprocessing
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.signals import ENDING_SIGNALS, blocked
 from rl_edge_train import environment_worker
 from rl_edge_train.acting import ActingCopy
-from rl_edge_train.array_archive import pack, unpack
 from rl_edge_train.environments import EnvironmentConfig
 
 
@@ -143,7 +142,7 @@ class VectorEnvironment:
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """Start a fresh episode in every environment, one seed each; return the observations."""
-        self._send(b'r' + np.asarray(seeds, np.int64).tobytes())
+        self._send('reset', list(seeds))
         self._receive()
         self._open = OpenEpisodes(self.count)
         return self.observation
@@ -151,7 +150,7 @@ class VectorEnvironment:
     def start_step(self, action: np.ndarray) -> None:
         """Send actions (count, action_size); the simulation runs while the caller goes on."""
         self._arrays.action[:] = action
-        self._send(b's')
+        self._send('step')
 
     def finish_step(self) -> VectorStep:
         """Wait for the step that was started and return what it led to."""
@@ -170,14 +169,14 @@ class VectorEnvironment:
 
         `noise` is standard normal, (steps, count, action_size).
         """
-        self._send(b'o' + pickle.dumps((policy, noise)))
+        self._send('roll_out', (policy, noise))
 
     def finish_rollout(self) -> tuple[dict[str, np.ndarray], list[FinishedEpisode]]:
         """Wait for the rollout that was started; return transitions and ended episodes.
 
         Transitions are as `rolled_out` returns them.
         """
-        parts = [pickle.loads(reply) for reply in self._receive()]
+        parts = self._receive()
         rollout = {name: np.concatenate([p[name] for p in parts], axis=1) for name in parts[0]}
         steps = zip(
             *(rollout[n] for n in ('reward', 'terminated', 'truncated', 'distance')), strict=True
@@ -186,10 +185,8 @@ class VectorEnvironment:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state of every environment in mid-episode, by name."""
-        self._send(b'g')
-        states = {
-            name: value for reply in self._receive() for name, value in unpack(reply).items()
-        }
+        self._send('snapshot')
+        states = {name: value for reply in self._receive() for name, value in reply.items()}
         return states | {
             'observation': self.observation,
             'returns': self._open.returns.copy(),
@@ -203,30 +200,30 @@ class VectorEnvironment:
         """
         states = {n: v for n, v in arrays.items() if n not in ('returns', 'lengths')}
         states['fresh_seeds'] = np.asarray(fresh_seeds, np.int64)
-        self._send(b'p' + pack(states))
-        goes_on = np.frombuffer(b''.join(self._receive()), np.uint8)
+        self._send('restore', states)
+        goes_on = np.concatenate(self._receive())
         self._open.returns[:] = arrays['returns'] * goes_on
         self._open.lengths[:] = arrays['lengths'] * goes_on
         return int(goes_on.sum())
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, command: str, content: Any = None) -> None:
         for connection in self._connections:
             try:
-                connection.send_bytes(message)
+                connection.send((command, content))
             except (BrokenPipeError, OSError) as error:
                 raise SimulationError('a simulation process exited') from error
 
-    def _receive(self) -> list[bytes]:
+    def _receive(self) -> list[Any]:
         replies = []
         for connection in self._connections:
             try:
-                replies.append(connection.recv_bytes())
+                replies.append(connection.recv())
             except (EOFError, OSError) as error:
                 raise SimulationError('a simulation process exited') from error
-        for reply in replies:
-            if reply[:1] == b'e':
-                raise SimulationError(reply[1:].decode())
-        return [reply[1:] for reply in replies]
+        for _, fault in replies:
+            if fault:
+                raise SimulationError(fault)
+        return [reply for reply, _ in replies]
 
     def close(self) -> None:
         """End the worker processes; safe to call twice."""
