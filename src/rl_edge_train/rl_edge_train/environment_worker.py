@@ -1,7 +1,7 @@
 """One process that steps several environments; it imports no TensorFlow."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -69,7 +69,7 @@ def work(
     environments = {
         index: TrainingEnvironment(environment_config, training=training) for index in indices
     }
-    commands = {
+    commands: dict[str, Callable[..., Any]] = {
         'step': _step,
         'roll_out': _roll_out,
         'reset': _reset,
