@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest: Counter[Path] = Counter()
     for item in items:
         if timeout := item.get_closest_marker('timeout'):
-            longest[item.path] = max(longest[item.path], *timeout.args)
+            longest[item.path] = max([longest[item.path], *timeout.args])
 
     def slowness(item: pytest.Item) -> tuple[bool, bool, float]:
         return (
