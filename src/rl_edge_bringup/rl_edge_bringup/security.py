@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl_edge_bringup.models import install_command, share_folder
-from rl_edge_core.command import ArgumentParser
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import ensure_folder

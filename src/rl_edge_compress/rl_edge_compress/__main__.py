@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rl_edge_compress.recipes import chosen_recipes
+from rl_edge_core.argument_parser import ArgumentParser, output_folder
 from rl_edge_core.cluster import add_cluster_argument
-from rl_edge_core.command import ArgumentParser, fail, output_folder, run_alone
+from rl_edge_core.command import fail, run_alone
 from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError
 from rl_edge_core.files import check_file, check_folder, user_path
 from rl_edge_core.model_files import FULL_RECIPE, MANIFEST_NAME, load_model_files, named_model

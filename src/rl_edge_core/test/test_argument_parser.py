@@ -2,7 +2,7 @@
 
 import pytest
 
-from rl_edge_core.command import ArgumentParser
+from rl_edge_core.argument_parser import ArgumentParser
 
 
 @pytest.fixture

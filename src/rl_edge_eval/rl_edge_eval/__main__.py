@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from rl_edge_core.command import ArgumentParser, fail, output_file, output_folder, run_alone
+from rl_edge_core.argument_parser import ArgumentParser, output_file, output_folder
+from rl_edge_core.command import fail, run_alone
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.model_files import named_model
 

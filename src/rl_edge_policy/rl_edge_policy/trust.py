@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.artifact import Manifest, load_manifest, manifest_to_mapping, write_manifest
-from rl_edge_core.command import ArgumentParser
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.model_files import ModelFile, named_model

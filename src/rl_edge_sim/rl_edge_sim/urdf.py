@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
-from rl_edge_core.command import ArgumentParser, output_file
+from rl_edge_core.argument_parser import ArgumentParser, output_file
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import write_atomically
 from rl_edge_sim.environment import make_environment

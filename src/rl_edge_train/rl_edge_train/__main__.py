@@ -9,8 +9,9 @@ from typing import Any
 
 from rl_edge_compress.__main__ import add_export_format
 from rl_edge_compress.__main__ import export as export_as
+from rl_edge_core.argument_parser import ArgumentParser, output_file, output_folder
 from rl_edge_core.cluster import add_cluster_argument
-from rl_edge_core.command import ArgumentParser, fail, output_file, output_folder, run_alone
+from rl_edge_core.command import fail, run_alone
 from rl_edge_core.errors import ConfigurationError, RlEdgeError
 from rl_edge_core.files import check_folder, user_path
 from rl_edge_core.model_files import FULL_RECIPE, MANIFEST_NAME, named_model

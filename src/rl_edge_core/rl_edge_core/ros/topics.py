@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from rl_edge_core.command import ArgumentParser, Command
+from rl_edge_core.argument_parser import ArgumentParser
+from rl_edge_core.command import Command
 from rl_edge_core.errors import ConfigurationError
 from rl_edge_core.ros.start import announce_often, own_node
 from rl_edge_core.wording import counted
