@@ -90,11 +90,13 @@ class Setting:
 
     def check(self, value: Any) -> Any:
         """Return ``value`` when it is valid; raise ConfigurationError that says what is."""
-        if self.choices and value not in self.choices:
-            raise self._error(value)
-        if self.minimum is not None and float(value) < self.minimum:
-            raise self._error(value)
-        if self.maximum is not None and float(value) > self.maximum:
+        is_valid = (
+            (not self.choices or value in self.choices)
+            # What is allowed, not what is not: NaN is neither below nor above.
+            and (self.minimum is None or float(value) >= self.minimum)
+            and (self.maximum is None or float(value) <= self.maximum)
+        )
+        if not is_valid:
             raise self._error(value)
         return value
 

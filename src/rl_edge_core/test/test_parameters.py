@@ -94,3 +94,9 @@ def test_an_option_is_answered_with_the_pair_that_was_meant(words, meant):
         parse_pairs(words)
 
     assert str(found.value) == f'{words[0]!r} is not of the form name:=value{meant}'
+
+
+@pytest.mark.parametrize('limits', [{'minimum': 0.0}, {'maximum': 1.0}])
+def test_nan_is_within_no_limits(limits):
+    with pytest.raises(ConfigurationError, match='rate is nan, must be'):
+        Setting('rate', 0.5, 'a rate', **limits).check(float('nan'))
