@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo
 
 import rl_edge_interfaces.msg
 from rl_edge_eval.bag.bag import Bag
-from rl_edge_eval.bag.decode import DecodingError, decoder_of, msg_of_idl
+from rl_edge_eval.bag.decode import DecodingError, decoder_of
+from rl_edge_eval.bag.idl import msg_of_idl
 from rl_edge_eval.bag.messages import BagTopic
 from rl_edge_eval.metrics.records import TRANSITION_FIELDS, TRANSITION_TYPE
 from rl_edge_eval.recording.message_definitions import message_definition
