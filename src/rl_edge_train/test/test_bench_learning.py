@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -104,6 +105,14 @@ SMALL = Task(
     compared_at=(100, 300),
     normalize=True,
 )
+
+
+@pytest.mark.parametrize(('cores', 'expected'), [(1, (1, 1)), (2, (2, 2)), (16, (2, 2))])
+def test_our_side_uses_no_more_processes_or_threads_than_cores(cores, expected, monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(cores)))
+    ppo, sac = (ours.run_config(LEARNING_TASKS[name]) for name in ('ppo', 'sac'))
+    assert (ppo.simulation_processes, sac.learner_threads) == expected
+    assert (ppo.learner_threads, sac.simulation_processes) == (1, 1)
 
 
 @pytest.mark.timeout(900)

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_core.results import describe_machine, write_json
 from rl_edge_core.statistics import mean_interval
 from rl_edge_train.bench.stable_baselines import VECTOR_ENVIRONMENTS
-from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, LearningCurve, Task
+from rl_edge_train.bench.task import LEARNING_TASKS, TASKS, LearningCurve, Task, cores
 
 TRIAL_SHARE = 0.2
 """Share of the time that each of Stable-Baselines3's settings is tried for."""
@@ -47,7 +46,7 @@ def compare(arguments: argparse.Namespace) -> None:
     _check_names('part', arguments.parts, PARTS)
     _check_names('algorithm', arguments.algorithms or [], {**TASKS, **LEARNING_TASKS})
     report: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    report['machine'] = {'cpu_count': os.cpu_count(), **describe_machine()}
+    report['machine'] = {'cpu_count': cores(), **describe_machine()}
     report['command'] = ' '.join(['python -m rl_edge_train', *sys.argv[1:]])
     if 'speed' in arguments.parts:
         for algorithm in _chosen(arguments.algorithms, TASKS):
@@ -99,7 +98,7 @@ def _compare_speed(task: Task) -> dict[str, Any]:
 def _fastest_setting(task: Task) -> tuple[list[str], dict[str, float]]:
     """Return Stable-Baselines3's faster vector environment and thread count, and all trials."""
     trial = dataclasses.replace(task, seconds=task.seconds * TRIAL_SHARE, evaluation_episodes=1)
-    threads = sorted({1, os.cpu_count() or 1})
+    threads = sorted({1, cores()})
     rates = {
         (kind, str(count)): _run('stable_baselines', trial, [kind, str(count)])['steps_per_second']
         for kind in VECTOR_ENVIRONMENTS
@@ -114,7 +113,7 @@ def _run_learning(side: str, task: Task) -> dict[str, Any]:
     if side == 'ours':
         return _run('ours', task, [])
     # What its speed part has found the faster setting on every machine so far.
-    kind, threads = ('subproc', 1) if task.algorithm == 'ppo' else ('dummy', os.cpu_count() or 1)
+    kind, threads = ('subproc', 1) if task.algorithm == 'ppo' else ('dummy', cores())
     return _run('stable_baselines', task, [kind, str(threads)])
 
 

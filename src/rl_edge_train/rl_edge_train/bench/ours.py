@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rl_edge_core.configuration import from_mapping
-from rl_edge_train.bench.task import SEED, LearningCurve, Task
+from rl_edge_train.bench.task import SEED, LearningCurve, Task, cores
 from rl_edge_train.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def run_config(task: Task) -> RunConfig:
         'environment': {'environment_id': task.environment_id},
         'selection': {'episodes': task.evaluation_episodes},
         # SAC learns while one core simulates, PPO's two networks learn beside one another.
-        'simulation_processes': 2 if task.algorithm == 'ppo' else 1,
-        'learner_threads': 1 if task.algorithm == 'ppo' else 2,
+        'simulation_processes': min(cores(), 2) if task.algorithm == 'ppo' else 1,
+        'learner_threads': 1 if task.algorithm == 'ppo' else min(cores(), 2),
         'loop': loop,
         'agent': agent,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,11 @@ class LearningCurve:
     """Wall-clock time of training until then, evaluations left out."""
     returns: list[float]
     """Mean return of the deterministic policy."""
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use: `taskset` gives a side fewer."""
+    return len(os.sched_getaffinity(0))
 
 
 TASKS = {'sac': Task('sac'), 'ppo': Task('ppo', batch_size=64)}
