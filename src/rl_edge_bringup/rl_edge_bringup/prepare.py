@@ -136,9 +136,9 @@ def prepare(
         settled |= {'model': str(model.folder), 'recipe': model.recipe, 'runtime': model.runtime}
     nodes = system.nodes(settled)
     if settled.get('record'):
-        from rl_edge_bringup.recording import recorder_nodes  # loaded where it is needed
+        from rl_edge_bringup.recording import with_recorder  # loaded where it is needed
 
-        nodes = (*recorder_nodes(settled), *nodes)
+        nodes = with_recorder(nodes, settled)
     qos = str(values.get('qos', DEFAULT_QOS))
     processes = tuple(
         NodeProcess(node, label, _parameters(node, qos, remappings), _ros_arguments(node, values))

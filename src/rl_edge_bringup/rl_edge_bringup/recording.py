@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,22 @@ _LIMITS = ('max_file_size_mb', 'max_file_duration_sec', 'max_bag_size_mb')
 _OF_EVERY_STEP = ('observation', 'action', 'transition', 'episode')
 
 
-def transition_recorders(values: Values) -> tuple[str, ...]:
-    """Return the names of the nodes that record the transitions of the robot in ``namespace``.
+def with_recorder(nodes: Sequence[NodeDescription], values: Values) -> tuple[NodeDescription, ...]:
+    """Return the recorder, then ``nodes``, whose loops begin when it receives transitions.
 
-    Raise ConfigurationError for topics that are none.
+    Raise ConfigurationError as `recorder_nodes` does.
     """
-    namespace = str(values['namespace'])
-    topics = select_topics(_topics(values), [namespace])
-    if not topics.wants(f'/{namespace}/transition'):
-        return ()
-    return (ROSBAG2_NODE if _recorder(values) == ROSBAG2 else RECORDER_NODE,)
+    return (*recorder_nodes(values), *(_awaiting_recorder(node, values) for node in nodes))
+
+
+def _awaiting_recorder(node: NodeDescription, values: Values) -> NodeDescription:
+    awaited = node.parameters.get('transition_subscribers')
+    topics = select_topics(_topics(values), [node.namespace])
+    if awaited is None or not topics.wants(f'/{node.namespace}/transition'):
+        return node
+    recorder = ROSBAG2_NODE if _recorder(values) == ROSBAG2 else RECORDER_NODE
+    names = ', '.join(filter(None, [awaited, recorder]))
+    return replace(node, parameters={**node.parameters, 'transition_subscribers': names})
 
 
 def recorder_nodes(values: Values) -> tuple[NodeDescription, ...]:

@@ -242,23 +242,14 @@ def policy_node(values: Values) -> NodeDescription:
 def sim_node(values: Values, *, learners: Sequence[str] = ()) -> NodeDescription:
     """Return the node that simulates; the run is over when it has finished its episodes.
 
-    It begins when ``learners`` and the recorder, where there is one, receive transitions.
+    It begins when ``learners`` receive transitions.
     """
-    return _loop_node(SIM, values, learners)
+    return _node(SIM, values, ends_run=True, transition_subscribers=', '.join(learners))
 
 
 def robot_node(values: Values) -> NodeDescription:
     """Return the node between a robot's standard topics and a policy; it ends the run."""
-    return _loop_node(ROBOT, values)
-
-
-def _loop_node(executable: str, values: Values, learners: Sequence[str] = ()) -> NodeDescription:
-    awaited = [*learners]
-    if values.get('record'):
-        from rl_edge_bringup.recording import transition_recorders  # loaded where it is needed
-
-        awaited += transition_recorders(values)
-    return _node(executable, values, ends_run=True, transition_subscribers=', '.join(awaited))
+    return _node(ROBOT, values, ends_run=True, transition_subscribers='')
 
 
 def robots_of(values: Values) -> list[str]:

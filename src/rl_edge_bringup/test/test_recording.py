@@ -12,7 +12,7 @@ import pytest
 import yaml
 from programs import Program, run
 
-from rl_edge_bringup import recording
+from rl_edge_bringup import recording, systems
 from rl_edge_bringup.__main__ import main
 from rl_edge_bringup.models import results_folder
 from rl_edge_bringup.prepare import prepare
@@ -26,6 +26,7 @@ from rl_edge_bringup.recording import (
     recorder_nodes,
     subscription_qos,
     topics_regex,
+    with_recorder,
 )
 from rl_edge_bringup.running_system import RunningSystem
 from rl_edge_bringup.systems import UNTRAINED, find_system
@@ -163,6 +164,27 @@ def test_both_recorders_write_the_file_that_the_others_wait_for(monkeypatch, tmp
 
     assert [node.executable for node in nodes] == ['recorder_node', 'record']
     assert [node.ready_file for node in nodes] == [f'{tmp_path}/bag/bag_0.*'] * 2
+
+
+@pytest.mark.parametrize(
+    ('system', 'given', 'subscribers'),
+    [
+        ('sim', {}, 'recorder'),
+        ('sim', {'record_topics': 'all'}, 'recorder'),
+        ('sim', {'record_topics': 'episode, /diagnostics'}, ''),
+        ('train', {}, 'train, recorder'),
+    ],
+)
+def test_the_sim_begins_when_all_who_need_every_transition_receive(
+    system, given, subscribers, tmp_path
+):
+    defaults = {argument.name: argument.default for argument in find_system(system).arguments}
+    chosen = {**defaults, 'record': True, 'output_folder': str(tmp_path), 'recorder': 'rl_edge'}
+    recorder, *nodes = with_recorder(find_system(system).nodes(chosen | given), chosen | given)
+    sims = [node for node in nodes if node.executable == systems.SIM]
+
+    assert recorder.executable == systems.RECORDER
+    assert [sim.parameters['transition_subscribers'] for sim in sims] == [subscribers]
 
 
 def test_a_bag_that_is_there_is_left_alone(tmp_path):

@@ -163,19 +163,9 @@ def test_help_leaves_out_what_cannot_run_here(monkeypatch, capsys):
     assert 'sim' not in listed
 
 
-@pytest.mark.parametrize(
-    ('system', 'given', 'subscribers'),
-    [
-        ('sim', {}, ''),
-        ('sim', {'record': True}, 'recorder'),
-        ('sim', {'record': True, 'record_topics': 'all'}, 'recorder'),
-        ('sim', {'record': True, 'record_topics': 'episode, /diagnostics'}, ''),
-        ('train', {}, 'train'),
-        ('train', {'record': True}, 'train, recorder'),
-    ],
-)
-def test_the_sim_begins_when_all_who_need_every_transition_receive(system, given, subscribers):
-    values = {**values_of(system), 'recorder': 'rl_edge', **given}
-    sims = [node for node in find_system(system).nodes(values) if node.executable == systems.SIM]
+@pytest.mark.parametrize(('system', 'learners'), [('sim', ''), ('train', 'train')])
+def test_the_sim_begins_when_those_who_learn_receive(system, learners):
+    nodes = find_system(system).nodes(values_of(system))
+    sims = [node for node in nodes if node.executable == systems.SIM]
 
-    assert [sim.parameters['transition_subscribers'] for sim in sims] == [subscribers]
+    assert [sim.parameters['transition_subscribers'] for sim in sims] == [learners]
