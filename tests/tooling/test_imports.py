@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,24 @@ def test_imports_run_one_way_and_know_ros_only_where_it_belongs(file: Path) -> N
     assert ours <= BELOW[package] | {package}
     if not may_import_ros(file):
         assert not {name for name in names if ROS.fullmatch(name)}
+
+
+def test_no_module_imports_what_imports_it() -> None:
+    """Neither at its head nor, put off, in a function."""
+    files = {
+        '.'.join(file.relative_to(ROOT / 'src').with_suffix('').parts[1:]): file
+        for file in modules()
+    }
+    uses: dict[str, set[str]] = {}
+    for name, file in files.items():
+        imports = [
+            n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)
+        ]
+        found = {node.module for node in imports}
+        found |= {f'{node.module}.{alias.name}' for node in imports for alias in node.names}
+        uses[name] = found & files.keys()
+    assert sum(map(len, uses.values())) > len(files)
+    TopologicalSorter(uses).prepare()  # raises CycleError, which names the modules of a circle
 
 
 @pytest.mark.parametrize('file', modules(), ids=case_id)
