@@ -67,6 +67,15 @@ def test_it_has_no_compiler_and_nothing_of_training(edge, checkout, bare_environ
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_it_needs_no_library_of_the_checkout(edge, checkout):
+    libraries = list((edge / 'ros').rglob('*.so'))
+    needing = [file.name for file in libraries if bytes(checkout) in file.read_bytes()]
+
+    assert len(libraries) > 8
+    assert not [file for file in libraries if file.is_symlink()]
+    assert not needing
+
+
 def test_its_bill_of_materials_has_each_package_with_version_and_licence(edge, checkout, tmp_path):
     sbom = tmp_path / 'sbom.json'
     audit = [sys.executable, checkout / 'tools' / 'audit', edge, '--sbom', sbom]

@@ -13,6 +13,12 @@ EDGE_PACKAGES = (
     *('rl_edge_interfaces', 'rl_edge_core', 'rl_edge_policy', 'rl_edge_robot', 'rl_edge_bringup'),
 )
 """What the subset 'edge' consists of."""
+CMAKE_ARGUMENTS = (
+    '-DBUILD_TESTING=OFF',
+    '-DCMAKE_BUILD_TYPE=Release',
+    # Libraries name no folder of this checkout: tools/edge takes them along to other places.
+    '-DCMAKE_BUILD_WITH_INSTALL_RPATH=ON',
+)
 _BUILD_FILES = ('package.xml', 'setup.py', 'setup.cfg')
 _LIVE = ('.launch.py', '__init__.py', 'setup.py')
 
@@ -36,6 +42,8 @@ def package_digest(folder: Path, installation: str) -> str:
     """
     compiled = (folder / 'CMakeLists.txt').exists()
     digest = hashlib.sha256(installation.encode())
+    if compiled:
+        digest.update(' '.join(CMAKE_ARGUMENTS).encode())
     for file in sorted(folder.rglob('*')):
         if '__pycache__' in file.parts or not file.is_file():
             continue
@@ -92,7 +100,7 @@ def _colcon_build(places: Places, folders: list[Path]) -> None:
     command += ['--install-base', places.workspace / 'install']
     command += ['--continue-on-error', '--base-paths', *folders]
     command += ['--allow-overriding', *(folder.name for folder in folders)]
-    command += ['--cmake-args', '-DBUILD_TESTING=OFF', f'-DPython3_EXECUTABLE={places.python}']
+    command += ['--cmake-args', *CMAKE_ARGUMENTS, f'-DPython3_EXECUTABLE={places.python}']
     try:
         run(command, env=build_environment(places), cwd=places.workspace)
     except StepError as failure:
