@@ -14,9 +14,7 @@ from rl_edge_experiments.record_run import RunRequest, record_run
 
 ROOT = Path(__file__).resolve().parents[2]
 POLE = 'InvertedPendulum-v5'
-RECIPES = 'float32,int8,student32_int8'
-MORE_RECIPES = f'{RECIPES},float16,dynamic,int4,pruned80_int8'
-"""Of one policy: that they work does not depend on where an actor came from."""
+RECIPES = 'float32,int8,student32_int8,float16,dynamic,int4,pruned80_int8'
 QUICKLY = (
     *('--set', 'rounds=1', '--set', 'steps_per_round=50', '--set', 'updates_per_round=100'),
     *('--set', 'final_updates=100', '--set', 'batch_size=32'),
@@ -85,17 +83,7 @@ def rl_edge(*words):
     return done.stdout
 
 
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize('make', [ppo, sac, rsl_rl_onnx])
-def test_an_imported_policy_goes_all_the_way(make, ros_domain_id, tmp_path):
-    source = make(tmp_path)
-    imported, compressed = tmp_path / 'imported', tmp_path / 'compressed'
-    printed = rl_edge(
-        'rl_edge_compress', 'import', source, '--environment', POLE, '--out', imported
-    )
-    assert 'over 1000 visited observations' in printed
-
-    recipes = MORE_RECIPES if make is ppo else RECIPES
+def compress_and_report(imported, recipes, compressed):
     rl_edge('rl_edge_compress', imported, '--recipes', recipes, '--out', compressed, *QUICKLY)
     assert set(recipes.split(',')) < set(load_manifest(compressed).recipes)
     printed = rl_edge(
@@ -106,6 +94,22 @@ def test_an_imported_policy_goes_all_the_way(make, ros_domain_id, tmp_path):
     report = json.loads((compressed / 'report' / 'report.json').read_text())
     by_recipe = {entry['recipe']: entry for entry in report['recipes']}
     assert by_recipe['int8']['chosen_by']['episode_return']['count'] == 4
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ('make', 'recipes'),
+    # Two layers of ReLU or tanh are what our own actors have: one of them is compressed here.
+    [(ppo, RECIPES), (sac, ''), (rsl_rl_onnx, 'int8,student32_int8')],
+)
+def test_an_imported_policy_goes_all_the_way(make, recipes, ros_domain_id, tmp_path):
+    source, imported = make(tmp_path), tmp_path / 'imported'
+    printed = rl_edge(
+        'rl_edge_compress', 'import', source, '--environment', POLE, '--out', imported
+    )
+    assert 'over 1000 visited observations' in printed
+    if recipes:
+        compress_and_report(imported, recipes, tmp_path / 'compressed')
 
     arguments = {
         'environment_id': POLE,
