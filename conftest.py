@@ -20,8 +20,9 @@ DOMAIN_IDS = range(1, 101)
 """DDS derives its ports from the domain: up to 101 they stay below Linux's ephemeral ports."""
 
 TESTS = Path(__file__).with_name('tests')
-SERIAL_TESTS = (TESTS / 'system', TESTS / 'faults')
-"""Folders of tests of whole systems, which run one after the other."""
+SERIAL, SERIAL_TESTS = 'serial', (TESTS / 'system', TESTS / 'faults')
+"""Folders of tests of whole systems, which run one after the other; files whose tests wait for no
+clock have a group of their own and run beside them."""
 
 FAST_DDS_PROFILE = TESTS / 'fast_dds.xml'
 _number = itertools.count(os.getpid())
@@ -60,9 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if timeout := item.get_closest_marker('timeout'):
             longest[item.path] = max([longest[item.path], *timeout.args])
 
-    def slowness(item: pytest.Item) -> tuple[bool, bool, float]:
+    def slowness(item: pytest.Item) -> tuple[bool, bool, bool, float]:
+        group = item.get_closest_marker('xdist_group')
         return (
-            item.get_closest_marker('xdist_group') is not None,
+            group is not None and group.args == (SERIAL,),
+            group is not None,
             item.get_closest_marker('system') is not None,
             longest[item.path],
         )
@@ -70,7 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in SERIAL_TESTS):
             item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.xdist_group('serial'))
+            if item.get_closest_marker('xdist_group') is None:
+                item.add_marker(pytest.mark.xdist_group(SERIAL))
     items.sort(key=slowness, reverse='PYTEST_XDIST_WORKER' in os.environ)
 
 

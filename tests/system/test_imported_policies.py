@@ -12,6 +12,8 @@ import pytest
 from rl_edge_core.artifact import load_manifest
 from rl_edge_experiments.record_run import RunRequest, record_run
 
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group('imported_policies')]
+
 ROOT = Path(__file__).resolve().parents[2]
 POLE = 'InvertedPendulum-v5'
 RECIPES = 'float32,int8,student32_int8,float16,dynamic,int4,pruned80_int8'
@@ -96,7 +98,6 @@ def compress_and_report(imported, recipes, compressed):
     assert by_recipe['int8']['chosen_by']['episode_return']['count'] == 4
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ('make', 'recipes'),
     # Two layers of ReLU or tanh are what our own actors have: one of them is compressed here.

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rl_edge_bringup.models import workspace_folder
 from rl_edge_bringup.security import policy_of
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group('security_policies')]
 
 COMMANDS_OF_OTHERS = ('command_preview', 'joint_commands', 'joint_trajectory')
 SENSORS_OF_OTHERS = ('commanded_velocity', 'emergency_stop')

@@ -10,7 +10,7 @@ from rl_edge_interfaces.srv import SaveCheckpoint
 from rl_edge_train import checkpoint
 
 # TensorFlow starts in four processes, and learning takes as long as the machine needs.
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group('system_training')]
 LEARNING_SEC = 1200.0
 LONGEST_EPISODE = 1000
 """Steps of an episode in which the pole never falls; before training it falls within some 30."""
