@@ -218,6 +218,13 @@ def test_ant_runs_in_lockstep_as_in_the_rollout_bit_for_bit(graph):
     assert {t.run_id for t in transitions} == {environment.run_id}
 
 
+def test_a_double_holds_the_number_of_a_run(graph, monkeypatch):
+    """PlotJuggler reads every number as one, and refuses a bag where digits would be lost."""
+    monkeypatch.setattr('secrets.randbits', lambda bits: 2**bits - 1)
+    run_id = graph.start(**PENDULUM).run_id
+    assert int(float(run_id)) == run_id
+
+
 def test_stamps_are_monotonic_simulated_time(graph):
     peer = graph.add(Peer(graph.context, topics=('transition', 'episode', '/clock')))
     graph.start(

@@ -66,8 +66,9 @@ class LoopNode(Node, Generic[Parameters]):
         super().__init__(name, **kwargs)
         self.finished: Future = Future()
         self.settings: Parameters = declare_parameters(self, parameters_type)
-        self.run_id = secrets.randbits(63)
-        """The random number that addresses of this run carry."""
+        self.run_id = secrets.randbits(53)
+        """The random number that addresses of this run carry; a double holds it to the last digit,
+        or PlotJuggler refuses the bag."""
 
     def serve(
         self,
