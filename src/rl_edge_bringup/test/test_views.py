@@ -10,6 +10,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from rl_edge_bringup.recording import BAG_FOLDER
 from rl_edge_interfaces.msg import ControlTiming, EpisodeSummary, ResourceUsage, Transition
 
 VIEWS = Path(__file__).parents[1] / 'config' / 'views'
@@ -62,12 +63,36 @@ def test_every_panel_of_foxglove_has_a_place():
     assert sorted(panels(layout['layout'])) == sorted(layout['configById'])
 
 
+def plotjuggler():
+    return ElementTree.parse(VIEWS / 'plotjuggler.xml').getroot()
+
+
 def test_plotjuggler_plots_numbers_that_exist():
-    curves = ElementTree.parse(VIEWS / 'plotjuggler.xml').getroot().findall('.//curve')
+    curves = plotjuggler().findall('.//curve')
     assert len(curves) == 12
     for curve in curves:
         topic, _, field = curve.get('name').rpartition('/')
         check_number(topic, field)
+
+
+def test_plotjuggler_asks_nothing_about_a_bag_beside_the_layout():
+    """It does where the layout does not name the loader, the file and the topics."""
+    root = plotjuggler()
+    (bag,) = root.findall('previouslyLoaded_Datafiles/fileInfo')
+    assert bag.get('filename') == f'{BAG_FOLDER}_0.mcap'
+    (loader,) = bag.findall('plugin')
+    assert loader.get('ID') == 'DataLoad MCAP'
+    selected = loader.find('parameters').get('selected_topics').split(';')
+    plotted = {curve.get('name').rpartition('/')[0] for curve in root.findall('.//curve')}
+    assert sorted(selected) == sorted(plotted)
+
+
+def test_every_plot_of_plotjuggler_has_a_size():
+    splitters = plotjuggler().findall('.//DockSplitter')
+    assert splitters
+    for splitter in splitters:
+        sizes = splitter.get('sizes').split(';')
+        assert int(splitter.get('count')) == len(splitter) == len(sizes)
 
 
 @pytest.mark.parametrize('display', ['RobotModel', 'Odometry', 'Image'])
