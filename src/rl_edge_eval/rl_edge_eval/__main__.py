@@ -70,7 +70,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     view.set_defaults(module='view')
     view.add_argument('bag', type=Path, metavar='BAG', help='bag folder or file')
     view.add_argument(
-        '--save', type=output_file, metavar='FILE.rrd', help='write a file, open no viewer'
+        '--save',
+        type=output_file,
+        metavar='FILE',
+        help='open no viewer, write FILE.rrd for Rerun, or FILE.mcap: the bag with its robot, for '
+        'Lichtblick and Foxglove',
     )
     view.add_argument('--robot', metavar='NAMESPACE', help='needed when the bag has several')
 

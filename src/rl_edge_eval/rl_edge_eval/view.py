@@ -1,7 +1,8 @@
 """``rl_edge view BAG``: a run in the Rerun viewer, without ROS.
 
 The robot moves in 3D, drawn from the shapes of its MuJoCo model and the recorded observations;
-actions, rewards, latency, CPU and memory are on the same time line: that of recording.
+actions, rewards, latency, CPU and memory are on the same time line: that of recording. Or write a
+bag for viewers of ROS, with the robot in it: see `view_mcap`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class RecordedRobot:
 
     spec: EnvironmentSpec
     term_names: tuple[str, ...]
+    name: str = ''
+    """Its namespace."""
     time_ns: list[int] = field(default_factory=list)
     """Of each transition."""
     observation: list[np.ndarray] = field(default_factory=list)
@@ -80,7 +83,9 @@ def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
         namespace, of_a_node, _ = namespace.partition('/resource_usage')
         if name == 'environment' and not of_a_node:
             spec = EnvironmentSpec.from_message(message)
-            found.setdefault(namespace, RecordedRobot(spec, tuple(message.reward_term_names)))
+            found.setdefault(
+                namespace, RecordedRobot(spec, tuple(message.reward_term_names), namespace)
+            )
         if namespace not in found:
             continue
         one = found[namespace]
@@ -276,7 +281,16 @@ def view(path: Path, *, save: Path | None = None, robot: str | None = None) -> l
 def run(arguments: argparse.Namespace) -> None:
     """Show or save the bag."""
     console = make_console(data_on_stdout=False)
-    for problem in view(arguments.bag, save=arguments.save, robot=arguments.robot):
+    save: Path | None = arguments.save
+    if save is not None and save.suffix == '.mcap':
+        from rl_edge_eval.view_mcap import save_mcap
+
+        problems = save_mcap(arguments.bag, save, robot=arguments.robot)
+        how = 'open it in Lichtblick or Foxglove'
+    else:
+        problems = view(arguments.bag, save=save, robot=arguments.robot)
+        how = f'open it with: rerun {save}'
+    for problem in problems:
         console.print(problem, style='yellow', highlight=False)
-    if arguments.save is not None:
-        console.print(f'wrote {arguments.save}; open it with: rerun {arguments.save}')
+    if save is not None:
+        console.print(f'wrote {save}; {how}')

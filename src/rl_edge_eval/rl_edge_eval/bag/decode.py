@@ -39,7 +39,7 @@ def decoder_of(topic: BagTopic, *, needs: tuple[str, ...] = ()) -> Decoder:
         raise DecodingError(f'{topic.name} is serialized as {topic.serialization!r}, not as cdr')
     name = topic.message_type
     try:
-        schema = Schema(1, _definition_of(topic).encode(), 'ros2msg', name)
+        schema = Schema(1, definition_of(topic).encode(), 'ros2msg', name)
         decode = DecoderFactory().decoder_for('cdr', schema)
     except RlEdgeError:
         raise
@@ -124,7 +124,11 @@ def frames_of(path: Path) -> Iterator[Frame]:
         raise BagError(f'{path}: {error}') from error
 
 
-def _definition_of(topic: BagTopic) -> str:
+def definition_of(topic: BagTopic) -> str:
+    """Return the definition of the topic's messages, as .msg files have it.
+
+    Raise DecodingError where neither the bag nor this computer has it.
+    """
     if topic.definition and topic.definition_format in ('ros2idl', 'omgidl'):
         return msg_of_idl(topic.definition, topic.message_type)
     if topic.definition:
