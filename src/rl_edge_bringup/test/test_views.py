@@ -12,6 +12,8 @@ from std_msgs.msg import String
 
 from rl_edge_bringup.recording import BAG_FOLDER
 from rl_edge_interfaces.msg import ControlTiming, EpisodeSummary, ResourceUsage, Transition
+from rl_edge_sim.environment import make_environment
+from rl_edge_sim.urdf import urdf_of
 
 VIEWS = Path(__file__).parents[1] / 'config' / 'views'
 TYPES = {
@@ -46,20 +48,43 @@ def test_foxglove_plots_numbers_that_exist():
             check_number(topic, field)
 
 
+def test_foxglove_and_lichtblick_read_the_titles_of_plots_from_keys_of_their_own():
+    for name, plot in foxglove()['configById'].items():
+        if name.startswith('Plot!'):
+            assert plot['foxglovePanelTitle'] == plot['lichtblickPanelTitle'] != ''
+            assert 'title' not in plot
+
+
 def test_foxglove_shows_the_robot_and_its_camera():
     config = foxglove()['configById']
-    assert TYPES[config['3D!robot']['layers']['robot']['topic']] is String
-    assert all(topic in TYPES for topic in config['3D!robot']['topics'])
+    robot = config['3D!robot']
+    assert robot['layers']['robot']['sourceType'] == 'topic'
+    assert TYPES[robot['layers']['robot']['topic']] is String
+    # A URDF is drawn by its layer; as a topic it is one that cannot be shown.
+    assert all(TYPES[topic] is not String for topic in robot['topics'])
     assert TYPES[config['Image!camera']['imageMode']['imageTopic']] is Image
 
 
-def test_every_panel_of_foxglove_has_a_place():
-    def panels(node):
-        if isinstance(node, str):
-            return [node]
-        return [*panels(node['first']), *panels(node['second'])]
+def test_foxglove_follows_a_link_of_the_robot_over_a_grid_that_stays():
+    robot = foxglove()['configById']['3D!robot']
+    env = make_environment('Ant-v5')
+    urdf, _ = urdf_of(env.unwrapped.model, 'ant')
+    env.close()
+    link = robot['followTf']
+    assert f'<link name="{link}">' in urdf
+    assert robot['layers']['grid']['frameId'] == 'odom'
+    assert robot['followMode'] == 'follow-position'  # the view does not turn with the robot
 
+
+def test_every_panel_of_foxglove_has_a_place():
     layout = foxglove()
+
+    def panels(node):
+        if isinstance(node, dict):
+            return [*panels(node['first']), *panels(node['second'])]
+        tabs = layout['configById'][node].get('tabs', [])
+        return [node, *(panel for tab in tabs for panel in panels(tab['layout']))]
+
     assert sorted(panels(layout['layout'])) == sorted(layout['configById'])
 
 
