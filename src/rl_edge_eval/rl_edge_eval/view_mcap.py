@@ -4,11 +4,11 @@ Beside all that was recorded it has the robot's URDF, and where its links are af
 """
 
 import heapq
+import operator
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
-from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -16,16 +16,17 @@ from gymnasium.envs.mujoco import MujocoEnv
 from mcap.writer import CompressionType, Writer
 
 from rl_edge_core.errors import RlEdgeError
-from rl_edge_core.files import ensure_folder
+from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError, definition_of
 from rl_edge_eval.bag.messages import BagMessage, BagTopic
 from rl_edge_eval.view import RecordedRobot, poses, read_robot
 from rl_edge_sim.environment import environment_of
-from rl_edge_sim.mujoco_names import position_names
+from rl_edge_sim.mujoco_names import body_name
 from rl_edge_sim.urdf import urdf_of
 
-_WORLD = 'odom'
+_ODOM = 'odom'
+_FREE = mujoco.mjtJoint.mjJNT_FREE
 _TF = '/tf'
 _DESCRIPTION = 'robot_description'
 _PARTS = {
@@ -46,76 +47,24 @@ _TF_DEFINITION = 'geometry_msgs/TransformStamped[] transforms\n' + ''.join(
 """tf2_msgs is not among the wheels, and this needs no ROS."""
 
 
-class Transform(NamedTuple):
-    """Where a link is, relative to another."""
+class Link(NamedTuple):
+    """A link, as our URDF has it: a body, with its origin at the last of its joints."""
 
-    parent: str
-    child: str
-    position: np.ndarray
-    turn: np.ndarray
-    """Quaternion (w, x, y, z)."""
-
-
-class _Joint:
-    """A joint of a URDF."""
-
-    def __init__(self, element: ElementTree.Element) -> None:
-        self.name, self.is_slide = element.get('name', ''), element.get('type') == 'prismatic'
-        self.parent, self.child = (
-            str(cast(ElementTree.Element, element.find(side)).get('link'))
-            for side in ('parent', 'child')
-        )
-        origin, axis = element.find('origin'), element.find('axis')
-        self._place, angles = (
-            _numbers('0 0 0' if origin is None else origin.get(name, '0 0 0'))
-            for name in ('xyz', 'rpy')
-        )
-        self._axis = None if axis is None else _numbers(axis.get('xyz', '1 0 0'))
-        self._turn = np.empty(4)
-        mujoco.mju_euler2Quat(self._turn, angles, 'XYZ')  # about the axes of the parent
-
-    def at(self, value: float) -> Transform:
-        """Return the transform of the joint at an angle or a distance."""
-        place, turn = self._place, self._turn
-        if self._axis is not None and self.is_slide:
-            along = np.empty(3)
-            mujoco.mju_rotVecQuat(along, self._axis * value, turn)
-            place = place + along
-        elif self._axis is not None:
-            by, turned = np.empty(4), np.empty(4)
-            mujoco.mju_axisAngle2Quat(by, self._axis, value)
-            mujoco.mju_mulQuat(turned, turn, by)
-            turn = turned
-        return Transform(self.parent, self.child, place, turn)
+    name: str
+    body: int
+    origin: np.ndarray
+    """In the body's frame, in m."""
 
 
-class Links:
-    """The links of a model, as its URDF has them."""
-
-    def __init__(self, model: Any, urdf: str) -> None:
-        """Find the joints, and the link that moves freely, if there is one."""
-        tree = ElementTree.fromstring(urdf)
-        self._joints = [_Joint(element) for element in tree.iter('joint')]
-        below = {joint.child for joint in self._joints}
-        links = [str(link.get('name')) for link in tree.iter('link')]
-        names = [name.rpartition('.') for name in position_names(model)]
-        self._columns = {
-            name: index
-            for index, (name, _, what) in enumerate(names)
-            if what in ('angle', 'position')
-        }
-        is_free = model.njnt and model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
-        self._root = next((link for link in links if link not in below), '') if is_free else ''
-
-    def transforms(self, qpos: np.ndarray) -> list[Transform]:
-        """Return where the links are, each relative to the one before it."""
-        found = []
-        if self._root:
-            found.append(Transform(_WORLD, self._root, qpos[:3], qpos[3:7]))
-        for joint in self._joints:
-            column = self._columns.get(joint.name)
-            found.append(joint.at(0.0 if column is None else float(qpos[column])))
-        return found
+def links_of(model: Any) -> list[Link]:
+    """Return the links of a model; those that only join two joints of a body are left out."""
+    links = []
+    for body in range(1, model.nbody):
+        last = model.body_jntadr[body] + model.body_jntnum[body] - 1
+        has_origin = model.body_jntnum[body] and model.jnt_type[last] != _FREE
+        origin = model.jnt_pos[last] if has_origin else np.zeros(3)
+        links.append(Link(body_name(model, body), body, origin))
+    return links
 
 
 def save_mcap(path: Path, out: Path, *, robot: str | None = None) -> list[str]:
@@ -135,25 +84,38 @@ def save_mcap(path: Path, out: Path, *, robot: str | None = None) -> list[str]:
             added, problems = _messages_of(recorded, begin_ns), []
         except RlEdgeError as error:
             added, problems = [], [f'no robot in 3D: {error}']
+    replaced = {topic.name for topic, _, _ in added}
+    copied = (message for message in Bag(path) if message.topic.name not in replaced)
     ensure_folder(out.parent)
-    with out.open('wb') as file:
+    write_atomically(
+        out,
+        lambda new: problems.extend(_write(new, heapq.merge(copied, added, key=_time_of))),
+    )
+    return problems
+
+
+_time_of = operator.attrgetter('time_ns')
+
+
+def _write(path: Path, messages: Iterable[BagMessage]) -> list[str]:
+    """Write messages; return which topics were left out."""
+    left_out: list[str] = []
+    channels: dict[BagTopic, int | None] = {}
+    with path.open('wb') as file:
         writer = Writer(file, compression=CompressionType.NONE)
         writer.start('ros2', 'rl_edge')
-        channels: dict[BagTopic, int | None] = {}
-        replaced = {topic.name for topic, _, _ in added}
-        copied = (message for message in Bag(path) if message.topic.name not in replaced)
-        for topic, time_ns, data in heapq.merge(copied, added, key=lambda one: one.time_ns):
+        for topic, time_ns, data in messages:
             if topic not in channels:
                 try:
                     channels[topic] = _channel(writer, topic)
                 except DecodingError as error:
                     channels[topic] = None
-                    problems.append(f'left out: {error}')
+                    left_out.append(f'left out: {error}')
             channel = channels[topic]
             if channel is not None:
                 writer.add_message(channel, time_ns, data, time_ns)
         writer.finish()
-    return problems
+    return left_out
 
 
 def _channel(writer: Writer, topic: BagTopic) -> int:
@@ -176,33 +138,47 @@ def _messages_of(recorded: RecordedRobot, begin_ns: int) -> list[BagMessage]:
                 f'the observation of {recorded.spec.environment_id} does not say where its '
                 f'joints are'
             )
-        urdf, _ = urdf_of(simulation.model, recorded.spec.environment_id.replace('-', '_'))
-        links = Links(simulation.model, urdf)
+        model, data = simulation.model, simulation.data
+        urdf, _ = urdf_of(model, recorded.spec.environment_id.replace('-', '_'))
+        links = links_of(model)
+        is_free = model.njnt and model.jnt_type[0] == _FREE
+        frame = _ODOM if is_free else body_name(model, 0)
+        places = []
+        for qpos in (found[0], *found):
+            data.qpos[:] = qpos
+            mujoco.mj_kinematics(model, data)
+            places.append([*places_of(data, links)])
     finally:
         env.close()
     description = BagTopic(
         f'{recorded.name}/{_DESCRIPTION}', 'std_msgs/msg/String', 'string data\n', 'ros2msg'
     )
     tf = BagTopic(_TF, 'tf2_msgs/msg/TFMessage', _TF_DEFINITION, 'ros2msg')
-    steps = zip([begin_ns, *recorded.time_ns], [found[0], *found], strict=True)
-    return [
-        BagMessage(description, begin_ns, _cdr(_string(urdf))),
-        *(
-            BagMessage(tf, time_ns, _tf_message(time_ns, links.transforms(qpos)))
-            for time_ns, qpos in steps
-        ),
-    ]
+    messages = [BagMessage(description, begin_ns, _cdr(_string(urdf)))]
+    for time_ns, of_links in zip([begin_ns, *recorded.time_ns], places, strict=True):
+        data = _tf_message(time_ns, frame, links, of_links)
+        messages.append(BagMessage(tf, time_ns, data))
+    return messages
 
 
-def _tf_message(time_ns: int, transforms: Sequence[Transform]) -> bytes:
+def places_of(data: Any, links: Sequence[Link]) -> Iterator[np.ndarray]:
+    """Yield where each link is: position (x, y, z), in m, and quaternion (x, y, z, w)."""
+    for _, body, origin in links:
+        w, *xyz = data.xquat[body]
+        yield np.array([*(data.xpos[body] + data.xmat[body].reshape(3, 3) @ origin), *xyz, w])
+
+
+def _tf_message(
+    time_ns: int, frame: str, links: Sequence[Link], places: Sequence[np.ndarray]
+) -> bytes:
     seconds, nanoseconds = divmod(time_ns, 10**9)
 
     def fields() -> Iterator[tuple[int, bytes]]:
-        yield 4, struct.pack('<I', len(transforms))
-        for parent, child, position, turn in transforms:
+        yield 4, struct.pack('<I', len(links))
+        for link, place in zip(links, places, strict=True):
             yield 4, struct.pack('<iI', seconds, nanoseconds)
-            yield from (*_string(parent), *_string(child))
-            yield 8, struct.pack('<7d', *position, *np.roll(turn, -1))
+            yield from (*_string(frame), *_string(link.name))
+            yield 8, struct.pack('<7d', *place)
 
     return _cdr(fields())
 
@@ -218,7 +194,3 @@ def _cdr(fields: Iterator[tuple[int, bytes]] | Sequence[tuple[int, bytes]]) -> b
     for alignment, part in fields:
         data += b'\0' * (-len(data) % alignment) + part
     return b'\0\1\0\0' + bytes(data)
-
-
-def _numbers(text: str) -> np.ndarray:
-    return np.array([float(word) for word in text.split()])

@@ -1,5 +1,7 @@
 """Bags with their robot in them: links are where MuJoCo has them, and the rest is as recorded."""
 
+from xml.etree import ElementTree
+
 import mujoco
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from rl_edge_eval.__main__ import main
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError
 from rl_edge_eval.view import poses, read_robot
-from rl_edge_eval.view_mcap import Links, save_mcap
+from rl_edge_eval.view_mcap import links_of, places_of, save_mcap
 from rl_edge_sim.environment import make_environment
-from rl_edge_sim.mujoco_names import body_name
+from rl_edge_sim.mujoco_names import position_names
 from rl_edge_sim.urdf import urdf_of
 
 
@@ -28,41 +30,51 @@ def messages_of(path):
         ]
 
 
-def place_in_world(transforms, link):
-    """Return position and quaternion (w, x, y, z) of a link, through those before it."""
-    above = {transform.child: transform for transform in transforms}
-    position, turn = np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
-    while link in above:
-        moved, turned = np.empty(3), np.empty(4)
-        mujoco.mju_rotVecQuat(moved, position, above[link].turn)
-        mujoco.mju_mulQuat(turned, above[link].turn, turn)
-        position, turn, link = moved + above[link].position, turned, above[link].parent
-    return position, turn
+def urdf_places(urdf, angles):
+    """Return position and quaternion (w, x, y, z) of each link of a URDF, by its joints."""
+    places = {}
+    for joint in ElementTree.fromstring(urdf).iter('joint'):  # parents come first
+        parent, child = (joint.find(side).get('link') for side in ('parent', 'child'))
+        origin = joint.find('origin')
+        offset, angle = (np.array(origin.get(k).split(), float) for k in ('xyz', 'rpy'))
+        moves = joint.find('axis')  # missing where it is fixed
+        axis = np.array([1.0, 0, 0] if moves is None else moves.get('xyz').split(), float)
+        turn, by, moved = np.empty(4), np.empty(4), np.empty(3)
+        mujoco.mju_euler2Quat(turn, angle, 'XYZ')
+        value = 0.0 if moves is None else angles[joint.get('name')]
+        if joint.get('type') == 'prismatic':
+            mujoco.mju_rotVecQuat(moved, axis * value, turn)
+            offset = offset + moved
+            by = np.array([1.0, 0.0, 0.0, 0.0])
+        else:
+            mujoco.mju_axisAngle2Quat(by, axis, value)
+        above, above_turn = places.get(parent, (np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])))
+        mujoco.mju_rotVecQuat(moved, offset, above_turn)
+        turned, whole = np.empty(4), np.empty(4)
+        mujoco.mju_mulQuat(turned, turn, by)
+        mujoco.mju_mulQuat(whole, above_turn, turned)
+        places[child] = above + moved, whole
+    return places
 
 
 @pytest.mark.parametrize(
-    ('environment_id', 'last'),
-    [('Ant-v5', 'odom'), ('HalfCheetah-v5', 'world'), ('InvertedPendulum-v5', 'world')],
+    'environment_id', ['HalfCheetah-v5', 'Hopper-v5', 'Pusher-v5', 'Reacher-v5']
 )
-def test_links_are_where_mujoco_has_them(environment_id, last):
+def test_links_are_where_the_urdf_has_them(environment_id):
     env = make_environment(environment_id)
     model, data = env.unwrapped.model, env.unwrapped.data
     env.reset(seed=1)
     for _ in range(5):
         env.step(env.action_space.sample())
     mujoco.mj_kinematics(model, data)
+    names = [name.rpartition('.')[0] for name in position_names(model)]
+    expected = urdf_places(urdf_of(model, 'robot')[0], dict(zip(names, data.qpos, strict=True)))
+    links = links_of(model)
 
-    transforms = Links(model, urdf_of(model, 'robot')[0]).transforms(np.array(data.qpos))
-
-    assert last in {transform.parent for transform in transforms}
-    for body in range(1, model.nbody):
-        position, turn = place_in_world(transforms, body_name(model, body))
-        first, count = model.body_jntadr[body], model.body_jntnum[body]
-        anchor = np.zeros(3)  # a link begins at the last joint of its body
-        if count and model.jnt_type[first] != mujoco.mjtJoint.mjJNT_FREE:
-            anchor = data.xmat[body].reshape(3, 3) @ model.jnt_pos[first + count - 1]
-        assert position == pytest.approx(data.xpos[body] + anchor, abs=1e-5)
-        assert abs(turn @ data.xquat[body]) == pytest.approx(1.0, abs=1e-6)
+    for link, (*position, x, y, z, w) in zip(links, places_of(data, links), strict=True):
+        assert position == pytest.approx(expected[link.name][0], abs=1e-5)
+        assert abs(expected[link.name][1] @ [w, x, y, z]) == pytest.approx(1.0, abs=1e-6)
+    assert len(links) == model.nbody - 1
     env.close()
 
 
@@ -89,7 +101,7 @@ def test_the_copy_has_the_bag_and_where_its_robot_is_at_each_step(tmp_path):
         place, turn = torso.transform.translation, torso.transform.rotation
         assert [place.x, place.y, place.z] == pytest.approx(qpos[:3])
         assert [turn.w, turn.x, turn.y, turn.z] == pytest.approx(qpos[3:7])
-        assert len(message.transforms) == 13
+        assert len(message.transforms) == len(links_of(env.unwrapped.model)) == 13
     env.close()
     assert len(frames) == STEPS + 1
 

@@ -92,6 +92,8 @@ class _Writer:
         else:
             word = 'revolute' if limited else 'continuous'
         element = self._joint_element(name, word, parent, child)
+        if word != 'fixed':
+            origin, turn = self._at_zero(joint, origin, turn)
         element.append(_origin(origin, turn))
         if word == 'fixed':
             return
@@ -101,6 +103,19 @@ class _Writer:
             low, high = model.jnt_range[joint] if limited else (-_NO_LIMIT, _NO_LIMIT)
             limit |= {'lower': f'{low:.6g}', 'upper': f'{high:.6g}'}
         ElementTree.SubElement(element, 'limit', limit)
+
+    def _at_zero(
+        self, joint: int, origin: np.ndarray, turn: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a joint's origin where its position is 0: the model has that of its reference."""
+        model, axis = self.model, self.model.jnt_axis[joint]
+        reference = float(model.qpos0[model.jnt_qposadr[joint]])
+        if model.jnt_type[joint] == _JOINT.mjJNT_SLIDE:
+            return origin - _matrix(turn) @ axis * reference, turn
+        back, turned = np.empty(4), np.empty(4)
+        mujoco.mju_axisAngle2Quat(back, axis, -reference)
+        mujoco.mju_mulQuat(turned, turn, back)
+        return origin, turned
 
     def _write_link(self, body: int, name: str, at: np.ndarray) -> None:
         model = self.model

@@ -15,10 +15,10 @@ TWO_HINGES = """
   <body name="base" pos="0 0 1"><freejoint/><geom type="box" size=".1 .2 .3"/>
     <body name="arm" pos="0.5 0 0" quat="0.7071 0 0 0.7071">
       <joint name="turn" axis="0 0 1" pos="0.1 0 0"/>
-      <joint name="lift" axis="0 1 0" pos="0 0.2 0" range="-60 45"/>
+      <joint name="lift" axis="0 1 0" pos="0 0.2 0" range="-60 45" ref="10"/>
       <geom type="capsule" fromto="0 0 0 0.4 0 0" size=".05"/>
       <body name="tool" pos="0.4 0 0.1"><geom type="ellipsoid" size=".1 .1 .2"/>
-        <joint name="slide" type="slide" axis="1 0 0" range="0 0.3"/></body>
+        <joint name="slide" type="slide" axis="1 0 0" range="0 0.3" ref="0.05"/></body>
     </body>
   </body>
 </worldbody></mujoco>
