@@ -157,4 +157,5 @@ def test_a_part_leaves_what_the_file_holds_of_others(tmp_path, monkeypatch):
     assert report['parity']['sac'] == []
     assert report['parity']['ppo'][1]['ours']['mean'] == 3.0
     assert report['time_to']['ppo']['1000'] == {'ours_s': None, 'sb3_s': None}
+    assert report['curves']['ppo']['sb3'] == [dataclasses.asdict(curve(1, 2, 3))]
     assert (tmp_path / 'bench_train' / 'ppo_seed1_ours.json').exists()

@@ -62,8 +62,8 @@ def compare(arguments: argparse.Namespace) -> None:
                 folder=out.with_suffix(''),
                 run_side=_run_learning,
             ):
-                report.setdefault('parity', {})[algorithm] = result['parity']
-                report.setdefault('time_to', {})[algorithm] = result['time_to']
+                for key, value in result.items():
+                    report.setdefault(key, {})[algorithm] = value
                 write_json(out, report)
             for row in report['parity'][algorithm]:
                 print(f'{algorithm}: {_parity_line(row)}', flush=True)
@@ -190,10 +190,10 @@ def _curves(task: Task, folder: Path, seeds: int) -> dict[str, list[LearningCurv
 
 
 def summarize_learning(task: Task, curves: dict[str, list[LearningCurve]]) -> dict[str, Any]:
-    """Return `parity`, returns at equal steps, and `time_to`, seconds to returns."""
+    """Return `parity`, returns at equal steps, `time_to`, seconds to returns, and `curves`."""
     count = len(curves[SIDES[0]])
     if not count:
-        return {'parity': [], 'time_to': {}}
+        return {'parity': [], 'time_to': {}, 'curves': {}}
     parity = []
     for steps in task.compared_at:
         row: dict[str, Any] = {'steps': steps}
@@ -205,7 +205,8 @@ def summarize_learning(task: Task, curves: dict[str, list[LearningCurve]]) -> di
         f'{wanted:.0f}': {f'{side}_s': median_time_to(curves[side], wanted) for side in SIDES}
         for wanted in RETURNS
     }
-    return {'parity': parity, 'time_to': time_to}
+    by_side = {side: [to_mapping(curve) for curve in curves[side]] for side in SIDES}
+    return {'parity': parity, 'time_to': time_to, 'curves': by_side}
 
 
 def median_time_to(curves: Sequence[LearningCurve], wanted: float) -> float | None:
