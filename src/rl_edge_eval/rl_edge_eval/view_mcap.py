@@ -20,7 +20,7 @@ from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError, definition_of
 from rl_edge_eval.bag.messages import BagMessage, BagTopic
-from rl_edge_eval.view import RecordedRobot, poses, read_robot
+from rl_edge_eval.recorded_robot import RecordedRobot, poses, read_robot
 from rl_edge_sim.environment import environment_of
 from rl_edge_sim.mujoco_names import body_name
 from rl_edge_sim.urdf import urdf_of

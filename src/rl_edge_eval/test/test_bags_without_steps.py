@@ -9,7 +9,7 @@ from rl_edge_eval.__main__ import main
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.messages import BagError
 from rl_edge_eval.metrics_of_bag import metrics_of_bag
-from rl_edge_eval.view import read_robot
+from rl_edge_eval.recorded_robot import read_robot
 
 
 @pytest.fixture

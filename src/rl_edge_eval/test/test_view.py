@@ -9,6 +9,7 @@ from bag_writer import BagWriter
 from rl_edge_core.errors import ConfigurationError, MissingExtraError, RlEdgeError
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
 from rl_edge_eval import view
+from rl_edge_eval.recorded_robot import poses, read_robot
 from rl_edge_sim.environment import make_environment, spec_of
 
 STEPS = 5
@@ -90,9 +91,9 @@ def test_the_robot_its_actions_rewards_latency_and_cpu_are_on_one_time_line(tmp_
 
 def test_a_leg_is_where_mujoco_has_it(tmp_path):
     ant_bag(tmp_path / 'bag')
-    recorded = view.read_robot(tmp_path / 'bag')
+    recorded = read_robot(tmp_path / 'bag')
     env = make_environment('Ant-v5')
-    found = view.poses(recorded, env.unwrapped)
+    found = poses(recorded, env.unwrapped)
     env.reset(seed=0)
     for step in range(STEPS):
         env.step(np.full(8, 0.25, np.float32))
@@ -112,16 +113,16 @@ def test_a_robot_whose_joints_are_not_observed_is_plotted_all_the_same(tmp_path,
 def test_one_of_several_robots_has_to_be_named(tmp_path):
     ant_bag(tmp_path / 'bag', names=('/a', '/b'))
     with pytest.raises(ConfigurationError, match='name one: /a, /b'):
-        view.read_robot(tmp_path / 'bag')
+        read_robot(tmp_path / 'bag')
     with pytest.raises(ConfigurationError, match="has no robot 'c'; it has /a, /b"):
-        view.read_robot(tmp_path / 'bag', 'c')
-    assert len(view.read_robot(tmp_path / 'bag', 'b').time_ns) == STEPS
+        read_robot(tmp_path / 'bag', 'c')
+    assert len(read_robot(tmp_path / 'bag', 'b').time_ns) == STEPS
 
 
 def test_a_bag_without_steps_has_nothing_to_see(tmp_path):
     ant_bag(tmp_path / 'bag', steps=0)
     with pytest.raises(RlEdgeError, match='has no transition of /ant0'):
-        view.read_robot(tmp_path / 'bag')
+        read_robot(tmp_path / 'bag')
 
 
 def test_without_rerun_the_command_that_installs_it_is_named(tmp_path, monkeypatch):

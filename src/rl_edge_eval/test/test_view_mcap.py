@@ -13,7 +13,7 @@ from rl_edge_eval import view_mcap
 from rl_edge_eval.__main__ import main
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError
-from rl_edge_eval.view import poses, read_robot
+from rl_edge_eval.recorded_robot import poses, read_robot
 from rl_edge_eval.view_mcap import links_of, places_of, save_mcap
 from rl_edge_sim.environment import make_environment
 from rl_edge_sim.mujoco_names import position_names
