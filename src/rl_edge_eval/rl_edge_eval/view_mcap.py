@@ -156,8 +156,7 @@ def _messages_of(recorded: RecordedRobot, begin_ns: int) -> list[BagMessage]:
     tf = BagTopic(_TF, 'tf2_msgs/msg/TFMessage', _TF_DEFINITION, 'ros2msg')
     messages = [BagMessage(description, begin_ns, _cdr(_string(urdf)))]
     for time_ns, of_links in zip([begin_ns, *recorded.time_ns], places, strict=True):
-        data = _tf_message(time_ns, frame, links, of_links)
-        messages.append(BagMessage(tf, time_ns, data))
+        messages.append(BagMessage(tf, time_ns, _tf_message(time_ns, frame, links, of_links)))
     return messages
 
 
