@@ -101,7 +101,7 @@ def compress_and_report(imported, recipes, compressed):
 @pytest.mark.parametrize(
     ('make', 'recipes'),
     # Two layers of ReLU or tanh are what our own actors have: one of them is compressed here.
-    [(ppo, RECIPES), (sac, ''), (rsl_rl_onnx, 'int8,student32_int8')],
+    [(ppo, RECIPES), (sac, ''), (rsl_rl_onnx, 'float32,int8,student32_int8')],
 )
 def test_an_imported_policy_goes_all_the_way(make, recipes, ros_domain_id, tmp_path):
     source, imported = make(tmp_path), tmp_path / 'imported'
