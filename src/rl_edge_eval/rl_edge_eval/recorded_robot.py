@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -96,6 +96,26 @@ def read_robot(path: Path, robot: str | None = None) -> RecordedRobot:
 def _is_shown(topic: BagTopic) -> bool:
     namespace, _, name = topic.name.rpartition('/')
     return name in _NAMES or namespace.endswith('/resource_usage')
+
+
+def simulation_of(robot: RecordedRobot) -> tuple[MujocoEnv, np.ndarray]:
+    """Return the simulation of a robot, to be closed, and its `poses`.
+
+    Raise RlEdgeError where it is not installed, and where its joints are not observed.
+    """
+    from gymnasium.envs.mujoco import MujocoEnv as Mujoco
+
+    from rl_edge_sim.environment import environment_of
+
+    env = environment_of(robot.spec)
+    simulation = cast('MujocoEnv', env.unwrapped)
+    found = poses(robot, simulation) if isinstance(simulation, Mujoco) else None
+    if found is None:
+        env.close()
+        raise RlEdgeError(
+            f'the observation of {robot.spec.environment_id} does not say where its joints are'
+        )
+    return simulation, found
 
 
 def poses(robot: RecordedRobot, env: MujocoEnv) -> np.ndarray | None:

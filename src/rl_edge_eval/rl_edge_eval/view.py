@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,10 @@ from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.extras import require_extra
 from rl_edge_core.files import ensure_folder
 from rl_edge_eval.output.columns import make_console
-from rl_edge_eval.recorded_robot import RecordedRobot, poses, read_robot
+from rl_edge_eval.recorded_robot import RecordedRobot, read_robot, simulation_of
 
 if TYPE_CHECKING:
     import rerun
-    from gymnasium.envs.mujoco import MujocoEnv
 
 TIME_LINE = 'recorded'
 
@@ -57,19 +56,11 @@ def shape_of(rr: Any, model: Any, geom: int) -> Any:
 def log_robot(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> str:
     """Log the robot in 3D; return why that could not be, or nothing."""
     import mujoco
-    from gymnasium.envs.mujoco import MujocoEnv as Mujoco
-
-    from rl_edge_sim.environment import environment_of
 
     try:
-        env = environment_of(robot.spec)
+        simulation, found = simulation_of(robot)
     except RlEdgeError as error:
         return str(error)
-    simulation = cast('MujocoEnv', env.unwrapped)
-    found = poses(robot, simulation) if isinstance(simulation, Mujoco) else None
-    if found is None:
-        env.close()
-        return f'the observation of {robot.spec.environment_id} does not say where its joints are'
     model, data = simulation.model, simulation.data
     shapes = {geom: shape_of(rr, model, geom) for geom in range(model.ngeom)}
     shapes = {geom: shape for geom, shape in shapes.items() if shape is not None}
@@ -105,7 +96,7 @@ def log_robot(rr: Any, robot: RecordedRobot, out: rerun.RecordingStream) -> str:
                 quaternion=np.roll(turns[:, geom], -1, axis=1)[first].astype(np.float32),  # xyzw
             ),
         )
-    env.close()
+    simulation.close()
     return ''
 
 

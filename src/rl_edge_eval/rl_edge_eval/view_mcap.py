@@ -8,11 +8,10 @@ import operator
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
-from gymnasium.envs.mujoco import MujocoEnv
 from mcap.writer import CompressionType, Writer
 
 from rl_edge_core.errors import RlEdgeError
@@ -20,8 +19,7 @@ from rl_edge_core.files import ensure_folder, write_atomically
 from rl_edge_eval.bag.bag import Bag
 from rl_edge_eval.bag.decode import DecodingError, definition_of
 from rl_edge_eval.bag.messages import BagMessage, BagTopic
-from rl_edge_eval.recorded_robot import RecordedRobot, poses, read_robot
-from rl_edge_sim.environment import environment_of
+from rl_edge_eval.recorded_robot import RecordedRobot, read_robot, simulation_of
 from rl_edge_sim.mujoco_names import body_name
 from rl_edge_sim.urdf import urdf_of
 
@@ -129,15 +127,8 @@ def _messages_of(recorded: RecordedRobot, begin_ns: int) -> list[BagMessage]:
 
     From ``begin_ns`` to its first step the robot stands where that led to.
     """
-    env = environment_of(recorded.spec)
+    simulation, found = simulation_of(recorded)
     try:
-        simulation = cast(MujocoEnv, env.unwrapped)
-        found = poses(recorded, simulation) if isinstance(simulation, MujocoEnv) else None
-        if found is None:
-            raise RlEdgeError(
-                f'the observation of {recorded.spec.environment_id} does not say where its '
-                f'joints are'
-            )
         model, data = simulation.model, simulation.data
         urdf, _ = urdf_of(model, recorded.spec.environment_id.replace('-', '_'))
         links = links_of(model)
@@ -149,7 +140,7 @@ def _messages_of(recorded: RecordedRobot, begin_ns: int) -> list[BagMessage]:
             mujoco.mj_kinematics(model, data)
             places.append([*places_of(data, links)])
     finally:
-        env.close()
+        simulation.close()
     description = BagTopic(
         f'{recorded.name}/{_DESCRIPTION}', 'std_msgs/msg/String', 'string data\n', 'ros2msg'
     )

@@ -92,11 +92,10 @@ class _Writer:
         else:
             word = 'revolute' if limited else 'continuous'
         element = self._joint_element(name, word, parent, child)
-        if word != 'fixed':
-            origin, turn = self._at_zero(joint, origin, turn)
-        element.append(_origin(origin, turn))
         if word == 'fixed':
+            element.append(_origin(origin, turn))
             return
+        element.append(_origin(*self._at_zero(joint, origin, turn)))
         ElementTree.SubElement(element, 'axis', xyz=_text(model.jnt_axis[joint]))
         limit = {'effort': f'{self._effort.get(joint, _NO_LIMIT):g}', 'velocity': f'{_NO_LIMIT:g}'}
         if word != 'continuous':
