@@ -1,11 +1,12 @@
 """What TensorFlow says at every start is not seen; everything else is."""
 
+import gc
 import os
 import sys
 
 import pytest
 
-from rl_edge_core.tensorflow_setup import set_up_tensorflow, without_noise
+from rl_edge_core.tensorflow_setup import importing, set_up_tensorflow, without_noise
 
 
 def test_known_lines_are_kept_back_and_others_appear(capfd):
@@ -30,6 +31,23 @@ def test_what_was_held_appears_after_an_exception_too(capfd):
     with pytest.raises(ImportError):
         fail()
     assert 'cannot open' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+def test_an_import_leaves_no_trace(enabled, monkeypatch):
+    before = gc.isenabled()
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'matplotlib']:
+        monkeypatch.delitem(sys.modules, name)
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with importing():
+            assert not gc.isenabled()
+            with pytest.raises(ImportError):
+                import matplotlib
+        assert gc.isenabled() == enabled
+        import matplotlib  # noqa: F401
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_the_users_own_settings_stay(monkeypatch):
