@@ -9,7 +9,8 @@ import psutil
 import pytest
 from fault_loop import FaultLoop
 
-from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
+from rl_edge_core.archive import pack_artifact
+from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.files import sha256_of
 from rl_edge_interfaces.srv import LoadModel
 

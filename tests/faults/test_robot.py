@@ -20,7 +20,7 @@ from robot_fault_loop import (
 from std_msgs.msg import Float64MultiArray
 
 from rl_edge_bringup.models import workspace_folder
-from rl_edge_core.artifact import pack_artifact
+from rl_edge_core.archive import pack_artifact
 from rl_edge_core.files import sha256_of
 from rl_edge_core.ros import qos
 from rl_edge_interfaces.srv import LoadModel

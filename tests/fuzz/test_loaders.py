@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rl_edge_compress.untrained import ensure_untrained
-from rl_edge_core.artifact import load_manifest, pack_artifact, unpack_artifact
+from rl_edge_core.archive import pack_artifact, unpack_artifact
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import ArtifactError, RlEdgeError
 from rl_edge_core.files import sha256_of
 from rl_edge_eval.bag.bag import Bag

@@ -15,13 +15,7 @@ from rclpy.validate_namespace import validate_namespace
 from rl_edge_bringup import models
 from rl_edge_bringup.systems import SHUTDOWN, NodeDescription, SystemDescription, labels, robots_of
 from rl_edge_core.errors import ConfigurationError
-from rl_edge_core.files import (
-    check_folder,
-    free_path,
-    ros_log_folder,
-    user_path,
-    write_atomically,
-)
+from rl_edge_core.files import check_folder, free_path, ros_log_folder, user_path, write_atomically
 from rl_edge_core.parameters import (
     Value,
     check_parameters,

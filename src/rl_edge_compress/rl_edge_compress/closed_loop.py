@@ -10,7 +10,8 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from rl_edge_core.artifact import load_manifest, pack_artifact, unpack_artifact
+from rl_edge_core.archive import pack_artifact, unpack_artifact
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.cluster import spread
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.episode_result import EndedBy, EpisodeResult

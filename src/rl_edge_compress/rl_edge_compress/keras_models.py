@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from rl_edge_core.artifact import Network, check_keras_archive
+from rl_edge_core.archive import check_keras_archive
+from rl_edge_core.artifact import Network
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError
 

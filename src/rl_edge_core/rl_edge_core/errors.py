@@ -1,6 +1,5 @@
 """Errors that rl_edge raises: each names the offending value and the remedy."""
 
-import difflib
 from collections.abc import Iterable
 
 LONGEST_MESSAGE = 3000
@@ -49,7 +48,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def close_words(text: str, valid: Iterable[str], *, most: int = 1) -> list[str]:
+    """Return the valid words that are like ``text``, the likest first."""
+    import difflib  # for those alone who say what was misspelt
+
+    return difflib.get_close_matches(text, list(valid), n=most)
+
+
 def did_you_mean(text: str, valid: Iterable[str]) -> str:
     """Return `` (did you mean ...?)`` for the closest valid word; empty when none is close."""
-    close = difflib.get_close_matches(text, list(valid), n=1)
+    close = close_words(text, valid)
     return f' (did you mean {close[0]}?)' if close else ''

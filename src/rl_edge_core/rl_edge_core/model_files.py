@@ -4,7 +4,6 @@ Whoever starts nodes chooses a file by this alone; the environment's specificati
 and the rest of the manifest are read by those who load the file (`rl_edge_core.artifact`).
 """
 
-import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl_edge_core.errors import ArtifactError, RlEdgeError, did_you_mean
+from rl_edge_core.errors import ArtifactError, RlEdgeError, close_words, did_you_mean
 from rl_edge_core.files import user_path
 from rl_edge_core.parameters import from_mapping
 
@@ -215,6 +214,6 @@ def shipped_models_hint(name: str) -> str:
     hint = did_you_mean(name, names)
     if not hint:  # without the folder, or with another one before it
         last = {Path(known).name: known for known in names}
-        close = difflib.get_close_matches(Path(name).name, last, n=1)
+        close = close_words(Path(name).name, last)
         hint = f' (did you mean {last[close[0]]}?)' if close else ''
     return f'{hint}; {there}'

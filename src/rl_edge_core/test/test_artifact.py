@@ -6,16 +6,14 @@ import zipfile
 
 import pytest
 
+from rl_edge_core.archive import check_keras_archive, pack_artifact, unpack_artifact
 from rl_edge_core.artifact import (
     MANIFEST_NAME,
     Manifest,
     ModelFile,
     Network,
-    check_keras_archive,
     checked_file,
     load_manifest,
-    pack_artifact,
-    unpack_artifact,
     write_manifest,
 )
 from rl_edge_core.errors import LONGEST_MESSAGE, ArtifactError

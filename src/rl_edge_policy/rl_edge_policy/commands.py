@@ -25,7 +25,7 @@ COMMANDS = (
         name='sign',
         group='shrink',
         help='sign the model files of an artifact with an Ed25519 key',
-        run='rl_edge_policy.trust:main',
+        run='rl_edge_policy.sign_command:main',
         example='key.pem models/ant_v5/best',
     ),
     Command(

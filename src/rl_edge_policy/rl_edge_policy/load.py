@@ -14,18 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from rl_edge_core.artifact import (
-    FULL_RECIPE,
-    Manifest,
-    ModelFile,
-    checked_file,
-    load_manifest,
-    unpack_artifact,
-)
+from rl_edge_core.artifact import FULL_RECIPE, Manifest, ModelFile, checked_file, load_manifest
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ArtifactError, ConfigurationError, RlEdgeError, SpecMismatchError
 from rl_edge_core.model_files import named_model, shipped_models_hint
-from rl_edge_core.tensorflow_setup import without_noise
+from rl_edge_core.tensorflow_setup import importing
 from rl_edge_policy.policy import Policy, RejectedActionError
 from rl_edge_policy.policy_parameters import AUTO
 from rl_edge_policy.runtimes import Runtime, choose_runtime
@@ -90,7 +83,7 @@ def find_model(path: Path, recipe: str | None) -> tuple[Path, Manifest, ModelFil
 def _import(runtime: Runtime) -> Callable[..., Policy]:
     """Return what makes a policy of a model file, its manifest, its entry, and ``threads``."""
     try:
-        with without_noise():
+        with importing():
             if runtime.name == 'keras':
                 from rl_edge_policy.runtimes.keras import KerasPolicy
 
@@ -170,6 +163,8 @@ def load_requested(
     with tempfile.TemporaryDirectory(prefix='rl_edge_policy-') as temporary:
         folder = named_model(path)
         if archive:
+            from rl_edge_core.archive import unpack_artifact  # loads what other nodes don't need
+
             folder = Path(temporary) / 'artifact'
             manifest = unpack_artifact(
                 archive,

@@ -1,4 +1,4 @@
-"""Which models may be loaded: those on a list of hashes, or signed by a key; and the signing.
+"""Which models may be loaded: those on a list of hashes, or signed by a key.
 
 A signature is made for each model file, over its manifest entry (its hash among it) and what it
 must do: the environment with the limits of its actions, the network, the golden observation. So
@@ -8,20 +8,18 @@ it still holds when some of an artifact's files are packed and sent.
 import base64
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_edge_core.argument_parser import ArgumentParser
-from rl_edge_core.artifact import Manifest, load_manifest, manifest_to_mapping, write_manifest
+from rl_edge_core.artifact import Manifest, manifest_to_mapping
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.extras import require_extra
-from rl_edge_core.model_files import ModelFile, named_model
+from rl_edge_core.model_files import ModelFile
 
 _SIGNED = ('name', 'environment', 'algorithm', 'network', 'golden_observation', 'format_version')
-_MAKE_KEY = 'openssl genpkey -algorithm ed25519 -out key.pem'
-_MAKE_PUBLIC = 'openssl pkey -in key.pem -pubout -out key.pub'
+MAKE_KEY = 'openssl genpkey -algorithm ed25519 -out key.pem'
+MAKE_PUBLIC = 'openssl pkey -in key.pem -pubout -out key.pub'
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def read_trust(hashes: str, key_file: str) -> Trust:
             raise ConfigurationError(
                 f'trusted_models holds {value!r}, must be SHA-256 in 64 hexadecimal digits'
             )
-    return Trust(frozenset(listed), _read_key(Path(key_file), public=True) if key_file else None)
+    return Trust(frozenset(listed), read_key(Path(key_file), public=True) if key_file else None)
 
 
 def signed_content(manifest: Manifest, entry: ModelFile) -> bytes:
@@ -85,31 +83,17 @@ def signed_content(manifest: Manifest, entry: ModelFile) -> bytes:
     return b'rl_edge model\n' + json.dumps(content, sort_keys=True, default=dict).encode()
 
 
-def sign(folder: Path, key_file: Path) -> Manifest:
-    """Sign every model file of the artifact ``folder`` in its manifest, and return that.
+def read_key(path: Path, *, public: bool) -> Any:
+    """Return the Ed25519 key, public or private, that a file in PEM holds.
 
-    Raise ConfigurationError for what is no private Ed25519 key, ArtifactError for no artifact.
+    Raise ConfigurationError for anything else, MissingExtraError without the package cryptography.
     """
-    manifest = load_manifest(folder)
-    key = _read_key(key_file, public=False)
-    files = tuple(
-        dataclasses.replace(
-            entry, signature=base64.b64encode(key.sign(signed_content(manifest, entry))).decode()
-        )
-        for entry in manifest.files
-    )
-    signed = dataclasses.replace(manifest, files=files)
-    write_manifest(signed, folder)
-    return signed
-
-
-def _read_key(path: Path, *, public: bool) -> Any:
     require_extra('security', 'cryptography')
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
-    kind, command = ('public', _MAKE_PUBLIC) if public else ('private', _MAKE_KEY)
+    kind, command = ('public', MAKE_PUBLIC) if public else ('private', MAKE_KEY)
     try:
         content = path.read_bytes()
         key: Any
@@ -129,18 +113,3 @@ def _read_key(path: Path, *, public: bool) -> Any:
     if not isinstance(key, wanted):
         raise ConfigurationError(f'{path} is a {kind} key, but not of Ed25519: {command}')
     return key
-
-
-def main(words: Sequence[str], prog: str) -> int:
-    """Sign the artifact of a command line; return 0."""
-    parser = ArgumentParser(
-        prog=f'{prog} sign',
-        description=f'Sign the model files of an artifact. Make a key: {_MAKE_KEY}; what the '
-        f'robot needs of it: {_MAKE_PUBLIC}',
-    )
-    parser.add_argument('key', type=Path, help='private Ed25519 key in PEM')
-    parser.add_argument('folder', type=named_model, help='artifact folder')
-    options = parser.parse_args(words)
-    manifest = sign(options.folder, options.key)
-    print(f'signed {", ".join(entry.file for entry in manifest.files)} of {options.folder}')
-    return 0

@@ -18,7 +18,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from rl_edge_core.artifact import load_manifest, pack_artifact
+from rl_edge_core.archive import pack_artifact
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.files import sha256_of
 from rl_edge_core.ros import qos
 from rl_edge_core.ros.conversions import to_environment, to_float32_field
@@ -26,7 +27,7 @@ from rl_edge_interfaces.msg import Action, Environment, Observation, PolicyStatu
 from rl_edge_interfaces.srv import LoadModel
 from rl_edge_policy.load import load_policy
 from rl_edge_policy.policy_node import WAITING, PolicyNode
-from rl_edge_policy.trust import sign
+from rl_edge_policy.sign_command import sign
 
 RUN = 42
 LIMIT_SEC = 60.0

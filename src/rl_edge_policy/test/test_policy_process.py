@@ -38,7 +38,7 @@ import sys
 from rl_edge_policy.policy_node import main
 code = main()
 heavy = ('tensorflow', 'keras', 'gymnasium', 'mujoco', 'rl_edge_sim', 'tflite_runtime')
-heavy += ('rl_edge_core.command',)  # and importlib.metadata with it: 1 MB
+heavy += ('rl_edge_core.command', 'zipfile', 'argparse', 'difflib')  # 2 MB
 print('imported:', [name for name in heavy if name in sys.modules])
 sys.exit(code)
 """

@@ -7,11 +7,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from rl_edge_core.artifact import load_manifest, pack_artifact, write_manifest
+from rl_edge_core.archive import pack_artifact
+from rl_edge_core.artifact import load_manifest, write_manifest
 from rl_edge_core.errors import ArtifactError, ConfigurationError
 from rl_edge_core.files import sha256_of
 from rl_edge_policy import load
-from rl_edge_policy.trust import Trust, read_trust, sign
+from rl_edge_policy.sign_command import sign
+from rl_edge_policy.trust import Trust, read_trust
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +13,7 @@ import yaml
 
 from rl_edge_core.argument_parser import ArgumentParser
 from rl_edge_core.command import Command
-from rl_edge_core.errors import ConfigurationError
+from rl_edge_core.errors import ConfigurationError, close_words
 from rl_edge_core.ros.start import announce_often, own_node
 from rl_edge_core.wording import counted
 
@@ -169,7 +168,7 @@ def _close_topics(wanted: str, topics: Iterable[str]) -> str:
     """Return the topics that may be meant, by their last part too; empty when none is close."""
     last = {topic.rpartition('/')[2]: topic for topic in topics}
     name = wanted.rpartition('/')[2]
-    close = [last[part] for part in difflib.get_close_matches(name, last, n=2)]
+    close = [last[part] for part in close_words(name, last, most=2)]
     return f' (did you mean {" or ".join(close)}?)' if close else ''
 
 

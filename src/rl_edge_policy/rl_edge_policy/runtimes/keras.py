@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rl_edge_core.artifact import Manifest, ModelFile, check_keras_archive
+from rl_edge_core.archive import check_keras_archive
+from rl_edge_core.artifact import Manifest, ModelFile
 from rl_edge_core.errors import ArtifactError, ConfigurationError, first_line
 from rl_edge_policy.policy import Policy, RejectedActionError, checked_observation, limited_action
 

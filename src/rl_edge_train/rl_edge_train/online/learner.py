@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rl_edge_core.artifact import FULL_RECIPE, pack_artifact
+from rl_edge_core.archive import pack_artifact
+from rl_edge_core.artifact import FULL_RECIPE
 from rl_edge_core.configuration import from_mapping
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_core.errors import ConfigurationError
