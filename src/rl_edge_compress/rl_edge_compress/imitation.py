@@ -221,23 +221,28 @@ class ImitationTrainer:
         action, _ = self.student.stateless_call(weights, self._fixed, observation, training=True)
         return action
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)  # which would trace the loop's body twice
     def _steps(
         self, observations: tf.Tensor, actions: tf.Tensor, weight_bits: int | None
     ) -> tf.Tensor:
-        error = tf.constant(0.0)
-        for index in tf.range(UPDATES_PER_CALL):
-            with tf.GradientTape() as tape:
-                action = self._action(observations[index], weight_bits)
-                error = tf.reduce_mean(tf.square((action - actions[index]) / self._scale))
-                loss = error
-                if self._critic is not None:
-                    lost = self._value_lost(observations[index], action, actions[index])
-                    loss += self.config.value_weight * lost
-            gradients = tape.gradient(loss, self._variables)
-            self._optimizer.apply(gradients, self._variables)
-            for variable, mask in zip(self._variables, self._masks, strict=True):
-                variable.assign(variable * mask)
+        def step(index: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return index + 1, self._step(observations[index], actions[index], weight_bits)
+
+        start = tf.constant(0), tf.constant(0.0)
+        return tf.while_loop(lambda index, _: index < UPDATES_PER_CALL, step, start)[1]
+
+    def _step(
+        self, observation: tf.Tensor, teachers: tf.Tensor, weight_bits: int | None
+    ) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            action = self._action(observation, weight_bits)
+            loss = error = tf.reduce_mean(tf.square((action - teachers) / self._scale))
+            if self._critic is not None:
+                lost = self._value_lost(observation, action, teachers)
+                loss += self.config.value_weight * lost
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables)
+        for variable, mask in zip(self._variables, self._masks, strict=True):
+            variable.assign(variable * mask)
         return error
 
     def _value_lost(

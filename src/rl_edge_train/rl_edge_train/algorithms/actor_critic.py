@@ -15,7 +15,7 @@ import tensorflow as tf
 from rl_edge_core.environment_spec import EnvironmentSpec
 from rl_edge_train import losses
 from rl_edge_train.acting import GaussianHead
-from rl_edge_train.algorithms.base import Agent, ReplayAgentConfig, built_adam
+from rl_edge_train.algorithms.base import Agent, ReplayAgentConfig, built_adam, mean_of_updates
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import (
     STUDY_TRUNK,
@@ -98,12 +98,9 @@ class ActorCriticAgent(Agent):
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _update(self, rows: tf.Tensor) -> tf.Tensor:
-        totals = tf.zeros(len(METRICS))
-        for index in tf.range(rows.shape[0]):
-            totals += self._update_once(rows[index])
-        return totals / rows.shape[0]
+        return mean_of_updates(self._update_once, rows, measures=len(METRICS))
 
     def _update_once(self, sequences: tf.Tensor) -> tf.Tensor:
         self.updates.assign_add(1)

@@ -1,7 +1,7 @@
 """What all agents share: the kept inputs, the normaliser, the action scale, and their state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -309,6 +309,26 @@ def check_whole_rounds(updates: int, policy_delay: int) -> None:
             f'{updates} updates per call are no multiple of policy_delay {policy_delay}: change '
             f'updates_per_iteration or policy_delay'
         )
+
+
+def mean_of_updates(
+    update: Callable[[tf.Tensor], tf.Tensor], batches: tf.Tensor, *, measures: int
+) -> tf.Tensor:
+    """Learn from ``batches`` (n, ...) one after the other in a compiled loop.
+
+    ``update`` learns from one of them and returns what it measures, (measures,); the mean over all
+    is returned. It is traced once: call this in a ``tf.function`` without autograph, which would
+    trace the body of a loop twice.
+    """
+
+    def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return index + 1, total + update(batches[index])
+
+    count = batches.shape[0]
+    _, total = tf.while_loop(
+        lambda index, _: index < count, step, (tf.constant(0), tf.zeros(measures))
+    )
+    return total / count
 
 
 def built_adam(

@@ -15,6 +15,7 @@ from rl_edge_train.algorithms.base import (
     ReplayAgentConfig,
     built_adam,
     check_whole_rounds,
+    mean_of_updates,
     trainable_of,
     weights_of,
 )
@@ -83,22 +84,19 @@ class DeterministicAgent(Agent):
         self.actor_has_changed()
         return dict(zip(METRICS, measured.tolist(), strict=True))
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _update(self, rows: tf.Tensor) -> tf.Tensor:
-        delay = self.rules.policy_delay
-        totals = tf.zeros(len(METRICS))
-        for index in tf.range(rows.shape[0] // delay):
-            for step in range(delay):
-                batch = rows[index * delay + step]
-                critic_loss, q_mean = self._update_critics(batch)
-            actor_loss = self._update_actor(batch)
-            soft_update(
-                weights_of(self.targets),
-                weights_of([self.actor, *self.critics]),
-                tau=self.config.tau,
-            )
-            totals += tf.stack([critic_loss, actor_loss, q_mean])
-        return totals / (rows.shape[0] // delay)
+        rounds = tf.reshape(rows, (-1, self.rules.policy_delay, *rows.shape[1:]))
+        return mean_of_updates(self._update_round, rounds, measures=len(METRICS))
+
+    def _update_round(self, rows: tf.Tensor) -> tf.Tensor:
+        """Update the critics once for each of ``policy_delay`` batches, then actor and targets."""
+        for batch in tf.unstack(rows):
+            critic_loss, q_mean = self._update_critics(batch)
+        actor_loss = self._update_actor(batch)
+        networks = weights_of([self.actor, *self.critics])
+        soft_update(weights_of(self.targets), networks, tau=self.config.tau)
+        return tf.stack([critic_loss, actor_loss, q_mean])
 
     def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.updates.assign_add(1)

@@ -13,7 +13,7 @@ from rl_edge_core.generator_state import generator_words, set_generator_words
 from rl_edge_train import losses
 from rl_edge_train.acting import GaussianHead
 from rl_edge_train.advantage import ReturnScaler, generalized_advantages
-from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam
+from rl_edge_train.algorithms.base import Agent, AgentConfig, built_adam, mean_of_updates
 from rl_edge_train.exported_models import gaussian_model
 from rl_edge_train.networks import TANH_TRUNK, TrunkConfig, build_network
 from rl_edge_train.starting import StartingWeights
@@ -226,33 +226,33 @@ class PpoAgent(Agent):
         ]
         return np.concatenate(parts, axis=-1).reshape(value.size, -1)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _values(self, observation: tf.Tensor) -> tf.Tensor:
         return self.critic(self.normalizer(observation))[:, 0]
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _value_epoch(self, minibatches: tf.Tensor) -> tf.Tensor:
-        inputs, variables = self.inputs, self.critic.trainable_variables
-        total = 0.0
-        for index in tf.range(minibatches.shape[0]):
-            observation = self.normalizer(minibatches[index, :, :inputs])
-            with tf.GradientTape() as tape:
-                value = self.critic(observation)[:, 0]
-                loss = tf.reduce_mean(tf.square(minibatches[index, :, -1] - value))
-            self._step(self.value_optimizer, tape.gradient(loss, variables), variables)
-            total += loss
-        return total / minibatches.shape[0]
+        return mean_of_updates(self._update_value, minibatches, measures=1)[0]
 
-    @tf.function(jit_compile=True)
+    def _update_value(self, batch: tf.Tensor) -> tf.Tensor:
+        variables = self.critic.trainable_variables
+        observation = self.normalizer(batch[:, : self.inputs])
+        with tf.GradientTape() as tape:
+            value = self.critic(observation)[:, 0]
+            loss = tf.reduce_mean(tf.square(batch[:, -1] - value))
+        self._step(self.value_optimizer, tape.gradient(loss, variables), variables)
+        return loss[None]
+
+    @tf.function(jit_compile=True, autograph=False)
     def _policy_epoch(self, minibatches: tf.Tensor) -> tf.Tensor:
-        total = tf.zeros(len(METRICS))
-        for index in tf.range(minibatches.shape[0]):
-            with tf.GradientTape() as tape:
-                loss, measured = self._policy_loss(minibatches[index])
-            gradients = tape.gradient(loss, self.policy_variables)
-            self._step(self.policy_optimizer, gradients, self.policy_variables)
-            total += measured
-        return total / minibatches.shape[0]
+        return mean_of_updates(self._update_policy, minibatches, measures=len(METRICS))
+
+    def _update_policy(self, batch: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss, measured = self._policy_loss(batch)
+        gradients = tape.gradient(loss, self.policy_variables)
+        self._step(self.policy_optimizer, gradients, self.policy_variables)
+        return measured
 
     def _policy_loss(self, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs, actions = self.inputs, self.spec.action_size

@@ -15,6 +15,7 @@ from rl_edge_train.algorithms.base import (
     ReplayAgentConfig,
     built_adam,
     check_whole_rounds,
+    mean_of_updates,
     trainable_of,
     weights_of,
 )
@@ -124,19 +125,18 @@ class SacAgent(Agent):
         unsquashed = mean + tf.exp(log_std) * noise
         return tf.tanh(unsquashed), losses.squashed_gaussian_log_prob(unsquashed, mean, log_std)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _update(self, rows: tf.Tensor) -> tf.Tensor:
-        delay = self.config.policy_delay
-        rounds = rows.shape[0] // delay
-        grouped = tf.reshape(rows, (rounds, delay, rows.shape[1], rows.shape[2]))
-        totals = tf.zeros(len(METRICS))
-        for index in tf.range(rounds):
-            for step in range(delay):
-                critic_loss, q_mean = self._update_critics(grouped[index, step])
-            actor_loss, entropy = self._update_actor(grouped[index, delay - 1])
-            temperature = tf.exp(self.log_temperature)
-            totals += tf.stack([critic_loss, actor_loss, temperature, entropy, q_mean])
-        return totals / rounds
+        rounds = tf.reshape(rows, (-1, self.config.policy_delay, *rows.shape[1:]))
+        return mean_of_updates(self._update_round, rounds, measures=len(METRICS))
+
+    def _update_round(self, rows: tf.Tensor) -> tf.Tensor:
+        """Update the critics once for each of ``policy_delay`` batches, then the actor."""
+        for batch in tf.unstack(rows):
+            critic_loss, q_mean = self._update_critics(batch)
+        actor_loss, entropy = self._update_actor(batch)
+        temperature = tf.exp(self.log_temperature)
+        return tf.stack([critic_loss, actor_loss, temperature, entropy, q_mean])
 
     def _update_critics(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self.updates.assign_add(1)
