@@ -106,7 +106,8 @@ class VectorEnvironment:
         shapes = environment_worker.shapes(
             count, observation_size=spec.observation_size, action_size=spec.action_size
         )
-        context = multiprocessing.get_context('spawn')
+        context = multiprocessing.get_context('forkserver')  # what it loads, it loads once
+        context.set_forkserver_preload([environment_worker.__name__])
         buffers = {name: context.RawArray('f', math.prod(shape)) for name, shape in shapes.items()}
         self._arrays = environment_worker.views(buffers, shapes)
         self._workers = []
