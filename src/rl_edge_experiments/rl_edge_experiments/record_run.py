@@ -40,6 +40,8 @@ _START_TIMEOUT_SEC = 400.0
 _SILENCE_SEC = 120.0
 """A slow policy is a result here, and no failure."""
 _POLL_SEC = 0.1
+_ENDING_ORDER = ('robot', 'sim', 'policy', 'recorder')
+"""What runs the loop comes first, and who records it last."""
 _LAST_LINES = 15
 """Of each process that are shown when a run fails."""
 _ARRIVAL_NS = 200_000_000
@@ -60,7 +62,7 @@ class RunRequest:
     seconds: float = 0.0
     """From the first action on; 0 for until the simulator has run its episodes."""
     steps: int = 0
-    """End after so many instead."""
+    """End after so many instead, at once: nothing says what was used until the end."""
     load: int = 0
     """Busy processes beside."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +93,9 @@ class RecordedRun:
     """When the policy had reported what it used until the end."""
     conditions: Mapping[str, Any]
     """What the conditions measured."""
+    steps_before: int = 0
+    """That had been seen when the time began, of a run that ends after a number of steps: where
+    the counted ones begin in its series, however late they arrived here."""
 
     @property
     def robot(self) -> RobotMetrics:
@@ -170,8 +175,11 @@ def record_runs(
                 loop.begin()
             for loop in loops:
                 loop.wait_until_over(on_episodes)
-        for loop in loops:
-            loop.stop()
+        for node in _ENDING_ORDER:
+            stopped = [system for loop in loops if (system := loop.stopped(node))]
+            for system in stopped:
+                if (outcome := system.wait()).exit_code:
+                    raise _failure(outcome.reason, system)
     made = (loop.recorded(found) for loop, found in zip(loops, measured, strict=True))
     return [run or next(made) for run in former]
 
@@ -304,7 +312,7 @@ class _Loop:
         self._deadline_sec = time.monotonic() + (self._request.seconds or math.inf)
 
     def wait_until_over(self, on_episodes: Callable[[int], None]) -> None:
-        """Wait until the run has come to its end and the policy has reported once more."""
+        """Wait until the run has come to its end, and the policy has said what it used."""
         steps, driver = self._request.steps, self._systems[self._request.driver]
         while driver.is_running() and time.monotonic() < self._deadline_sec:
             self._check()
@@ -316,23 +324,22 @@ class _Loop:
         end_ns = time.time_ns()
         on_episodes(len(self._observer.episodes))
         policy = f'/{self._namespace}/policy'
-        self._wait_for(
-            lambda: any(
-                usage.node == policy and to_nanoseconds(usage.header.stamp) > end_ns
-                for usage in list(self._observer.usages)
-            ),
-            'the policy did not report what it used',
-        )
+        if not steps:
+            self._wait_for(
+                lambda: any(
+                    usage.node == policy and to_nanoseconds(usage.header.stamp) > end_ns
+                    for usage in list(self._observer.usages)
+                ),
+                'the policy did not report what it used',
+            )
         self._end_ns = time.time_ns() + _ARRIVAL_NS
 
-    def stop(self) -> None:
-        """Stop what runs the loop, then the policy, then the recorder."""
-        for node in dict.fromkeys((self._request.driver, 'sim', 'policy', 'recorder')):
-            system = self._systems[node]
+    def stopped(self, node: str) -> RunningSystem | None:
+        """Tell a node to end; return its system, None for a node that the run has not."""
+        system = self._systems.get(node)
+        if system:
             system.stop()
-            outcome = system.wait()
-            if outcome.exit_code:
-                raise _failure(outcome.reason, system)
+        return system
 
     def recorded(self, conditions: Mapping[str, Any]) -> RecordedRun:
         """Keep what is not in the bag beside it, and return the run."""
@@ -340,6 +347,7 @@ class _Loop:
             'begin_ns': self._begin_ns,
             'end_ns': self._end_ns,
             'conditions': dict(conditions),
+            'steps_before': self._first,
         }
         write_json(self._folder / RUN_FILE, {'settings': self._settings, 'measured': measured})
         return self._from(measured)

@@ -13,7 +13,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from rl_edge_bringup.models import ChosenModel
 from rl_edge_bringup.running_system import RunningSystem
-from rl_edge_core.artifact import load_manifest, pack_artifact
+from rl_edge_core.archive import pack_artifact
+from rl_edge_core.artifact import load_manifest
 from rl_edge_core.errors import RlEdgeError
 from rl_edge_core.files import sha256_of
 from rl_edge_core.parameters import Setting, Values
@@ -121,7 +122,7 @@ class Measured:
     @classmethod
     def together(cls, runs: Sequence[RecordedRun], steps: int) -> 'Measured':
         """Return what loops reached side by side, until each had made ``steps`` steps."""
-        acting = [run.robot.series[run.robot.series.time_ns >= run.begin_ns] for run in runs]
+        acting = [run.robot.series[run.steps_before :] for run in runs]
         begin_ns = max(one.time_ns[WARM_UP_STEPS] for one in acting)
         end_ns = max(one.time_ns[WARM_UP_STEPS + steps - 1] for one in acting)
         series = [between(one, begin_ns, end_ns) for one in acting]
