@@ -26,6 +26,7 @@ clock have a group of their own and run beside them."""
 
 FAST_DDS_PROFILE = TESTS / 'fast_dds.xml'
 _number = itertools.count(os.getpid())
+gc.disable()  # until all tests are imported: see `pytest_collection_finish`
 
 # What a script starts with `&` ignores SIGINT, and so would the programs that tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -41,6 +42,12 @@ class OneFileOneWorker(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         group = super()._split_scope(nodeid)
         return nodeid.partition('::')[0] if group == nodeid else group
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run one worker more than there are cores: tests of whole systems wait much of the time."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -80,7 +87,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Leave what was imported out of garbage collections: TensorFlow's converter asks for many."""
+    gc.enable()
     gc.freeze()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _imports_stay_frozen() -> Iterator[None]:
+    """Leave them out again after a policy node, which takes back what was frozen as it closes."""
+    yield
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -19,7 +19,7 @@ from rl_edge_compress.untrained import ensure_untrained
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the modules result_keys and watcher
 
-from watcher import Watcher
+from watcher import TRANSITION_DEPTH, Watcher
 
 Watched = tuple[RunningSystem, RunningSystem, Watcher]
 ENVIRONMENT = 'Pendulum-v1'
@@ -138,13 +138,18 @@ def system(ros_domain_id, namespace, tmp_path, model) -> Iterator[Callable[..., 
 
 @pytest.fixture
 def watched_loop(
-    system, observe, namespace
+    system, observe, namespace, tmp_path
 ) -> Callable[..., tuple[RunningSystem, RunningSystem, Watcher]]:
-    """Start sim and policy so that the observer misses nothing: the policy comes last."""
+    """Start sim and policy so that the observer misses nothing: the policy comes last.
+
+    The sim keeps as many transitions as the observer does, until that one gets to run.
+    """
+    deep = tmp_path / 'deep.yaml'
+    deep.write_text(f'topics: {{transition: {{depth: {TRANSITION_DEPTH}}}}}')
 
     def start(namespace=namespace, **arguments) -> Watched:
         observer = observe(namespace)
-        desktop = system('desktop', namespace=namespace, **arguments)
+        desktop = system('desktop', namespace=namespace, qos=deep, **arguments)
         observer.wait_for(lambda: observer.sees_simulator)
         return desktop, system('edge', namespace=namespace, **arguments), observer
 

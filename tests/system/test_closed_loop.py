@@ -155,7 +155,7 @@ def test_a_second_policy_on_the_topic_is_reported(system, observe, namespace):
 
 def test_a_second_policy_of_the_same_name_is_refused(system, observe, namespace):
     observer = observe()
-    system('sim')
+    system('sim', mode='realtime', real_time_factor=5)
     observer.wait_for(lambda: observer.transition_count > 10)
 
     outcome = system('edge', on_node_exit='shutdown').wait(120)

@@ -94,7 +94,7 @@ def test_episodes_begin_where_the_simulated_robot_was_put_by_their_seed(system, 
         return [first.episode for first in begun if begins_as_put(first)]
 
     # The simulator waits for nobody: on a busy machine a robot may see it a period later.
+    observer.wait_for(lambda: observer.episodes, 150.0)
     observer.wait_for(lambda: len(episodes_begun_as_put()) >= 2, 150.0)
-    observer.wait_for(lambda: observer.episodes)
     assert observer.episodes[0].seed == 5
     env.close()

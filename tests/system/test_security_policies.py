@@ -118,7 +118,14 @@ def test_policies_grant_what_sim_policy_and_recorder_use_and_observers_can_watch
 
 
 def test_the_trainer_uses_exactly_what_its_policy_grants(system, namespace, ros_domain_id):
-    system('train', environment_id='InvertedPendulum-v5', model='', preset='sac_small')
+    system(
+        'train',
+        environment_id='InvertedPendulum-v5',
+        model='',
+        preset='sac_small',
+        mode='realtime',
+        export_period_sec=1,
+    )
 
     with graph(ros_domain_id) as node:
         grants = granted('train', namespace)

@@ -45,7 +45,7 @@ def test_two_robots_learn_to_balance(command, observe, namespace, metrics, tmp_p
         'preset:=sac_small',
         f'namespace:={namespace}',
         f'robot_namespaces:={",".join(robots)}',
-        'export_period_sec:=5',
+        'export_period_sec:=2',
         f'output:={tmp_path}',
     )
 

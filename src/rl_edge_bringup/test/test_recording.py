@@ -268,7 +268,8 @@ def transitions(bag):
 
 @pytest.mark.timeout(180)
 def test_a_recorder_that_is_started_again_writes_another_bag(ros_domain_id, prepared, tmp_path):
-    system = prepared(recorder='rl_edge', on_node_exit='respawn')
+    slow = {'mode': 'realtime', 'real_time_factor': '20'}  # it is the recorder that is awaited
+    system = prepared(recorder='rl_edge', on_node_exit='respawn', **slow)
     with RunningSystem(system.processes, on_node_exit='respawn') as running:
         wait_for_a_chunk(running, tmp_path / 'bag' / 'bag_0.mcap')
         running.send('recorder', signal.SIGKILL)
