@@ -54,7 +54,7 @@ def load_tensorflow(*, announced: bool = False) -> None:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Import a runtime without `NOISE`, and TensorFlow in two thirds of the time.
+    """Import a runtime without `NOISE`, and TensorFlow in three quarters of the time.
 
     No garbage is collected in the block, and Keras finds no Matplotlib, whose pyplot it imports
     for pictures that nobody here draws. Those who plot import it later.
