@@ -140,7 +140,7 @@ def test_an_unsigned_or_unlisted_archive_is_not_even_unpacked(plane, keys, no_ru
         (Trust(frozenset({'a' * 64})), 'not among the 1 of trusted_models'),
     ):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr('rl_edge_core.artifact._unpack', lambda *a: pytest.fail('unpacked'))
+            patch.setattr('rl_edge_core.archive._unpack', lambda *a: pytest.fail('unpacked'))
             with pytest.raises(ArtifactError, match=reason):
                 swap(trust, archive=data, sha256=sha256_of(data))
 
